@@ -1,0 +1,2 @@
+//! The `consort` program.
+fn main() {}
