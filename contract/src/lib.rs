@@ -1,1 +1,5 @@
 //! consort-contract.
+
+pub mod features;
+
+pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
