@@ -23,8 +23,8 @@ impl NameError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Length(_) => "NAME_LENGTH",
-            Self::Character => "NAME_CHARACTER",
+            Self::Length(_) => "name_length",
+            Self::Character => "name_character",
         }
     }
 }
@@ -106,6 +106,11 @@ name_type! {
 name_type! {
     /// A job, as its coordinator names it.
     JobId
+}
+
+name_type! {
+    /// A short name inside a job: its own, its purpose, its data set.
+    Label
 }
 
 name_type! {

@@ -98,11 +98,11 @@ impl RosterError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Size(_) => "ROSTER_SIZE",
-            Self::Shared(_) => "ROSTER_SHARED_KEY",
-            Self::Unsigned(_) => "ROSTER_UNSIGNED",
-            Self::Signature(_) => "ROSTER_SIGNATURE",
-            Self::Stranger(_) => "ROSTER_STRANGER",
+            Self::Size(_) => "roster_size",
+            Self::Shared(_) => "roster_shared_key",
+            Self::Unsigned(_) => "roster_unsigned",
+            Self::Signature(_) => "roster_signature",
+            Self::Stranger(_) => "roster_stranger",
         }
     }
 }
@@ -184,15 +184,15 @@ impl Roster {
     }
 }
 
-mod hex_array {
+pub(crate) mod hex_array {
     //! Fixed byte arrays as hexadecimal text.
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::hex(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u8; N], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u8; N], D::Error> {
         let text = String::deserialize(from)?;
         super::unhex(&text)
             .and_then(|bytes| bytes.try_into().ok())

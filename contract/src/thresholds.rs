@@ -46,9 +46,9 @@ impl ThresholdsError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Cohort(_) => "COHORT_SIZE",
-            Self::Colluders { .. } => "COLLUDERS_RANGE",
-            Self::Minimum { .. } => "N_MIN_RANGE",
+            Self::Cohort(_) => "cohort_size",
+            Self::Colluders { .. } => "colluders_range",
+            Self::Minimum { .. } => "n_min_range",
         }
     }
 }

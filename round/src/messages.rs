@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Canonical, ChunkTree, Commitments, Digest, MemberIndex, PublicKey, Share};
+use consort_aggregation::{Canonical, ChunkTree, Commitments, Digest, MemberIndex, PublicKey, Share, RoundKeyContext};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use crate::rejection::Rejection;
@@ -191,12 +191,12 @@ pub trait RoundKeyJudge {
 }
 
 /// ctx2 = SHA-256(ctx ‖ Merkle root of all signed adverts), the salt of every derived key.
-pub fn keys_context(context: &Digest, adverts: &BTreeMap<MemberIndex, VerifiedAdvert>) -> Digest {
+pub fn keys_context(context: &Digest, adverts: &BTreeMap<MemberIndex, VerifiedAdvert>) -> RoundKeyContext {
     let mut tree = ChunkTree::new();
     for advert in adverts.values() {
         tree.push(&advert.0.leaf(context));
     }
-    Canonical::new("consort/round/context2/v1").bytes(context.as_bytes()).bytes(tree.root().as_bytes()).hash()
+    RoundKeyContext::new(context, &tree.root())
 }
 
 /// H(U): the hash of a set of members, in order.
@@ -232,7 +232,7 @@ pub struct ShareStatement {
 
 impl ShareStatement {
     pub(crate) fn sign(
-        context2: &Digest,
+        context2: &RoundKeyContext,
         member: MemberIndex,
         commitments: (Commitments, Commitments),
         sealed: &BTreeMap<MemberIndex, Vec<u8>>,
@@ -245,9 +245,9 @@ impl ShareStatement {
         statement
     }
 
-    fn signed_bytes(&self, context2: &Digest) -> Vec<u8> {
+    fn signed_bytes(&self, context2: &RoundKeyContext) -> Vec<u8> {
         let mut canonical = Canonical::new("consort/round/shares/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .u64(self.member.get().into())
             .bytes(&self.mask_key.to_bytes())
             .bytes(&self.self_mask.to_bytes())
@@ -264,7 +264,7 @@ impl ShareStatement {
     /// [`Rejection`] names the rule that is broken.
     pub fn verify(
         &self,
-        context2: &Digest,
+        context2: &RoundKeyContext,
         terms: &RoundTerms,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
@@ -273,11 +273,11 @@ impl ShareStatement {
         identity
             .verify(&self.signed_bytes(context2), &self.signature)
             .map_err(|_| Rejection::Signature(self.member))?;
-        let threshold = terms.thresholds.threshold() as usize;
+        let threshold = terms.thresholds.threshold();
         if self.mask_key.threshold() != threshold || self.self_mask.threshold() != threshold {
             return Err(Rejection::Malformed("commitments must have exactly t points"));
         }
-        if self.mask_key.constant_bytes() != advert.0.mask_key.to_bytes() {
+        if self.mask_key.constant() != advert.0.mask_key {
             return Err(Rejection::Material { member: self.member, what: "the commitment to the mask key is not its public key" });
         }
         if !self.sealed.keys().eq(adverts.keys().filter(|peer| **peer != self.member)) {
@@ -303,7 +303,7 @@ impl ShareKeys {
     /// [`Rejection`] names the rule that is broken.
     pub fn verify(
         &self,
-        context2: &Digest,
+        context2: &RoundKeyContext,
         terms: &RoundTerms,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
@@ -337,21 +337,21 @@ pub struct UpdateSeal {
 }
 
 impl UpdateSeal {
-    pub(crate) fn sign(context2: &Digest, u2: &Digest, member: MemberIndex, tree_hash: Digest, identity: &IdentitySecret) -> Self {
+    pub(crate) fn sign(context2: &RoundKeyContext, u2: &Digest, member: MemberIndex, tree_hash: Digest, identity: &IdentitySecret) -> Self {
         let signature = identity.sign(&Self::signed_bytes(context2, u2, member, &tree_hash));
         Self { member, tree_hash, signature }
     }
 
-    fn signed_bytes(context2: &Digest, u2: &Digest, member: MemberIndex, tree_hash: &Digest) -> Vec<u8> {
+    fn signed_bytes(context2: &RoundKeyContext, u2: &Digest, member: MemberIndex, tree_hash: &Digest) -> Vec<u8> {
         Canonical::new("consort/round/update/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(u2.as_bytes())
             .u64(member.get().into())
             .bytes(tree_hash.as_bytes())
             .finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, u2: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(&self, context2: &RoundKeyContext, u2: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
         identity
             .verify(&Self::signed_bytes(context2, u2, self.member, &self.tree_hash), &self.signature)
             .map_err(|_| Rejection::Signature(self.member))
@@ -371,7 +371,7 @@ pub struct Survivors {
 
 impl Survivors {
     /// Signs the survivor set as the coordinator.
-    pub fn new(context2: &Digest, seals: &BTreeMap<MemberIndex, UpdateSeal>, coordinator: &IdentitySecret) -> Self {
+    pub fn new(context2: &RoundKeyContext, seals: &BTreeMap<MemberIndex, UpdateSeal>, coordinator: &IdentitySecret) -> Self {
         let members: BTreeSet<_> = seals.keys().copied().collect();
         let mut tree = ChunkTree::new();
         for seal in seals.values() {
@@ -383,15 +383,15 @@ impl Survivors {
         Self { members, inputs_root, signature }
     }
 
-    fn signed_bytes(context2: &Digest, members: &BTreeSet<MemberIndex>, inputs_root: &Digest) -> Vec<u8> {
+    fn signed_bytes(context2: &RoundKeyContext, members: &BTreeSet<MemberIndex>, inputs_root: &Digest) -> Vec<u8> {
         Canonical::new("consort/round/survivors/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(member_set_hash(members).as_bytes())
             .bytes(inputs_root.as_bytes())
             .finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, coordinator: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(&self, context2: &RoundKeyContext, coordinator: &IdentityKey) -> Result<(), Rejection> {
         coordinator
             .verify(&Self::signed_bytes(context2, &self.members, &self.inputs_root), &self.signature)
             .map_err(|_| Rejection::CoordinatorSignature)
@@ -410,7 +410,7 @@ pub struct Confirmation {
 /// What a confirmation covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfirmedSets {
-    pub(crate) context2: Digest,
+    pub(crate) context2: RoundKeyContext,
     pub(crate) u2: Digest,
     pub(crate) u3: Digest,
     pub(crate) inputs_root: Digest,
@@ -420,7 +420,7 @@ pub(crate) struct ConfirmedSets {
 impl ConfirmedSets {
     fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
         Canonical::new("consort/round/confirmation/v1")
-            .bytes(self.context2.as_bytes())
+            .bytes(self.context2.digest().as_bytes())
             .u64(member.get().into())
             .bytes(self.u2.as_bytes())
             .bytes(self.u3.as_bytes())
@@ -474,27 +474,27 @@ pub struct UnmaskShares {
 }
 
 impl UnmaskShares {
-    pub(crate) fn sign(context2: &Digest, u3: &Digest, member: MemberIndex, shares: SecretShares, identity: &IdentitySecret) -> Self {
+    pub(crate) fn sign(context2: &RoundKeyContext, u3: &Digest, member: MemberIndex, shares: SecretShares, identity: &IdentitySecret) -> Self {
         let mut message = Self { member, shares, signature: Signature([0; 64]) };
         message.signature = identity.sign(&message.signed_bytes(context2, u3));
         message
     }
 
-    fn signed_bytes(&self, context2: &Digest, u3: &Digest) -> Vec<u8> {
+    fn signed_bytes(&self, context2: &RoundKeyContext, u3: &Digest) -> Vec<u8> {
         let mut canonical = Canonical::new("consort/round/unmask/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(u3.as_bytes())
             .u64(self.member.get().into());
         for shares in [&self.shares.self_mask, &self.shares.mask_key] {
             canonical = canonical.list(shares.len());
             for (owner, share) in shares {
-                canonical = canonical.u64(owner.get().into()).bytes(&share.to_bytes());
+                canonical = canonical.u64(owner.get().into()).bytes(share.to_bytes().as_ref());
             }
         }
         canonical.finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, u3: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(&self, context2: &RoundKeyContext, u3: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
         identity
             .verify(&self.signed_bytes(context2, u3), &self.signature)
             .map_err(|_| Rejection::Signature(self.member))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
 use consort_contract::IdentitySecret;
 
 use super::{Accepted, Common, Confirming, Input, Round, Transition, wrong_phase};
@@ -15,7 +15,7 @@ use crate::terms::Millis;
 pub struct Collecting {
     pub(super) common: Common,
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
     expired: bool,
@@ -25,7 +25,7 @@ impl Collecting {
     pub(super) fn new(
         common: Common,
         adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-        context2: Digest,
+        context2: RoundKeyContext,
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
         Self { common, adverts, context2, shared, seals: BTreeMap::new(), expired: false }

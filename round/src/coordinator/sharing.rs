@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, MemberIndex};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
 
 use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
 use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
@@ -14,7 +14,7 @@ use crate::terms::Millis;
 pub struct Sharing {
     pub(super) common: Common,
     adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    context2: Digest,
+    context2: RoundKeyContext,
     shared: BTreeMap<MemberIndex, ShareKeys>,
 }
 

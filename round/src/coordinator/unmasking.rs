@@ -114,22 +114,21 @@ impl Unmasking {
 
     /// Reconstructs the secrets and lists what has to be subtracted from the masked sum.
     fn opening(&self) -> Result<Opening, MemberIndex> {
-        let threshold = self.common.open.terms.thresholds.threshold() as usize;
-        let helpers: Vec<_> = self.answers.keys().copied().take(threshold).collect();
-        let culprit = helpers[0];
-        let weights = Interpolation::new(&helpers).map_err(|_| culprit)?;
+        let threshold = self.common.open.terms.thresholds.threshold();
+        let helpers: Vec<_> = self.answers.keys().copied().collect();
+        let weights = Interpolation::new(threshold, &helpers).expect("close() saw t answers");
         let context2 = &self.collected.context2;
         let mut masks = Vec::new();
         for owner in &self.survivors.members {
             let shares = self.shares_of(&helpers, |answer| answer.shares.self_mask.get(owner));
             let statement = &self.collected.shared[owner].statement;
-            let secret = recover_self_mask(&weights, &shares, &statement.self_mask).map_err(|_| *owner)?;
+            let secret = recover_self_mask(*owner, &weights, &shares, &statement.self_mask).map_err(|_| *owner)?;
             masks.push((self_mask_seed(&secret, context2, *owner), Sign::Minus));
         }
         for owner in self.dropouts() {
             let shares = self.shares_of(&helpers, |answer| answer.shares.mask_key.get(&owner));
             let public = &self.collected.adverts[&owner].advert().mask_key;
-            let secret = recover_mask_key(&weights, &shares, public).map_err(|_| owner)?;
+            let secret = recover_mask_key(owner, &weights, &shares, public).map_err(|_| owner)?;
             for peer in &self.survivors.members {
                 let peer_key = &self.collected.adverts[peer].advert().mask_key;
                 let seed = pair_mask_seed(&secret, peer_key, context2, *peer, owner);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, VectorSchema, seal_shares, split_mask_key, split_self_mask,
+    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, VectorSchema, seal_shares, split,
 };
 use consort_contract::{ConsortiumId, JobId, OrganisationId, Thresholds};
 
@@ -115,11 +115,11 @@ impl Advertised {
         let terms = &self.seat.open.terms;
         let own = self.seat.member;
         let context2 = keys_context(&terms.context(), &adverts);
-        let threshold = terms.thresholds.threshold() as usize;
+        let threshold = terms.thresholds.threshold();
         let everyone: Vec<_> = adverts.keys().copied().collect();
         let self_mask = SelfMaskSecret::random(&mut around.rng);
-        let (mask_commitments, mut mask_shares) = split_mask_key(&self.mask_key, threshold, &everyone, &mut around.rng);
-        let (self_commitments, mut self_shares) = split_self_mask(&self_mask, threshold, &everyone, &mut around.rng);
+        let (mask_commitments, mut mask_shares) = split(&self.mask_key.to_share_secret(), threshold, &everyone, &mut around.rng).expect(SPLITS);
+        let (self_commitments, mut self_shares) = split(&self_mask.to_share_secret(), threshold, &everyone, &mut around.rng).expect(SPLITS);
         let mut kept = None;
         let mut sealed = BTreeMap::new();
         for (peer, advert) in &adverts {
@@ -186,6 +186,9 @@ impl Advertised {
         Ok(adverts)
     }
 }
+
+/// Why splitting cannot fail.
+const SPLITS: &str = "|U1| is at least t, which the thresholds keep within 1..=256";
 
 /// A member does not judge its own evidence; it made it.
 struct OwnEvidence;

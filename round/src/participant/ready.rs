@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, SharePair, Sign, mask_update};
+use consort_aggregation::{Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, SharePair, Sign, mask_update, RoundKeyContext};
 use consort_contract::IdentitySecret;
 
 use super::Seat;
@@ -14,7 +14,7 @@ use crate::rejection::Rejection;
 #[derive(Debug)]
 pub struct Ready {
     pub(super) seat: Seat,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) u2_hash: Digest,
     pub(super) self_seed: MaskSeed,
     pub(super) pairs: Vec<(MaskSeed, Sign)>,

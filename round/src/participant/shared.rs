@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, open_shares, pair_mask_seed, pair_sign, self_mask_seed,
-};
+    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, open_shares, pair_mask_seed, pair_sign, self_mask_seed, RoundKeyContext};
 
 use super::Seat;
 use super::ready::Ready;
@@ -16,7 +15,7 @@ use crate::rejection::Rejection;
 pub struct Shared {
     pub(super) seat: Seat,
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) mask_key: SecretKey,
     pub(super) share_key: SecretKey,
     pub(super) self_mask: SelfMaskSecret,

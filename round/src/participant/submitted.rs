@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, SharePair};
+use consort_aggregation::{Digest, MemberIndex, SharePair, RoundKeyContext};
 
 use super::{Seat, Surroundings};
 use crate::messages::{
@@ -14,7 +14,7 @@ use crate::rejection::Rejection;
 #[derive(Debug)]
 pub struct Submitted {
     pub(super) seat: Seat,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) u2_hash: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
