@@ -64,6 +64,12 @@ impl EncodedUpdate {
         let elements = encode(integers, schema.width())?;
         Ok(Self { elements, schema })
     }
+
+    /// The shape of the vector.
+    #[must_use]
+    pub fn schema(&self) -> VectorSchema {
+        self.schema
+    }
 }
 
 /// An update under its masks: the only update with a wire form, and made by [`mask_update`] alone.

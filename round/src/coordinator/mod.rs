@@ -46,7 +46,7 @@ pub enum Input {
 }
 
 /// Where a round stands.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Round {
     /// P1: waiting for adverts.
     Joining(Joining),

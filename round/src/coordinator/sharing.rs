@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
+use consort_aggregation::{MemberIndex, RoundKeyContext};
 
 use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
 use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};

@@ -123,7 +123,7 @@ impl Unmasking {
             let shares = self.shares_of(&helpers, |answer| answer.shares.self_mask.get(owner));
             let statement = &self.collected.shared[owner].statement;
             let secret = recover_self_mask(*owner, &weights, &shares, &statement.self_mask).map_err(|_| *owner)?;
-            masks.push((self_mask_seed(&secret, context2, *owner), Sign::Minus));
+            masks.push((self_mask_seed(&secret, context2, *owner), Sign::Plus));
         }
         for owner in self.dropouts() {
             let shares = self.shares_of(&helpers, |answer| answer.shares.mask_key.get(&owner));
@@ -132,7 +132,7 @@ impl Unmasking {
             for peer in &self.survivors.members {
                 let peer_key = &self.collected.adverts[peer].advert().mask_key;
                 let seed = pair_mask_seed(&secret, peer_key, context2, *peer, owner);
-                masks.push((seed, pair_sign(*peer, owner).opposite()));
+                masks.push((seed, pair_sign(*peer, owner)));
             }
         }
         let tree_hashes = self.collected.seals.iter().map(|(m, seal)| (*m, seal.tree_hash)).collect();
@@ -159,7 +159,6 @@ impl Unmasking {
 }
 
 /// What turns the masked sum over U3 into the sum over U3.
-#[derive(Clone)]
 pub struct Opening {
     /// ctx of the attempt.
     pub context: Digest,
@@ -167,7 +166,7 @@ pub struct Opening {
     pub survivors: BTreeSet<MemberIndex>,
     /// The tree hash of each survivor's masked update, which must be what was added up.
     pub tree_hashes: BTreeMap<MemberIndex, Digest>,
-    /// Masks to add with the given sign.
+    /// Masks still in the sum, with the sign with which a member added them.
     pub masks: Vec<(MaskSeed, Sign)>,
 }
 

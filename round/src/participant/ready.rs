@@ -27,11 +27,11 @@ impl Ready {
         update: EncodedUpdate,
         identity: &IdentitySecret,
     ) -> Result<(Submitted, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
-        if *update.schema() != self.seat.open.terms.schema {
+        if update.schema() != self.seat.open.terms.schema {
             let rejection = Rejection::Malformed("the update has another schema than the terms");
             return Err(Box::new((self, rejection)));
         }
-        let masked = mask_update(update, &self.self_seed, &self.pairs);
+        let masked = mask_update(update, &self.self_seed, &self.pairs).expect("U2 has at least c + 2 members");
         let seal = UpdateSeal::sign(&self.context2, &self.u2_hash, self.seat.member, masked.tree_hash(), identity);
         let submitted = Submitted {
             seat: self.seat,
