@@ -84,15 +84,16 @@ pub fn width_for(n_max: u32, q: u64, noise_bound: u64) -> Result<Width, PlanErro
 /// # Errors
 /// [`EncodeError::OutOfRange`] names the first element that w bits do not hold; the value is not told.
 pub fn encode(integers: &[i64], width: Width) -> Result<Vec<u64>, EncodeError> {
-    let encoded = |(element, integer): (usize, &i64)| {
+    // Room for all at once: a vector that grew would leave copies of the update behind in freed memory.
+    let mut encoded = Vec::with_capacity(integers.len());
+    for (element, &integer) in integers.iter().enumerate() {
         let reduced = width.reduce(integer.cast_unsigned());
-        if width.sign_extend(reduced) == *integer {
-            Ok(reduced)
-        } else {
-            Err(EncodeError::OutOfRange { element, width })
+        if width.sign_extend(reduced) != integer {
+            return Err(EncodeError::OutOfRange { element, width });
         }
-    };
-    integers.iter().enumerate().map(encoded).collect()
+        encoded.push(reduced);
+    }
+    Ok(encoded)
 }
 
 /// Decodes ring elements by sign extension.

@@ -25,6 +25,8 @@ mod unmask;
 
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod vectors_tests;
 
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};

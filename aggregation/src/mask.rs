@@ -1,7 +1,7 @@
 //! Masking: from the one update that must not leave to the one that may.
 //!
-//! y_u = Enc(x_u) + PRG(b_u) + Σ_{v > u} PRG(s_uv) - Σ_{v < u} PRG(s_uv), Bonawitz et al. 2017, section 4.2 and figure 4
-//! (round 2).
+//! y_u = Enc(x_u) + PRG(b_u) + Σ_{v > u} PRG(s_uv) - Σ_{v < u} PRG(s_uv): round 2 (MaskedInputCollection) of Bonawitz et
+//! al. 2017. Which of two neighbours adds and which subtracts is a convention; ours is [`pair_sign`].
 
 use crate::{
     Digest, EncodeError, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema, encode, pack,
