@@ -426,6 +426,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "redb adds errors; one that is not about the lock is a fault whatever it says"
+)]
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
@@ -438,6 +442,10 @@ fn open_error(path: &Path, error: DatabaseError) -> OpenError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "redb adds errors; one that is not about the disk means a damaged file or a bug, and both stop us"
+)]
 /// Sorts redb's errors into a failed disk, a damaged file and a store that has stopped.
 fn fault<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> StoreFault {
     move |error| match error.into() {
