@@ -24,6 +24,6 @@ pub use note::{NoteError, NoteSigner, NoteVerifier, SignedNote};
 pub use record::{
     Epsilon, Event, InvalidEpsilon, JobState, Phase, RECORD_VERSION, Record, RecordError, RoundRef,
 };
-pub use semantics::{Broken, Rule};
+pub use semantics::{Broken, Rule, check_rules};
 pub use text::{Code, InvalidText, JobId, MAX_TEXT_BYTES, Organisation, Text};
 pub use verify::{Line, Report, VerifyError, verify, verify_against};

@@ -112,6 +112,17 @@ pub struct Broken {
     pub what: String,
 }
 
+/// Checks records against the rules, without a log around them.
+///
+/// # Errors
+/// [`Broken`] with the first entry that breaks a rule.
+pub fn check_rules<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<(), Broken> {
+    let mut semantics = Semantics::default();
+    (0..)
+        .zip(records)
+        .try_for_each(|(index, record)| semantics.take(index, record))
+}
+
 /// Reads a log from its start and keeps what the rules need.
 #[derive(Debug, Default)]
 pub(crate) struct Semantics {
@@ -147,7 +158,7 @@ struct Attempt {
     phase: Option<Phase>,
     adverts: BTreeSet<Organisation>,
     updates: BTreeMap<Organisation, Hash>,
-    survivors: Option<usize>,
+    survivors: Option<BTreeSet<Organisation>>,
 }
 
 /// The rule that an entry breaks, and how.
@@ -436,7 +447,7 @@ impl Attempt {
     fn take(&mut self, event: &Event, accepted: &BTreeSet<Organisation>) -> Verdict<Option<Rule>> {
         match event {
             Event::PhaseChanged { phase, .. } => {
-                if self.phase.is_some_and(|before| *phase <= before) {
+                if self.phase.is_some_and(|before| *phase < before) {
                     return broken(Rule::Inside, "the phase goes back");
                 }
                 self.phase = Some(*phase);
@@ -479,24 +490,32 @@ impl Attempt {
         if !self.adverts.contains(organisation) {
             return broken(Rule::Update, format!("{organisation} sent no advert"));
         }
+        // A coordinator that restarts may say again what it had said; only another update is a second one.
+        match self.updates.get(organisation) {
+            Some(before) if *before == tree => return Ok(Some(Rule::Update)),
+            Some(_) => return broken(Rule::Update, format!("{organisation} has a second update")),
+            None => {}
+        }
         if self.survivors.is_some() {
             return broken(Rule::Update, "the survivors were named before");
         }
-        if self.updates.insert(organisation.clone(), tree).is_some() {
-            return broken(Rule::Update, format!("{organisation} has a second update"));
-        }
+        self.updates.insert(organisation.clone(), tree);
         Ok(Some(Rule::Update))
     }
 
     fn name_survivors(&mut self, members: &[Organisation]) -> Verdict<Option<Rule>> {
-        let distinct: BTreeSet<_> = members.iter().collect();
-        if distinct.len() != members.len() {
+        let named: BTreeSet<_> = members.iter().cloned().collect();
+        if named.len() != members.len() {
             return broken(Rule::Survivors, "a member is named twice");
         }
-        if self.survivors.is_some() {
-            return broken(Rule::Survivors, "they were named before");
+        if self
+            .survivors
+            .as_ref()
+            .is_some_and(|before| *before != named)
+        {
+            return broken(Rule::Survivors, "others were named before");
         }
-        if let Some(member) = members
+        if let Some(member) = named
             .iter()
             .find(|member| !self.updates.contains_key(*member))
         {
@@ -505,13 +524,13 @@ impl Attempt {
                 format!("{member} has no acknowledged update"),
             );
         }
-        if (members.len() as u64) < u64::from(self.n_min) {
+        if (named.len() as u64) < u64::from(self.n_min) {
             return broken(
                 Rule::Survivors,
-                format!("{} members, n_min is {}", members.len(), self.n_min),
+                format!("{} members, n_min is {}", named.len(), self.n_min),
             );
         }
-        self.survivors = Some(members.len());
+        self.survivors = Some(named);
         Ok(Some(Rule::Survivors))
     }
 
