@@ -3,6 +3,7 @@
 //! The constants are public and belong to the job. Scaling by the mean of a member's own data would be an unaccounted
 //! release, so there is no such choice here.
 
+use consort_aggregation::Canonical;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -55,6 +56,26 @@ impl FeatureSpec {
         match self {
             Self::Numeric { .. } => 1,
             Self::OneHot { levels, .. } => levels.len().saturating_sub(1),
+        }
+    }
+
+    fn encode(&self, canonical: Canonical) -> Canonical {
+        match self {
+            Self::Numeric {
+                column,
+                center,
+                scale,
+                clip,
+            } => canonical
+                .str("numeric")
+                .str(column)
+                .u64(center.to_bits())
+                .u64(scale.to_bits())
+                .u64(clip.to_bits()),
+            Self::OneHot { column, levels } => levels.iter().fold(
+                canonical.str("one_hot").str(column).list(levels.len()),
+                |canonical, level| canonical.str(level),
+            ),
         }
     }
 }
@@ -153,6 +174,23 @@ impl DataSchema {
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.features.iter().map(FeatureSpec::inputs).sum()
+    }
+
+    /// Appends the schema to a canonical encoding, such as the contract's. Numbers enter as their IEEE 754 bits.
+    #[must_use]
+    pub fn encode(&self, canonical: Canonical) -> Canonical {
+        let missing = match self.missing {
+            MissingValues::Refuse => "refuse",
+            MissingValues::DropRow => "drop_row",
+        };
+        let head = canonical
+            .str(missing)
+            .str(&self.target.column)
+            .u64(self.target.positive_above.to_bits())
+            .list(self.features.len());
+        self.features
+            .iter()
+            .fold(head, |canonical, feature| feature.encode(canonical))
     }
 }
 

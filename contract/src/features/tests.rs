@@ -92,3 +92,42 @@ fn names_are_as_they_stand_in_a_header() {
         assert_eq!(refusal(vec![numeric(name)]), "schema_bad_name");
     }
 }
+
+#[test]
+fn every_choice_of_a_schema_enters_its_encoding() {
+    let schema = |clip, levels: &[&str], missing| {
+        let age = FeatureSpec::Numeric {
+            column: "age".into(),
+            center: 54.0,
+            scale: 10.0,
+            clip,
+        };
+        let features = vec![age, one_hot("pain", levels)];
+        DataSchema::new(features, target("sick"), missing)
+            .unwrap()
+            .encode(Canonical::new("test"))
+            .finish()
+    };
+    let base = schema(3.0, &["1", "2"], MissingValues::Refuse);
+    assert_eq!(base, schema(3.0, &["1", "2"], MissingValues::Refuse));
+    assert_ne!(base, schema(2.0, &["1", "2"], MissingValues::Refuse));
+    assert_ne!(base, schema(3.0, &["2", "1"], MissingValues::Refuse));
+    assert_ne!(base, schema(3.0, &["1", "2"], MissingValues::DropRow));
+}
+
+#[test]
+fn a_document_is_checked_while_it_is_read() {
+    let document = r#"{"target":{"column":"sick","positive_above":0},
+        "features":[{"numeric":{"column":"age","center":54,"scale":10,"clip":3}},
+                    {"one_hot":{"column":"pain","levels":["1","2"]}}]}"#;
+    let schema: DataSchema = serde_json::from_str(document).unwrap();
+    assert_eq!(schema.missing(), MissingValues::Refuse);
+    let again = serde_json::to_string(&schema).unwrap();
+    assert_eq!(serde_json::from_str::<DataSchema>(&again).unwrap(), schema);
+    for (from, to) in [
+        ("\"scale\":10", "\"scale\":0"),
+        ("\"clip\":3", "\"clip\":3,\"mean\":1"),
+    ] {
+        assert!(serde_json::from_str::<DataSchema>(&document.replace(from, to)).is_err());
+    }
+}
