@@ -209,12 +209,25 @@ impl Job {
         let thresholds = Thresholds::new(cohort, asked.colluders, asked.minimum)?;
         let least = thresholds.minimum();
         if !(1..least).contains(&document.privacy.c_noise) {
-            return Err(range("privacy.c_noise", document.privacy.c_noise.into(), "at least 1 and below n_min"));
+            return Err(range(
+                "privacy.c_noise",
+                document.privacy.c_noise.into(),
+                "at least 1 and below n_min",
+            ));
         }
-        let inputs: usize = document.data.features().iter().map(FeatureSpec::inputs).sum();
+        let inputs: usize = document
+            .data
+            .features()
+            .iter()
+            .map(FeatureSpec::inputs)
+            .sum();
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
         let model = ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?;
-        Ok(Self { document, model, thresholds })
+        Ok(Self {
+            document,
+            model,
+            thresholds,
+        })
     }
 
     /// The document, members sorted.
@@ -251,7 +264,10 @@ impl Job {
             .str(d.purpose.as_str())
             .str(d.dataset.as_str())
             .list(d.members.len());
-        let members = d.members.iter().fold(head, |canonical, member| canonical.str(member.as_str()));
+        let members = d
+            .members
+            .iter()
+            .fold(head, |canonical, member| canonical.str(member.as_str()));
         let data = encode_schema(members, &d.data);
         let trained = data
             .bytes(&self.model.canonical_bytes())
@@ -283,7 +299,12 @@ fn encode_schema(canonical: Canonical, schema: &DataSchema) -> Canonical {
     let mut canonical = canonical.list(schema.features().len());
     for feature in schema.features() {
         canonical = match feature {
-            FeatureSpec::Numeric { column, center, scale, clip } => canonical
+            FeatureSpec::Numeric {
+                column,
+                center,
+                scale,
+                clip,
+            } => canonical
                 .str("numeric")
                 .str(column)
                 .u64(center.to_bits())
@@ -291,7 +312,9 @@ fn encode_schema(canonical: Canonical, schema: &DataSchema) -> Canonical {
                 .u64(clip.to_bits()),
             FeatureSpec::OneHot { column, levels } => {
                 let head = canonical.str("one_hot").str(column).list(levels.len());
-                levels.iter().fold(head, |canonical, level| canonical.str(level))
+                levels
+                    .iter()
+                    .fold(head, |canonical, level| canonical.str(level))
             }
         };
     }
@@ -299,11 +322,18 @@ fn encode_schema(canonical: Canonical, schema: &DataSchema) -> Canonical {
         MissingValues::Refuse => "refuse",
         MissingValues::DropRow => "drop_row",
     };
-    canonical.str(&schema.target().column).u64(schema.target().positive_above.to_bits()).str(missing)
+    canonical
+        .str(&schema.target().column)
+        .u64(schema.target().positive_above.to_bits())
+        .str(missing)
 }
 
 fn range(field: &'static str, value: f64, range: &'static str) -> JobError {
-    JobError::Range { field, value, range }
+    JobError::Range {
+        field,
+        value,
+        range,
+    }
 }
 
 fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
@@ -318,19 +348,49 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
         ("deadlines.unmasking_ms", d.deadlines.unmasking_ms),
     ];
     let rules = [
-        ((1..=MAX_ROUNDS).contains(&a.rounds), "dp_fedsgd.rounds", f64::from(a.rounds), "1 to 10000"),
+        (
+            (1..=MAX_ROUNDS).contains(&a.rounds),
+            "dp_fedsgd.rounds",
+            f64::from(a.rounds),
+            "1 to 10000",
+        ),
         (positive(a.clip), "dp_fedsgd.clip", a.clip, "above 0"),
-        (positive(a.learning_rate), "dp_fedsgd.learning_rate", a.learning_rate, "above 0"),
-        ((0.0..1.0).contains(&a.momentum), "dp_fedsgd.momentum", a.momentum, "at least 0 and below 1"),
-        (a.divisor.is_finite() && a.divisor >= 1.0, "dp_fedsgd.divisor", a.divisor, "at least 1"),
-        ((0.0..1.0).contains(&a.loss_weight), "dp_fedsgd.loss_weight", a.loss_weight, "at least 0 and below 1"),
+        (
+            positive(a.learning_rate),
+            "dp_fedsgd.learning_rate",
+            a.learning_rate,
+            "above 0",
+        ),
+        (
+            (0.0..1.0).contains(&a.momentum),
+            "dp_fedsgd.momentum",
+            a.momentum,
+            "at least 0 and below 1",
+        ),
+        (
+            a.divisor.is_finite() && a.divisor >= 1.0,
+            "dp_fedsgd.divisor",
+            a.divisor,
+            "at least 1",
+        ),
+        (
+            (0.0..1.0).contains(&a.loss_weight),
+            "dp_fedsgd.loss_weight",
+            a.loss_weight,
+            "at least 0 and below 1",
+        ),
         (
             (1..=MAX_RECORDS_PER_MEMBER).contains(&a.max_records_per_member),
             "dp_fedsgd.max_records_per_member",
             f64::from(a.max_records_per_member),
             "1 to 4194304",
         ),
-        (positive(d.privacy.epsilon), "privacy.epsilon", d.privacy.epsilon, "above 0 (smaller is more private; 1 is common)"),
+        (
+            positive(d.privacy.epsilon),
+            "privacy.epsilon",
+            d.privacy.epsilon,
+            "above 0 (smaller is more private; 1 is common)",
+        ),
         (
             positive(d.privacy.delta) && d.privacy.delta < 1.0,
             "privacy.delta",
@@ -341,7 +401,10 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
     if let Some((_, field, value, text)) = rules.into_iter().find(|(holds, ..)| !holds) {
         return Err(range(field, value, text));
     }
-    match deadlines.into_iter().find(|(_, ms)| !(1..=MAX_DEADLINE_MS).contains(ms)) {
+    match deadlines
+        .into_iter()
+        .find(|(_, ms)| !(1..=MAX_DEADLINE_MS).contains(ms))
+    {
         #[expect(clippy::cast_precision_loss, reason = "only shown to a person")]
         Some((field, ms)) => Err(range(field, ms as f64, "1 ms to 7 days")),
         None => Ok(()),
@@ -352,8 +415,16 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
 ///
 /// # Errors
 /// [`JobError::Stranger`] names the first member the roster does not know.
-pub fn members_in_roster(job: &Job, roster: &crate::Roster) -> Result<BTreeSet<OrganisationId>, JobError> {
-    let members = job.document.members.iter().cloned().collect::<BTreeSet<_>>();
+pub fn members_in_roster(
+    job: &Job,
+    roster: &crate::Roster,
+) -> Result<BTreeSet<OrganisationId>, JobError> {
+    let members = job
+        .document
+        .members
+        .iter()
+        .cloned()
+        .collect::<BTreeSet<_>>();
     match members.iter().find(|name| roster.member(name).is_none()) {
         Some(stranger) => Err(JobError::Stranger(stranger.clone())),
         None => Ok(members),

@@ -14,7 +14,7 @@ pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSp
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
-pub use plan::Plan;
+pub use plan::{Plan, PlanError};
 pub use roster::{Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

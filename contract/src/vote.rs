@@ -65,7 +65,13 @@ impl Vote {
     ) -> Self {
         let approve = answer.is_ok();
         let reason = answer.err().unwrap_or_default();
-        let mut vote = Self { organisation: organisation.clone(), contract, approve, reason, signature: Signature([0; 64]) };
+        let mut vote = Self {
+            organisation: organisation.clone(),
+            contract,
+            approve,
+            reason,
+            signature: Signature([0; 64]),
+        };
         vote.signature = identity.sign(&vote.signed_bytes(job));
         vote
     }
@@ -84,7 +90,12 @@ impl Vote {
     ///
     /// # Errors
     /// [`VoteError::OtherContract`] or [`VoteError::Signature`].
-    pub fn verify(&self, job: &JobId, contract: &Digest, identity: &IdentityKey) -> Result<(), VoteError> {
+    pub fn verify(
+        &self,
+        job: &JobId,
+        contract: &Digest,
+        identity: &IdentityKey,
+    ) -> Result<(), VoteError> {
         if self.contract != *contract {
             return Err(VoteError::OtherContract(self.organisation.clone()));
         }
@@ -111,12 +122,18 @@ impl ApprovedVotes {
         members: &BTreeMap<OrganisationId, IdentityKey>,
         votes: impl IntoIterator<Item = Vote>,
     ) -> Result<Self, VoteError> {
-        let votes: BTreeMap<_, _> = votes.into_iter().map(|vote| (vote.organisation.clone(), vote)).collect();
+        let votes: BTreeMap<_, _> = votes
+            .into_iter()
+            .map(|vote| (vote.organisation.clone(), vote))
+            .collect();
         if let Some(stranger) = votes.keys().find(|name| !members.contains_key(*name)) {
             return Err(VoteError::Stranger(stranger.clone()));
         }
         for (name, identity) in members {
-            let vote = votes.get(name).filter(|vote| vote.approve).ok_or_else(|| VoteError::NotApproved(name.clone()))?;
+            let vote = votes
+                .get(name)
+                .filter(|vote| vote.approve)
+                .ok_or_else(|| VoteError::NotApproved(name.clone()))?;
             vote.verify(job, contract, identity)?;
         }
         Ok(Self { votes })
@@ -131,7 +148,9 @@ impl ApprovedVotes {
     pub fn hash(&self) -> Digest {
         let mut canonical = Canonical::new("consort/contract/votes/v1").list(self.votes.len());
         for vote in self.votes.values() {
-            canonical = canonical.str(vote.organisation.as_str()).bytes(&vote.signature.0);
+            canonical = canonical
+                .str(vote.organisation.as_str())
+                .bytes(&vote.signature.0);
         }
         canonical.hash()
     }
@@ -173,21 +192,44 @@ mod tests {
 
     #[test]
     fn a_no_a_missing_a_forged_and_a_foreign_vote_do_not_approve() {
-        let check = |votes: Vec<Vote>| ApprovedVotes::verify(&job(), &contract(), &members(), votes).unwrap_err();
-        let no = Vote::cast(&job(), &name(2), contract(), Err("too much epsilon".into()), &secret(2));
-        assert_eq!(check(vec![yes(1), no, yes(3)]), VoteError::NotApproved(name(2)));
+        let check = |votes: Vec<Vote>| {
+            ApprovedVotes::verify(&job(), &contract(), &members(), votes).unwrap_err()
+        };
+        let no = Vote::cast(
+            &job(),
+            &name(2),
+            contract(),
+            Err("too much epsilon".into()),
+            &secret(2),
+        );
+        assert_eq!(
+            check(vec![yes(1), no, yes(3)]),
+            VoteError::NotApproved(name(2))
+        );
         assert_eq!(check(vec![yes(1), yes(3)]), VoteError::NotApproved(name(2)));
         let forged = Vote::cast(&job(), &name(2), contract(), Ok(()), &secret(1));
-        assert_eq!(check(vec![yes(1), forged, yes(3)]), VoteError::Signature(name(2)));
+        assert_eq!(
+            check(vec![yes(1), forged, yes(3)]),
+            VoteError::Signature(name(2))
+        );
         let other = Vote::cast(&job(), &name(2), Digest::of(b"other"), Ok(()), &secret(2));
-        assert_eq!(check(vec![yes(1), other, yes(3)]), VoteError::OtherContract(name(2)));
-        assert_eq!(check(vec![yes(1), yes(2), yes(3), yes(4)]), VoteError::Stranger(name(4)));
+        assert_eq!(
+            check(vec![yes(1), other, yes(3)]),
+            VoteError::OtherContract(name(2))
+        );
+        assert_eq!(
+            check(vec![yes(1), yes(2), yes(3), yes(4)]),
+            VoteError::Stranger(name(4))
+        );
     }
 
     #[test]
     fn a_coordinator_that_turns_a_no_into_a_yes_is_found() {
         let mut no = Vote::cast(&job(), &name(1), contract(), Err("no".into()), &secret(1));
         no.approve = true;
-        assert_eq!(no.verify(&job(), &contract(), &secret(1).public()), Err(VoteError::Signature(name(1))));
+        assert_eq!(
+            no.verify(&job(), &contract(), &secret(1).public()),
+            Err(VoteError::Signature(name(1)))
+        );
     }
 }

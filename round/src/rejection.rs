@@ -117,7 +117,9 @@ pub enum AbortReason {
         need: u32,
     },
     /// Too few survivors: nothing is opened.
-    #[error("{have} members completed their update by the deadline and {need} are needed; nothing was opened")]
+    #[error(
+        "{have} members completed their update by the deadline and {need} are needed; nothing was opened"
+    )]
     TooFewSurvivors {
         /// Members that survived.
         have: u32,
@@ -125,7 +127,9 @@ pub enum AbortReason {
         need: u32,
     },
     /// Too few signatures on the survivor set.
-    #[error("{have} members confirmed the survivors by the deadline and {need} are needed; nothing was opened")]
+    #[error(
+        "{have} members confirmed the survivors by the deadline and {need} are needed; nothing was opened"
+    )]
     TooFewConfirmed {
         /// Members that confirmed.
         have: u32,
@@ -162,7 +166,10 @@ impl AbortReason {
     pub fn after_submission(&self) -> bool {
         match self {
             Self::TooFewJoined { .. } | Self::TooFewShared { .. } => false,
-            Self::TooFewSurvivors { .. } | Self::TooFewConfirmed { .. } | Self::TooFewUnmasked { .. } | Self::BadSecret(_) => true,
+            Self::TooFewSurvivors { .. }
+            | Self::TooFewConfirmed { .. }
+            | Self::TooFewUnmasked { .. }
+            | Self::BadSecret(_) => true,
         }
     }
 }

@@ -23,7 +23,10 @@ pub fn vote_to_wire(vote: &Vote) -> wire::Vote {
 pub fn vote_from_wire(vote: Option<wire::Vote>) -> Result<Vote, WireError> {
     let vote = required(vote, "vote")?;
     if vote.reason.len() > MAX_REASON_BYTES {
-        return Err(WireError::invalid("vote.reason", format!("at most {MAX_REASON_BYTES} bytes")));
+        return Err(WireError::invalid(
+            "vote.reason",
+            format!("at most {MAX_REASON_BYTES} bytes"),
+        ));
     }
     Ok(Vote {
         organisation: name(&vote.organisation, "vote.organisation")?,
@@ -39,6 +42,10 @@ pub fn vote_from_wire(vote: Option<wire::Vote>) -> Result<Vote, WireError> {
 /// # Errors
 /// [`WireError`] names the field.
 pub fn approval_from_wire(approval: wire::Approval) -> Result<(JobId, Vec<Vote>), WireError> {
-    let votes = approval.votes.into_iter().map(|vote| vote_from_wire(Some(vote))).collect::<Result<_, _>>()?;
+    let votes = approval
+        .votes
+        .into_iter()
+        .map(|vote| vote_from_wire(Some(vote)))
+        .collect::<Result<_, _>>()?;
     Ok((name(&approval.job, "approval.job")?, votes))
 }

@@ -7,10 +7,11 @@ mod round;
 pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
 pub use job::{job_from_wire, job_to_wire, plan_from_wire, plan_to_wire};
 pub use round::{
-    AttemptKey, advert_from_wire, advert_to_wire, attempt_from_wire, attempt_to_wire, confirmation_from_wire,
-    confirmation_to_wire, directive_from_wire, directive_to_wire, result_from_wire, result_to_wire, round_open_from_wire,
-    round_open_to_wire, seal_from_wire, seal_to_wire, share_keys_from_wire, share_keys_to_wire, survivors_from_wire,
-    survivors_to_wire, unmask_from_wire, unmask_to_wire,
+    AttemptKey, advert_from_wire, advert_to_wire, attempt_from_wire, attempt_to_wire,
+    confirmation_from_wire, confirmation_to_wire, directive_from_wire, directive_to_wire,
+    result_from_wire, result_to_wire, round_open_from_wire, round_open_to_wire, seal_from_wire,
+    seal_to_wire, share_keys_from_wire, share_keys_to_wire, survivors_from_wire, survivors_to_wire,
+    unmask_from_wire, unmask_to_wire,
 };
 
 use consort_aggregation::{Digest, MemberIndex};
@@ -42,7 +43,10 @@ impl WireError {
     }
 
     pub(crate) fn invalid(field: &'static str, problem: impl ToString) -> Self {
-        Self::Invalid { field, problem: problem.to_string() }
+        Self::Invalid {
+            field,
+            problem: problem.to_string(),
+        }
     }
 }
 
@@ -58,14 +62,23 @@ pub(crate) fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, WireEr
     Ok(Digest::new(fixed(bytes, field)?))
 }
 
-pub(crate) fn fixed<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N], WireError> {
-    bytes.try_into().map_err(|_| WireError::invalid(field, format!("{N} bytes are needed, not {}", bytes.len())))
+pub(crate) fn fixed<const N: usize>(
+    bytes: &[u8],
+    field: &'static str,
+) -> Result<[u8; N], WireError> {
+    bytes.try_into().map_err(|_| {
+        WireError::invalid(field, format!("{N} bytes are needed, not {}", bytes.len()))
+    })
 }
 
 pub(crate) fn signature(bytes: &[u8], field: &'static str) -> Result<Signature, WireError> {
     Ok(Signature(fixed(bytes, field)?))
 }
 
-pub(crate) fn name<T: std::str::FromStr<Err = NameError>>(text: &str, field: &'static str) -> Result<T, WireError> {
-    text.parse().map_err(|error: NameError| WireError::invalid(field, error))
+pub(crate) fn name<T: std::str::FromStr<Err = NameError>>(
+    text: &str,
+    field: &'static str,
+) -> Result<T, WireError> {
+    text.parse()
+        .map_err(|error: NameError| WireError::invalid(field, error))
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_aggregation::{Commitments, MemberIndex, PublicKey, Share, VectorSchema, Width};
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::{
-    Advert, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList, RoundNumber, RoundOpen, RoundResult, RoundTerms,
-    SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList, RoundNumber,
+    RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement, SharesDelivery,
+    Survivors, UnmaskShares, UpdateSeal,
 };
 
 use super::{WireError, digest, fixed, member, name, required, signature};
@@ -27,13 +28,21 @@ pub struct AttemptKey {
 impl AttemptKey {
     /// The attempt that terms announce.
     pub fn of(terms: &RoundTerms) -> Self {
-        Self { job: terms.job.clone(), round: terms.round, attempt: terms.attempt }
+        Self {
+            job: terms.job.clone(),
+            round: terms.round,
+            attempt: terms.attempt,
+        }
     }
 }
 
 /// To the wire.
 pub fn attempt_to_wire(key: &AttemptKey) -> wire::AttemptId {
-    wire::AttemptId { job: key.job.to_string(), round: key.round.0, attempt: key.attempt.0 }
+    wire::AttemptId {
+        job: key.job.to_string(),
+        round: key.round.0,
+        attempt: key.attempt.0,
+    }
 }
 
 /// From the wire.
@@ -42,7 +51,11 @@ pub fn attempt_to_wire(key: &AttemptKey) -> wire::AttemptId {
 /// [`WireError`] for a missing or misnamed job.
 pub fn attempt_from_wire(id: Option<wire::AttemptId>) -> Result<AttemptKey, WireError> {
     let id = required(id, "id")?;
-    Ok(AttemptKey { job: name(&id.job, "id.job")?, round: RoundNumber(id.round), attempt: Attempt(id.attempt) })
+    Ok(AttemptKey {
+        job: name(&id.job, "id.job")?,
+        round: RoundNumber(id.round),
+        attempt: Attempt(id.attempt),
+    })
 }
 
 /// To the wire.
@@ -78,9 +91,16 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
     let key = attempt_from_wire(open.id)?;
     let mut cohort = BTreeMap::new();
     for m in &open.cohort {
-        let identity = IdentityKey::from_slice(&m.identity).map_err(|e| WireError::invalid("cohort.identity", e))?;
-        let entry = CohortMember { organisation: name(&m.organisation, "cohort.organisation")?, identity };
-        if cohort.insert(member(m.index, "cohort.index")?, entry).is_some() {
+        let identity = IdentityKey::from_slice(&m.identity)
+            .map_err(|e| WireError::invalid("cohort.identity", e))?;
+        let entry = CohortMember {
+            organisation: name(&m.organisation, "cohort.organisation")?,
+            identity,
+        };
+        if cohort
+            .insert(member(m.index, "cohort.index")?, entry)
+            .is_some()
+        {
             return Err(WireError::invalid("cohort.index", "an index stands twice"));
         }
     }
@@ -101,7 +121,8 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
             contract: digest(&open.contract, "contract")?,
             votes: digest(&open.votes, "votes")?,
             model: digest(&open.model, "model")?,
-            schema: VectorSchema::new(open.elements, width).map_err(|e| WireError::invalid("elements", e))?,
+            schema: VectorSchema::new(open.elements, width)
+                .map_err(|e| WireError::invalid("elements", e))?,
             log_head: digest(&open.log_head, "log_head")?,
         },
         signature: signature(&open.signature, "signature")?,
@@ -146,37 +167,67 @@ fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
         member: statement.member.get(),
         mask_key_commitments: statement.mask_key.to_bytes(),
         self_mask_commitments: statement.self_mask.to_bytes(),
-        sealed: sealed.map(|(m, d)| wire::MemberDigest { member: m.get(), digest: d.as_bytes().to_vec() }).collect(),
+        sealed: sealed
+            .map(|(m, d)| wire::MemberDigest {
+                member: m.get(),
+                digest: d.as_bytes().to_vec(),
+            })
+            .collect(),
         signature: statement.signature.0.to_vec(),
     }
 }
 
 fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement, WireError> {
-    let commitments = |bytes: &[u8], field| Commitments::from_bytes(bytes).map_err(|e| WireError::invalid(field, e));
+    let commitments = |bytes: &[u8], field| {
+        Commitments::from_bytes(bytes).map_err(|e| WireError::invalid(field, e))
+    };
     let mut sealed = BTreeMap::new();
     for entry in &statement.sealed {
         let to = member(entry.member, "statement.sealed.member")?;
-        if sealed.insert(to, digest(&entry.digest, "statement.sealed.digest")?).is_some() {
-            return Err(WireError::invalid("statement.sealed.member", "a member stands twice"));
+        if sealed
+            .insert(to, digest(&entry.digest, "statement.sealed.digest")?)
+            .is_some()
+        {
+            return Err(WireError::invalid(
+                "statement.sealed.member",
+                "a member stands twice",
+            ));
         }
     }
     Ok(ShareStatement {
         member: member(statement.member, "statement.member")?,
-        mask_key: commitments(&statement.mask_key_commitments, "statement.mask_key_commitments")?,
-        self_mask: commitments(&statement.self_mask_commitments, "statement.self_mask_commitments")?,
+        mask_key: commitments(
+            &statement.mask_key_commitments,
+            "statement.mask_key_commitments",
+        )?,
+        self_mask: commitments(
+            &statement.self_mask_commitments,
+            "statement.self_mask_commitments",
+        )?,
         sealed,
         signature: signature(&statement.signature, "statement.signature")?,
     })
 }
 
 fn sealed_to_wire(sealed: &BTreeMap<MemberIndex, Vec<u8>>) -> Vec<wire::SealedShare> {
-    sealed.iter().map(|(m, bytes)| wire::SealedShare { member: m.get(), sealed: bytes.clone() }).collect()
+    sealed
+        .iter()
+        .map(|(m, bytes)| wire::SealedShare {
+            member: m.get(),
+            sealed: bytes.clone(),
+        })
+        .collect()
 }
 
-fn sealed_from_wire(sealed: Vec<wire::SealedShare>) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
+fn sealed_from_wire(
+    sealed: Vec<wire::SealedShare>,
+) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
     let mut shares = BTreeMap::new();
     for entry in sealed {
-        if shares.insert(member(entry.member, "sealed.member")?, entry.sealed).is_some() {
+        if shares
+            .insert(member(entry.member, "sealed.member")?, entry.sealed)
+            .is_some()
+        {
             return Err(WireError::invalid("sealed.member", "a member stands twice"));
         }
     }
@@ -196,10 +247,18 @@ pub fn share_keys_to_wire(key: &AttemptKey, message: &ShareKeys) -> wire::ShareK
 ///
 /// # Errors
 /// [`WireError`] names the field.
-pub fn share_keys_from_wire(request: wire::ShareKeysRequest) -> Result<(AttemptKey, ShareKeys), WireError> {
+pub fn share_keys_from_wire(
+    request: wire::ShareKeysRequest,
+) -> Result<(AttemptKey, ShareKeys), WireError> {
     let key = attempt_from_wire(request.id)?;
     let statement = statement_from_wire(required(request.statement, "statement")?)?;
-    Ok((key, ShareKeys { statement, sealed: sealed_from_wire(request.sealed)? }))
+    Ok((
+        key,
+        ShareKeys {
+            statement,
+            sealed: sealed_from_wire(request.sealed)?,
+        },
+    ))
 }
 
 /// To the wire.
@@ -237,7 +296,9 @@ pub fn survivors_to_wire(key: &AttemptKey, survivors: &Survivors) -> wire::Survi
 ///
 /// # Errors
 /// [`WireError`] names the field.
-pub fn survivors_from_wire(survivors: wire::Survivors) -> Result<(AttemptKey, Survivors), WireError> {
+pub fn survivors_from_wire(
+    survivors: wire::Survivors,
+) -> Result<(AttemptKey, Survivors), WireError> {
     let key = attempt_from_wire(survivors.id)?;
     let parsed = Survivors {
         members: member_set(&survivors.members, "survivors.members")?,
@@ -248,7 +309,10 @@ pub fn survivors_from_wire(survivors: wire::Survivors) -> Result<(AttemptKey, Su
 }
 
 fn member_set(indices: &[u32], field: &'static str) -> Result<BTreeSet<MemberIndex>, WireError> {
-    let members: BTreeSet<_> = indices.iter().map(|i| member(*i, field)).collect::<Result<_, _>>()?;
+    let members: BTreeSet<_> = indices
+        .iter()
+        .map(|i| member(*i, field))
+        .collect::<Result<_, _>>()?;
     if members.len() != indices.len() {
         return Err(WireError::invalid(field, "a member stands twice"));
     }
@@ -257,14 +321,19 @@ fn member_set(indices: &[u32], field: &'static str) -> Result<BTreeSet<MemberInd
 
 /// To the wire.
 pub fn confirmation_to_wire(confirmation: &Confirmation) -> wire::Confirmation {
-    wire::Confirmation { member: confirmation.member.get(), signature: confirmation.signature.0.to_vec() }
+    wire::Confirmation {
+        member: confirmation.member.get(),
+        signature: confirmation.signature.0.to_vec(),
+    }
 }
 
 /// From the wire.
 ///
 /// # Errors
 /// [`WireError`] names the field.
-pub fn confirmation_from_wire(confirmation: &wire::Confirmation) -> Result<Confirmation, WireError> {
+pub fn confirmation_from_wire(
+    confirmation: &wire::Confirmation,
+) -> Result<Confirmation, WireError> {
     Ok(Confirmation {
         member: member(confirmation.member, "confirmation.member")?,
         signature: signature(&confirmation.signature, "confirmation.signature")?,
@@ -274,7 +343,12 @@ pub fn confirmation_from_wire(confirmation: &wire::Confirmation) -> Result<Confi
 /// To the wire.
 pub fn unmask_to_wire(key: &AttemptKey, message: &UnmaskShares) -> wire::UnmaskRequest {
     let shares = |map: &BTreeMap<MemberIndex, Share>| {
-        map.iter().map(|(m, s)| wire::SecretShare { owner: m.get(), share: s.to_bytes().to_vec() }).collect()
+        map.iter()
+            .map(|(m, s)| wire::SecretShare {
+                owner: m.get(),
+                share: s.to_bytes().to_vec(),
+            })
+            .collect()
     };
     wire::UnmaskRequest {
         id: Some(attempt_to_wire(key)),
@@ -289,11 +363,14 @@ pub fn unmask_to_wire(key: &AttemptKey, message: &UnmaskShares) -> wire::UnmaskR
 ///
 /// # Errors
 /// [`WireError`] names the field.
-pub fn unmask_from_wire(request: wire::UnmaskRequest) -> Result<(AttemptKey, UnmaskShares), WireError> {
+pub fn unmask_from_wire(
+    request: wire::UnmaskRequest,
+) -> Result<(AttemptKey, UnmaskShares), WireError> {
     let shares = |list: &[wire::SecretShare], field: &'static str| {
         let mut map = BTreeMap::new();
         for entry in list {
-            let share = Share::from_bytes(fixed(&entry.share, field)?).map_err(|e| WireError::invalid(field, e))?;
+            let share = Share::from_bytes(fixed(&entry.share, field)?)
+                .map_err(|e| WireError::invalid(field, e))?;
             if map.insert(member(entry.owner, field)?, share).is_some() {
                 return Err(WireError::invalid(field, "an owner stands twice"));
             }
@@ -302,7 +379,10 @@ pub fn unmask_from_wire(request: wire::UnmaskRequest) -> Result<(AttemptKey, Unm
     };
     let message = UnmaskShares {
         member: member(request.member, "member")?,
-        shares: SecretShares { self_mask: shares(&request.self_mask, "self_mask")?, mask_key: shares(&request.mask_key, "mask_key")? },
+        shares: SecretShares {
+            self_mask: shares(&request.self_mask, "self_mask")?,
+            mask_key: shares(&request.mask_key, "mask_key")?,
+        },
         signature: signature(&request.signature, "signature")?,
     };
     Ok((attempt_from_wire(request.id)?, message))
@@ -338,16 +418,24 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
     let id = Some(attempt_to_wire(key));
     match directive {
         Directive::Advertise(open) => Event::RoundOpen(round_open_to_wire(open)),
-        Directive::ShareKeys(list) => Event::KeyList(wire::KeyList { id, adverts: list.adverts.iter().map(advert_to_wire).collect() }),
+        Directive::ShareKeys(list) => Event::KeyList(wire::KeyList {
+            id,
+            adverts: list.adverts.iter().map(advert_to_wire).collect(),
+        }),
         Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
             id,
             statements: delivery.statements.iter().map(statement_to_wire).collect(),
             sealed: sealed_to_wire(&delivery.sealed),
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
-        Directive::Unmask(list) => {
-            Event::Confirmations(wire::Confirmations { id, confirmations: list.confirmations.iter().map(confirmation_to_wire).collect() })
-        }
+        Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
+            id,
+            confirmations: list
+                .confirmations
+                .iter()
+                .map(confirmation_to_wire)
+                .collect(),
+        }),
     }
 }
 
@@ -362,23 +450,49 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
             (AttemptKey::of(&open.terms), Directive::Advertise(open))
         }
         Event::KeyList(list) => {
-            let adverts = list.adverts.into_iter().map(|a| advert_from_wire(Some(a))).collect::<Result<_, _>>()?;
-            (attempt_from_wire(list.id)?, Directive::ShareKeys(KeyList { adverts }))
+            let adverts = list
+                .adverts
+                .into_iter()
+                .map(|a| advert_from_wire(Some(a)))
+                .collect::<Result<_, _>>()?;
+            (
+                attempt_from_wire(list.id)?,
+                Directive::ShareKeys(KeyList { adverts }),
+            )
         }
         Event::SharesDelivery(delivery) => {
-            let statements = delivery.statements.into_iter().map(statement_from_wire).collect::<Result<_, _>>()?;
+            let statements = delivery
+                .statements
+                .into_iter()
+                .map(statement_from_wire)
+                .collect::<Result<_, _>>()?;
             let sealed = sealed_from_wire(delivery.sealed)?;
-            (attempt_from_wire(delivery.id)?, Directive::Submit(SharesDelivery { statements, sealed }))
+            (
+                attempt_from_wire(delivery.id)?,
+                Directive::Submit(SharesDelivery { statements, sealed }),
+            )
         }
         Event::Survivors(survivors) => {
             let (key, survivors) = survivors_from_wire(survivors)?;
             (key, Directive::Confirm(survivors))
         }
         Event::Confirmations(list) => {
-            let confirmations = list.confirmations.iter().map(confirmation_from_wire).collect::<Result<_, _>>()?;
-            (attempt_from_wire(list.id)?, Directive::Unmask(Confirmations { confirmations }))
+            let confirmations = list
+                .confirmations
+                .iter()
+                .map(confirmation_from_wire)
+                .collect::<Result<_, _>>()?;
+            (
+                attempt_from_wire(list.id)?,
+                Directive::Unmask(Confirmations { confirmations }),
+            )
         }
-        Event::Proposal(_) | Event::Approval(_) | Event::RoundResult(_) | Event::RoundAborted(_) | Event::JobClosed(_) | Event::Heartbeat(_) => {
+        Event::Proposal(_)
+        | Event::Approval(_)
+        | Event::RoundResult(_)
+        | Event::RoundAborted(_)
+        | Event::JobClosed(_)
+        | Event::Heartbeat(_) => {
             return Ok(None);
         }
     };

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, SharePair, Sign, mask_update, RoundKeyContext};
+use consort_aggregation::{
+    Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, SharePair, Sign,
+    mask_update,
+};
 use consort_contract::IdentitySecret;
 
 use super::Seat;
@@ -31,8 +34,15 @@ impl Ready {
             let rejection = Rejection::Malformed("the update has another schema than the terms");
             return Err(Box::new((self, rejection)));
         }
-        let masked = mask_update(update, &self.self_seed, &self.pairs).expect("U2 has at least c + 2 members");
-        let seal = UpdateSeal::sign(&self.context2, &self.u2_hash, self.seat.member, masked.tree_hash(), identity);
+        let masked = mask_update(update, &self.self_seed, &self.pairs)
+            .expect("U2 has at least c + 2 members");
+        let seal = UpdateSeal::sign(
+            &self.context2,
+            &self.u2_hash,
+            self.seat.member,
+            masked.tree_hash(),
+            identity,
+        );
         let submitted = Submitted {
             seat: self.seat,
             context2: self.context2,
