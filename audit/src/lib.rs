@@ -5,25 +5,27 @@
 
 mod checkpoint;
 mod entries;
+mod epsilon;
 mod hash;
 mod log;
 mod merkle;
 mod note;
 mod record;
+mod rule;
 mod semantics;
 mod text;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use epsilon::{Epsilon, InvalidEpsilon};
 pub use hash::{Hash, InvalidHash};
 pub use log::{
     AuditLog, CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE, LogError, MAX_ENTRY_BYTES, Recovery,
 };
 pub use merkle::{MerkleTree, ProofError, leaf_hash, verify_consistency, verify_inclusion};
 pub use note::{NoteError, NoteSigner, NoteVerifier, SignedNote};
-pub use record::{
-    Epsilon, Event, InvalidEpsilon, JobState, Phase, RECORD_VERSION, Record, RecordError, RoundRef,
-};
-pub use semantics::{Broken, Rule, check_rules};
+pub use record::{Event, JobState, Phase, RECORD_VERSION, Record, RecordError, RoundRef};
+pub use rule::{Broken, Rule};
+pub use semantics::check_rules;
 pub use text::{Code, InvalidText, JobId, MAX_TEXT_BYTES, Organisation, Text};
 pub use verify::{Line, Report, VerifyError, verify, verify_against};

@@ -11,7 +11,8 @@ use crate::log::{CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE};
 use crate::merkle::{MerkleTree, leaf_hash};
 use crate::note::{NoteError, NoteVerifier, SignedNote};
 use crate::record::{Record, RecordError};
-use crate::semantics::{Broken, Rule, Semantics};
+use crate::rule::{Broken, Rule};
+use crate::semantics::Semantics;
 
 /// Verifies the log in `folder`: key, signature, tree, and that what it says makes sense.
 ///

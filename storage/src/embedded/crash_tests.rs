@@ -10,9 +10,9 @@ use redb::{Builder, StorageBackend};
 use super::*;
 
 /// Appends in one life of the store.
-const APPENDS: u64 = 6;
+const APPENDS: u64 = 12;
 /// Images of the disk for each crash point: all unsynced writes lost, all kept, and seeded mixtures.
-const IMAGES_PER_POINT: u64 = 5;
+const IMAGES_PER_POINT: u64 = 24;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -235,7 +235,7 @@ fn after_a_crash_at_any_operation_acknowledged_appends_are_whole() {
             unsynced_from = point + 1;
         }
     }
-    assert!(images > 200, "only {images} images were tried");
+    assert!(images > 4_000, "only {images} images were tried");
 }
 
 #[test]
