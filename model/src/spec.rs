@@ -32,7 +32,7 @@ pub struct ModelSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layer {
-    /// `y = x·W + b` with W of shape [inputs, outputs] and b of shape [outputs].
+    /// `y = x·W + b` with W of shape `[inputs, outputs]` and b of shape `[outputs]`.
     Dense {
         /// Width of the layer's output, at least 1.
         outputs: u32,
@@ -184,7 +184,7 @@ impl Layout {
 pub struct Tensor {
     /// `layer.<index>.weight` or `layer.<index>.bias`; the index counts all layers, activations too.
     pub name: String,
-    /// [inputs, outputs] for a weight, [outputs] for a bias.
+    /// `[inputs, outputs]` for a weight, `[outputs]` for a bias.
     pub shape: Vec<usize>,
     /// First element in the flat vector.
     pub offset: usize,
