@@ -14,7 +14,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Takes features [records, inputs] row-major and labels [records], each label 0 or 1.
+    /// Takes features [records, inputs] row-major and labels `[records]`, each label 0 or 1.
     ///
     /// # Errors
     /// [`TrainingError::FeaturesShape`] if the two lengths do not fit, [`TrainingError::Label`] for any other label.
@@ -55,9 +55,15 @@ impl<'a> Batch<'a> {
         self.features
     }
 
-    /// Labels [records], each 0 or 1.
+    /// Labels `[records]`, each 0 or 1.
     pub(crate) fn labels(&self) -> &'a [f32] {
         self.labels
+    }
+
+    /// Whether all features of one record are finite.
+    pub(crate) fn is_finite(&self, record: usize) -> bool {
+        let features = &self.features[record * self.inputs..][..self.inputs];
+        features.iter().all(|value| value.is_finite())
     }
 
     /// The records in order, at most `size` at a time; none for an empty batch.

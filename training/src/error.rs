@@ -1,9 +1,11 @@
 //! Why a computation was refused or failed.
 
+use consort_privacy::GridError;
+
 /// A computation over records was refused or failed. Never says a value of a record or of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrainingError {
-    /// Features and labels are no [records, inputs] and [records].
+    /// Features and labels are no [records, inputs] and `[records]`.
     #[error(
         "{features} feature values for {records} records of {inputs} inputs: give exactly records × inputs values, and \
          at least 1 input"
@@ -42,6 +44,12 @@ pub enum TrainingError {
         /// Features per record.
         found: usize,
     },
+    /// The share of the clip norm given to the loss query is none.
+    #[error("the loss weight must be at least 0 and below 1; 0 asks no loss")]
+    LossWeight,
+    /// The grid refused the records.
+    #[error(transparent)]
+    Grid(#[from] GridError),
     /// A parameter left the finite numbers during a comparison run.
     #[error("the training diverged: lower the learning rate")]
     Diverged,
@@ -58,6 +66,8 @@ impl TrainingError {
             Self::Label { .. } => "training_label",
             Self::ParametersOfAnotherModel { .. } => "training_parameters_of_another_model",
             Self::InputsOfAnotherModel { .. } => "training_inputs_of_another_model",
+            Self::LossWeight => "training_loss_weight",
+            Self::Grid(error) => error.code(),
             Self::Diverged => "training_diverged",
             Self::Engine(_) => "training_engine",
         }

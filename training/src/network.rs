@@ -39,8 +39,8 @@ pub(crate) struct Trace {
     output: Tensor<2>,
 }
 
-/// Both factors of a dense layer's gradient: for record r the weight's gradient is inputs[r] ⊗ deltas[r], the bias's is
-/// deltas[r].
+/// Both factors of a dense layer's gradient: for record r the weight's gradient is `inputs[r] ⊗ deltas[r]`,
+/// the bias's is `deltas[r]`.
 pub(crate) struct DenseGradient {
     /// What entered the layer, [records, inputs].
     pub(crate) inputs: Tensor<2>,
@@ -131,22 +131,28 @@ impl Network {
         Trace { inputs, output }
     }
 
-    /// Takes the derivative of each record's loss by its logit, [records], back through the layers. The result has one
+    /// Takes the derivative of each record's loss by its logit, `[records]`, back through the layers. The result has one
     /// entry per dense layer, in the order of the layers.
     pub(crate) fn backward(&self, trace: Trace, logit_deltas: Vec<f32>) -> Vec<DenseGradient> {
         let shape = [logit_deltas.len(), 1];
         let mut deltas = Tensor::<2>::from_data(TensorData::new(logit_deltas, shape), &self.device);
         let mut output = trace.output;
         let mut gradients = Vec::new();
-        for (stage, input) in self.stages.iter().zip(trace.inputs).rev() {
+        let stages = self.stages.iter().zip(trace.inputs);
+        for (index, (stage, input)) in stages.enumerate().rev() {
             deltas = match stage {
                 Stage::Dense { weight, .. } => {
-                    let before = deltas.clone().matmul(weight.clone().transpose());
+                    // Nothing needs the derivative by the features themselves.
+                    let before =
+                        (index > 0).then(|| deltas.clone().matmul(weight.clone().transpose()));
                     gradients.push(DenseGradient {
                         inputs: input.clone(),
                         deltas,
                     });
-                    before
+                    match before {
+                        Some(before) => before,
+                        None => break,
+                    }
                 }
                 // The derivative of max(x, 0) at 0 is taken as 0.
                 Stage::Relu => deltas.mask_fill(output.lower_equal_elem(0.0), 0.0),
@@ -161,7 +167,7 @@ impl Network {
 }
 
 impl Trace {
-    /// The logits of the chunk, [records].
+    /// The logits of the chunk, `[records]`.
     ///
     /// # Errors
     /// [`TrainingError::Engine`] if the tensor cannot be read.
