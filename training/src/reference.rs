@@ -53,7 +53,7 @@ pub fn train(
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model.
-pub fn mean_gradient(
+pub(crate) fn mean_gradient(
     spec: &ModelSpec,
     parameters: &Parameters,
     batch: &Batch<'_>,
