@@ -8,19 +8,35 @@
 //! with a wire form) → [`Accumulator`] → [`AggregateSum`].
 
 mod canonical;
+mod encoding;
+mod graph;
 mod keys;
+mod mask;
 mod member;
+mod packing;
 mod prg;
 mod ring;
 mod sealing;
 mod secret;
 mod shares;
+mod sum;
+mod tree;
+mod unmask;
+
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod vectors_tests;
 
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
+pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
+pub use graph::Graph;
 pub use keys::{
     KeyError, PublicKey, RoundKeyContext, SecretKey, SelfMaskSecret, pair_mask_seed, self_mask_seed,
 };
+pub use mask::{CHUNK_BYTES, EncodedUpdate, MaskError, MaskedUpdate, mask_update, pair_sign};
 pub use member::MemberIndex;
+pub use packing::{PackingError, pack, unpack};
 pub use prg::{MaskSeed, MaskStream, Sign, add_mask};
 pub use ring::{Width, WidthError};
 pub use sealing::{OpenError, SEALED_SHARES_BYTES, SharePair, open_shares, seal_shares};
@@ -28,3 +44,6 @@ pub use shares::{
     Commitments, CommitmentsError, Interpolation, MAX_THRESHOLD, Share, ShareError, ShareSecret,
     SharingError, reconstruct, split,
 };
+pub use sum::{Accumulator, AggregateSum};
+pub use tree::ChunkTree;
+pub use unmask::{UnmaskError, faulty_holders, recover_mask_key, recover_self_mask};

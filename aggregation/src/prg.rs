@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_mask_of_a_zero_seed_is_aes_of_the_counter() {
-        // NIST AESAVS appendix, AES-256 with a zero key and a zero block: dc95c078a2408989ad48a21492842087.
+        // FIPS 197 with a 256-bit zero key and a zero block gives dc95c078a2408989ad48a21492842087.
         let mut acc = [0; 2];
         add_mask(&mut acc, &MaskSeed([0; 32]), 0, Width::MAX, Sign::Plus);
         assert_eq!(acc, [0x8989_40a2_78c0_95dc, 0x8720_8492_14a2_48ad]);

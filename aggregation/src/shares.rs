@@ -106,7 +106,7 @@ impl Commitments {
         self.0[0]
     }
 
-    /// Whether this is the share of the member at position `x`: share·B = Σ x^k·C_k (Feldman 1987, section 4).
+    /// Whether this is the share of the member at position `x`: share·B = Σ x^k·C_k (Feldman 1987).
     ///
     /// # Security
     /// Constant time in the share; variable time in the position and the commitments, which are public.

@@ -1,1 +1,30 @@
-//! consort-attestation.
+//! Evidence that a peer runs known code in a confidential machine, the policy it is judged by, and the channel that
+//! nobody passes without it.
+//!
+//! Start reading at [`verify`], which is the list of checks, and at [`channel`], which is where they guard a connection.
+
+mod attester;
+mod certificate;
+
+mod evidence;
+mod machine;
+mod parts;
+pub mod policy;
+mod reason;
+pub mod simulated;
+mod snp;
+pub mod statements;
+mod trust;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use attester::{Attester, AttesterFault};
+pub use evidence::{Evidence, MAX_EVIDENCE_BYTES, REPORT_BYTES};
+pub use machine::{ChipId, HostData, IdentityKey, MachineBinding, Measurement, Product, Tcb};
+pub use policy::{Policy, PolicyError};
+pub use reason::Reason;
+pub use statements::{ReportData, Role};
+pub use trust::{TrustError, TrustStore};
+pub use verify::{Claims, Expected, Verifier};

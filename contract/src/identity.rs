@@ -65,7 +65,8 @@ impl IdentityKey {
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), IdentityError> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| IdentityError::Key)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(message, &signature).map_err(|_| IdentityError::Signature)
+        key.verify_strict(message, &signature)
+            .map_err(|_| IdentityError::Signature)
     }
 
     /// What a steward compares out of band: SHA-256 of the key.
@@ -144,7 +145,10 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if text.len() % 2 != 0 || !text.is_ascii() {
         return None;
     }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -156,7 +160,10 @@ mod tests {
         let secret = IdentitySecret::from_seed(&[7; 32]);
         let signature = secret.sign(b"one");
         assert!(secret.public().verify(b"one", &signature).is_ok());
-        assert_eq!(secret.public().verify(b"two", &signature), Err(IdentityError::Signature));
+        assert_eq!(
+            secret.public().verify(b"two", &signature),
+            Err(IdentityError::Signature)
+        );
     }
 
     #[test]
@@ -168,6 +175,9 @@ mod tests {
 
     #[test]
     fn a_secret_prints_no_byte_of_itself() {
-        assert_eq!(format!("{:?}", IdentitySecret::from_seed(&[7; 32])), "IdentitySecret(32 bytes)");
+        assert_eq!(
+            format!("{:?}", IdentitySecret::from_seed(&[7; 32])),
+            "IdentitySecret(32 bytes)"
+        );
     }
 }

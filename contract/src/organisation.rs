@@ -23,8 +23,8 @@ impl NameError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Length(_) => "NAME_LENGTH",
-            Self::Character => "NAME_CHARACTER",
+            Self::Length(_) => "name_length",
+            Self::Character => "name_character",
         }
     }
 }
@@ -33,7 +33,9 @@ fn checked_name(text: &str) -> Result<String, NameError> {
     if text.is_empty() || text.len() > MAX_NAME_BYTES {
         return Err(NameError::Length(text.len()));
     }
-    let letters = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let letters = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !letters || text.starts_with('-') || text.ends_with('-') {
         return Err(NameError::Character);
     }
@@ -109,6 +111,11 @@ name_type! {
 }
 
 name_type! {
+    /// A short name inside a job: its own, its purpose, its data set.
+    Label
+}
+
+name_type! {
     /// A consortium, as its founders named it in the roster.
     ConsortiumId
 }
@@ -119,7 +126,10 @@ mod tests {
 
     #[test]
     fn a_plain_name_is_accepted() {
-        assert_eq!(OrganisationId::new("clinic-3").unwrap().as_str(), "clinic-3");
+        assert_eq!(
+            OrganisationId::new("clinic-3").unwrap().as_str(),
+            "clinic-3"
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl RosterDocument {
     }
 
     fn canonical(&self) -> Vec<u8> {
-        let head = Canonical::new("consort/roster/v1").str(self.consortium.as_str()).u64(self.version);
+        let head = Canonical::new("consort/roster/v1")
+            .str(self.consortium.as_str())
+            .u64(self.version);
         let mut canonical = entry(head, &self.coordinator).list(self.members.len());
         for (name, member) in &self.members {
             canonical = entry(canonical.str(name.as_str()), member);
@@ -61,7 +63,10 @@ impl RosterDocument {
 }
 
 fn entry(canonical: Canonical, entry: &RosterEntry) -> Canonical {
-    canonical.bytes(entry.identity.as_bytes()).bytes(&entry.chip_id).bytes(&entry.host_data)
+    canonical
+        .bytes(entry.identity.as_bytes())
+        .bytes(&entry.chip_id)
+        .bytes(&entry.host_data)
 }
 
 /// A roster file: the document and the signatures under it. Untrusted until [`SignedRoster::verify`].
@@ -81,13 +86,17 @@ pub enum RosterError {
     #[error("a roster names 1 to {MAX_ORGANISATIONS} members, not {0}")]
     Size(usize),
     /// Two entries share an identity key or a chip.
-    #[error("{0} shares its identity key or its chip with another entry; each organisation has its own")]
+    #[error(
+        "{0} shares its identity key or its chip with another entry; each organisation has its own"
+    )]
     Shared(String),
     /// A member's signature is missing.
     #[error("the roster lacks the signature of {0}; every member signs the genesis document")]
     Unsigned(OrganisationId),
     /// A member's signature does not hold for this content.
-    #[error("the signature of {0} does not hold for this roster; it was changed after signing or signed with another key")]
+    #[error(
+        "the signature of {0} does not hold for this roster; it was changed after signing or signed with another key"
+    )]
     Signature(OrganisationId),
     /// A signature by somebody the roster does not name.
     #[error("the roster is signed by {0}, whom it does not name")]
@@ -98,11 +107,11 @@ impl RosterError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Size(_) => "ROSTER_SIZE",
-            Self::Shared(_) => "ROSTER_SHARED_KEY",
-            Self::Unsigned(_) => "ROSTER_UNSIGNED",
-            Self::Signature(_) => "ROSTER_SIGNATURE",
-            Self::Stranger(_) => "ROSTER_STRANGER",
+            Self::Size(_) => "roster_size",
+            Self::Shared(_) => "roster_shared_key",
+            Self::Unsigned(_) => "roster_unsigned",
+            Self::Signature(_) => "roster_signature",
+            Self::Stranger(_) => "roster_stranger",
         }
     }
 }
@@ -118,7 +127,11 @@ impl SignedRoster {
         if !(1..=MAX_ORGANISATIONS).contains(&count) {
             return Err(RosterError::Size(count));
         }
-        if let Some(name) = self.signatures.keys().find(|name| !document.members.contains_key(*name)) {
+        if let Some(name) = self
+            .signatures
+            .keys()
+            .find(|name| !document.members.contains_key(*name))
+        {
             return Err(RosterError::Stranger(name.clone()));
         }
         let mut keys = BTreeSet::from([*document.coordinator.identity.as_bytes()]);
@@ -128,7 +141,10 @@ impl SignedRoster {
             if !keys.insert(*member.identity.as_bytes()) || !chips.insert(member.chip_id) {
                 return Err(RosterError::Shared(name.to_string()));
             }
-            let text = self.signatures.get(name).ok_or_else(|| RosterError::Unsigned(name.clone()))?;
+            let text = self
+                .signatures
+                .get(name)
+                .ok_or_else(|| RosterError::Unsigned(name.clone()))?;
             unhex(text)
                 .and_then(|bytes| Signature::from_slice(&bytes))
                 .and_then(|signature| member.identity.verify(&canonical, &signature).ok())
@@ -139,9 +155,18 @@ impl SignedRoster {
     }
 
     /// Puts a document and its signatures together, for the tools that write the file.
-    pub fn assemble(document: RosterDocument, signatures: &BTreeMap<OrganisationId, Signature>) -> Self {
-        let signatures = signatures.iter().map(|(name, signature)| (name.clone(), hex(&signature.0))).collect();
-        Self { document, signatures }
+    pub fn assemble(
+        document: RosterDocument,
+        signatures: &BTreeMap<OrganisationId, Signature>,
+    ) -> Self {
+        let signatures = signatures
+            .iter()
+            .map(|(name, signature)| (name.clone(), hex(&signature.0)))
+            .collect();
+        Self {
+            document,
+            signatures,
+        }
     }
 }
 
@@ -184,15 +209,20 @@ impl Roster {
     }
 }
 
-mod hex_array {
+pub(crate) mod hex_array {
     //! Fixed byte arrays as hexadecimal text.
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::hex(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u8; N], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[u8; N], D::Error> {
         let text = String::deserialize(from)?;
         super::unhex(&text)
             .and_then(|bytes| bytes.try_into().ok())
@@ -209,7 +239,11 @@ mod tests {
     }
 
     fn entry_of(seed: u8) -> RosterEntry {
-        RosterEntry { identity: secret(seed).public(), chip_id: [seed; 64], host_data: [seed; 32] }
+        RosterEntry {
+            identity: secret(seed).public(),
+            chip_id: [seed; 64],
+            host_data: [seed; 32],
+        }
     }
 
     fn signed() -> SignedRoster {
@@ -220,7 +254,9 @@ mod tests {
             coordinator: entry_of(9),
             members: (1..=3).map(|i| (name(i), entry_of(i))).collect(),
         };
-        let signatures = (1..=3).map(|i| (name(i), document.sign(&secret(i)))).collect();
+        let signatures = (1..=3)
+            .map(|i| (name(i), document.sign(&secret(i))))
+            .collect();
         SignedRoster::assemble(document, &signatures)
     }
 
@@ -252,6 +288,9 @@ mod tests {
 
         let mut roster = signed();
         roster.document.members.get_mut(&name(3)).unwrap().chip_id = [1; 64];
-        assert_eq!(roster.verify().unwrap_err(), RosterError::Shared("clinic-3".into()));
+        assert_eq!(
+            roster.verify().unwrap_err(),
+            RosterError::Shared("clinic-3".into())
+        );
     }
 }

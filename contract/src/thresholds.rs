@@ -18,10 +18,14 @@ pub const MAX_COHORT: u32 = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThresholdsError {
     /// Fewer than three members: with two, each would learn the other's update from the sum.
-    #[error("a job needs 3 to {MAX_COHORT} members, not {0}; name more members of the roster in the job")]
+    #[error(
+        "a job needs 3 to {MAX_COHORT} members, not {0}; name more members of the roster in the job"
+    )]
     Cohort(u32),
     /// c leaves no threshold that both protects and can be reached.
-    #[error("c = {colluders} colluders among {cohort} members cannot be tolerated; c must lie in 1..={most}")]
+    #[error(
+        "c = {colluders} colluders among {cohort} members cannot be tolerated; c must lie in 1..={most}"
+    )]
     Colluders {
         /// The c that was asked for.
         colluders: u32,
@@ -31,7 +35,9 @@ pub enum ThresholdsError {
         most: u32,
     },
     /// n_min outside its bounds.
-    #[error("n_min = {minimum} must lie in {least}..={cohort} (at least 3 and at least the threshold t)")]
+    #[error(
+        "n_min = {minimum} must lie in {least}..={cohort} (at least 3 and at least the threshold t)"
+    )]
     Minimum {
         /// The n_min that was asked for.
         minimum: u32,
@@ -46,9 +52,9 @@ impl ThresholdsError {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Cohort(_) => "COHORT_SIZE",
-            Self::Colluders { .. } => "COLLUDERS_RANGE",
-            Self::Minimum { .. } => "N_MIN_RANGE",
+            Self::Cohort(_) => "cohort_size",
+            Self::Colluders { .. } => "colluders_range",
+            Self::Minimum { .. } => "n_min_range",
         }
     }
 }
@@ -60,7 +66,11 @@ impl Thresholds {
     ///
     /// # Errors
     /// [`ThresholdsError`] names the number that cannot be honoured and its bounds.
-    pub fn new(cohort: u32, colluders: Option<u32>, minimum: Option<u32>) -> Result<Self, ThresholdsError> {
+    pub fn new(
+        cohort: u32,
+        colluders: Option<u32>,
+        minimum: Option<u32>,
+    ) -> Result<Self, ThresholdsError> {
         if !(3..=MAX_COHORT).contains(&cohort) {
             return Err(ThresholdsError::Cohort(cohort));
         }
@@ -68,15 +78,28 @@ impl Thresholds {
         let most = cohort - 2;
         let colluders = colluders.unwrap_or(((cohort - 1) / 3).max(1));
         if !(1..=most).contains(&colluders) {
-            return Err(ThresholdsError::Colluders { colluders, cohort, most });
+            return Err(ThresholdsError::Colluders {
+                colluders,
+                cohort,
+                most,
+            });
         }
         let threshold = (cohort + colluders) / 2 + 1;
         let least = threshold.max(3);
         let minimum = minimum.unwrap_or(least);
         if !(least..=cohort).contains(&minimum) {
-            return Err(ThresholdsError::Minimum { minimum, least, cohort });
+            return Err(ThresholdsError::Minimum {
+                minimum,
+                least,
+                cohort,
+            });
         }
-        Ok(Self { cohort, colluders, threshold, minimum })
+        Ok(Self {
+            cohort,
+            colluders,
+            threshold,
+            minimum,
+        })
     }
 
     /// n: members the job announces.
@@ -126,9 +149,19 @@ mod tests {
     #[test]
     fn three_members_tolerate_no_dropout_and_five_tolerate_one() {
         let three = Thresholds::new(3, None, None).unwrap();
-        assert_eq!((three.colluders(), three.threshold(), three.fewest_survivors()), (1, 3, 3));
+        assert_eq!(
+            (
+                three.colluders(),
+                three.threshold(),
+                three.fewest_survivors()
+            ),
+            (1, 3, 3)
+        );
         let five = Thresholds::new(5, None, None).unwrap();
-        assert_eq!((five.colluders(), five.threshold(), five.fewest_survivors()), (1, 4, 4));
+        assert_eq!(
+            (five.colluders(), five.threshold(), five.fewest_survivors()),
+            (1, 4, 4)
+        );
     }
 
     #[test]
@@ -136,7 +169,10 @@ mod tests {
         for n in 3..=MAX_COHORT {
             for c in 1..=n - 2 {
                 let terms = Thresholds::new(n, Some(c), None).unwrap();
-                assert!(2 * terms.threshold() > n + c && terms.threshold() <= n, "n={n} c={c}");
+                assert!(
+                    2 * terms.threshold() > n + c && terms.threshold() <= n,
+                    "n={n} c={c}"
+                );
             }
         }
     }
@@ -144,7 +180,14 @@ mod tests {
     #[test]
     fn a_minimum_below_the_threshold_is_refused() {
         let error = Thresholds::new(5, None, Some(3)).unwrap_err();
-        assert_eq!(error, ThresholdsError::Minimum { minimum: 3, least: 4, cohort: 5 });
+        assert_eq!(
+            error,
+            ThresholdsError::Minimum {
+                minimum: 3,
+                least: 4,
+                cohort: 5
+            }
+        );
         assert!(Thresholds::new(2, None, None).is_err());
         assert!(Thresholds::new(5, Some(4), None).is_err());
     }

@@ -12,7 +12,7 @@ mod step;
 pub use encoding::ModelHash;
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError, SpecFault,
-    Tensor,
+    LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,
+    SpecFault, Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

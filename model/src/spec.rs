@@ -18,6 +18,10 @@ pub const MAX_PARAMETERS: u64 = 16 * 1024 * 1024;
 /// Most layers a model may have; far above any tabular network, small enough that a list of faults stays readable.
 pub const MAX_LAYERS: usize = 32;
 
+/// Largest loss of one record that the loss query counts, in nats. A model that knows nothing has a mean loss of ln 2 = 0.69;
+/// the cap is almost three times that, and each doubling of it would double the noise on the reported mean.
+pub const LOSS_CAP: f64 = 2.0;
+
 /// A model as a job declares it: inputs, layers in order, loss. A value of this type has been checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Declared", into = "Declared")]
@@ -32,7 +36,7 @@ pub struct ModelSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layer {
-    /// `y = x·W + b` with W of shape [inputs, outputs] and b of shape [outputs].
+    /// `y = x·W + b` with W of shape `[inputs, outputs]` and b of shape `[outputs]`.
     Dense {
         /// Width of the layer's output, at least 1.
         outputs: u32,
@@ -184,7 +188,7 @@ impl Layout {
 pub struct Tensor {
     /// `layer.<index>.weight` or `layer.<index>.bias`; the index counts all layers, activations too.
     pub name: String,
-    /// [inputs, outputs] for a weight, [outputs] for a bias.
+    /// `[inputs, outputs]` for a weight, `[outputs]` for a bias.
     pub shape: Vec<usize>,
     /// First element in the flat vector.
     pub offset: usize,

@@ -2,7 +2,12 @@
 
 pub mod convert;
 
-#[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated from the commented .proto files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    unreachable_pub,
+    reason = "generated from the commented .proto files"
+)]
 pub mod wire {
     //! Generated messages and services, one module per package.
     pub mod job {

@@ -14,8 +14,8 @@ pub mod rejection;
 pub mod terms;
 
 pub use messages::{
-    Advert, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen, RoundResult, SecretShares, ShareKeys,
-    ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen, RoundResult,
+    SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
 pub use rejection::{AbortReason, Rejection};
 pub use terms::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundTerms};

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Canonical, ChunkTree, Commitments, Digest, MemberIndex, PublicKey, Share};
+use consort_aggregation::{
+    Canonical, ChunkTree, Commitments, Digest, MemberIndex, PublicKey, RoundKeyContext, Share,
+};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use crate::rejection::Rejection;
@@ -28,7 +30,9 @@ impl RoundOpen {
     }
 
     fn signed_bytes(terms: &RoundTerms) -> Vec<u8> {
-        Canonical::new("consort/round/open/v1").bytes(terms.context().as_bytes()).finish()
+        Canonical::new("consort/round/open/v1")
+            .bytes(terms.context().as_bytes())
+            .finish()
     }
 
     /// Checks the coordinator's signature.
@@ -77,7 +81,14 @@ impl Advert {
         identity: &IdentitySecret,
     ) -> Self {
         let (mask_key, share_key) = keys;
-        let mut advert = Self { member, mask_key, share_key, evidence, ledger_sequence, signature: Signature([0; 64]) };
+        let mut advert = Self {
+            member,
+            mask_key,
+            share_key,
+            evidence,
+            ledger_sequence,
+            signature: Signature([0; 64]),
+        };
         advert.signature = identity.sign(&advert.signed_bytes(context));
         advert
     }
@@ -97,8 +108,15 @@ impl Advert {
     ///
     /// # Errors
     /// [`Rejection::NotAsked`], [`Rejection::Signature`], [`Rejection::Malformed`] or [`Rejection::Evidence`].
-    pub fn verify(self, open: &RoundOpen, judge: &dyn RoundKeyJudge) -> Result<VerifiedAdvert, Rejection> {
-        let identity = open.terms.identity(self.member).ok_or(Rejection::NotAsked(self.member))?;
+    pub fn verify(
+        self,
+        open: &RoundOpen,
+        judge: &dyn RoundKeyJudge,
+    ) -> Result<VerifiedAdvert, Rejection> {
+        let identity = open
+            .terms
+            .identity(self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
         if self.evidence.len() > MAX_EVIDENCE_BYTES {
             return Err(Rejection::Malformed("evidence is longer than 16 KiB"));
         }
@@ -110,7 +128,10 @@ impl Advert {
             .map_err(|_| Rejection::Signature(self.member))?;
         judge
             .judge(&RoundKeys::of(open, &self), &self.evidence)
-            .map_err(|reason| Rejection::Evidence { member: self.member, reason })?;
+            .map_err(|reason| Rejection::Evidence {
+                member: self.member,
+                reason,
+            })?;
         Ok(VerifiedAdvert(self))
     }
 
@@ -158,7 +179,12 @@ pub struct RoundKeys {
 impl RoundKeys {
     fn of(open: &RoundOpen, advert: &Advert) -> Self {
         let member = &open.terms.cohort[&advert.member];
-        Self::for_member(open, member, advert.mask_key.to_bytes(), advert.share_key.to_bytes())
+        Self::for_member(
+            open,
+            member,
+            advert.mask_key.to_bytes(),
+            advert.share_key.to_bytes(),
+        )
     }
 
     pub(crate) fn for_member(
@@ -191,12 +217,15 @@ pub trait RoundKeyJudge {
 }
 
 /// ctx2 = SHA-256(ctx ‖ Merkle root of all signed adverts), the salt of every derived key.
-pub fn keys_context(context: &Digest, adverts: &BTreeMap<MemberIndex, VerifiedAdvert>) -> Digest {
+pub fn keys_context(
+    context: &Digest,
+    adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
+) -> RoundKeyContext {
     let mut tree = ChunkTree::new();
     for advert in adverts.values() {
         tree.push(&advert.0.leaf(context));
     }
-    Canonical::new("consort/round/context2/v1").bytes(context.as_bytes()).bytes(tree.root().as_bytes()).hash()
+    RoundKeyContext::new(context, &tree.root())
 }
 
 /// H(U): the hash of a set of members, in order.
@@ -232,22 +261,31 @@ pub struct ShareStatement {
 
 impl ShareStatement {
     pub(crate) fn sign(
-        context2: &Digest,
+        context2: &RoundKeyContext,
         member: MemberIndex,
         commitments: (Commitments, Commitments),
         sealed: &BTreeMap<MemberIndex, Vec<u8>>,
         identity: &IdentitySecret,
     ) -> Self {
         let (mask_key, self_mask) = commitments;
-        let sealed = sealed.iter().map(|(to, bytes)| (*to, Digest::of(bytes))).collect();
-        let mut statement = Self { member, mask_key, self_mask, sealed, signature: Signature([0; 64]) };
+        let sealed = sealed
+            .iter()
+            .map(|(to, bytes)| (*to, Digest::of(bytes)))
+            .collect();
+        let mut statement = Self {
+            member,
+            mask_key,
+            self_mask,
+            sealed,
+            signature: Signature([0; 64]),
+        };
         statement.signature = identity.sign(&statement.signed_bytes(context2));
         statement
     }
 
-    fn signed_bytes(&self, context2: &Digest) -> Vec<u8> {
+    fn signed_bytes(&self, context2: &RoundKeyContext) -> Vec<u8> {
         let mut canonical = Canonical::new("consort/round/shares/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .u64(self.member.get().into())
             .bytes(&self.mask_key.to_bytes())
             .bytes(&self.self_mask.to_bytes())
@@ -264,24 +302,39 @@ impl ShareStatement {
     /// [`Rejection`] names the rule that is broken.
     pub fn verify(
         &self,
-        context2: &Digest,
+        context2: &RoundKeyContext,
         terms: &RoundTerms,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
-        let identity = terms.identity(self.member).ok_or(Rejection::NotAsked(self.member))?;
-        let advert = adverts.get(&self.member).ok_or(Rejection::NotAsked(self.member))?;
+        let identity = terms
+            .identity(self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
+        let advert = adverts
+            .get(&self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
         identity
             .verify(&self.signed_bytes(context2), &self.signature)
             .map_err(|_| Rejection::Signature(self.member))?;
-        let threshold = terms.thresholds.threshold() as usize;
+        let threshold = terms.thresholds.threshold();
         if self.mask_key.threshold() != threshold || self.self_mask.threshold() != threshold {
-            return Err(Rejection::Malformed("commitments must have exactly t points"));
+            return Err(Rejection::Malformed(
+                "commitments must have exactly t points",
+            ));
         }
-        if self.mask_key.constant_bytes() != advert.0.mask_key.to_bytes() {
-            return Err(Rejection::Material { member: self.member, what: "the commitment to the mask key is not its public key" });
+        if self.mask_key.constant() != advert.0.mask_key {
+            return Err(Rejection::Material {
+                member: self.member,
+                what: "the commitment to the mask key is not its public key",
+            });
         }
-        if !self.sealed.keys().eq(adverts.keys().filter(|peer| **peer != self.member)) {
-            return Err(Rejection::Malformed("one sealed share for each other member of the key list is needed"));
+        if !self
+            .sealed
+            .keys()
+            .eq(adverts.keys().filter(|peer| **peer != self.member))
+        {
+            return Err(Rejection::Malformed(
+                "one sealed share for each other member of the key list is needed",
+            ));
         }
         Ok(())
     }
@@ -303,14 +356,20 @@ impl ShareKeys {
     /// [`Rejection`] names the rule that is broken.
     pub fn verify(
         &self,
-        context2: &Digest,
+        context2: &RoundKeyContext,
         terms: &RoundTerms,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
         self.statement.verify(context2, terms, adverts)?;
-        let digests: BTreeMap<_, _> = self.sealed.iter().map(|(to, bytes)| (*to, Digest::of(bytes))).collect();
+        let digests: BTreeMap<_, _> = self
+            .sealed
+            .iter()
+            .map(|(to, bytes)| (*to, Digest::of(bytes)))
+            .collect();
         if digests != self.statement.sealed {
-            return Err(Rejection::Malformed("a sealed share is not the one its statement names"));
+            return Err(Rejection::Malformed(
+                "a sealed share is not the one its statement names",
+            ));
         }
         Ok(())
     }
@@ -337,23 +396,46 @@ pub struct UpdateSeal {
 }
 
 impl UpdateSeal {
-    pub(crate) fn sign(context2: &Digest, u2: &Digest, member: MemberIndex, tree_hash: Digest, identity: &IdentitySecret) -> Self {
+    pub(crate) fn sign(
+        context2: &RoundKeyContext,
+        u2: &Digest,
+        member: MemberIndex,
+        tree_hash: Digest,
+        identity: &IdentitySecret,
+    ) -> Self {
         let signature = identity.sign(&Self::signed_bytes(context2, u2, member, &tree_hash));
-        Self { member, tree_hash, signature }
+        Self {
+            member,
+            tree_hash,
+            signature,
+        }
     }
 
-    fn signed_bytes(context2: &Digest, u2: &Digest, member: MemberIndex, tree_hash: &Digest) -> Vec<u8> {
+    fn signed_bytes(
+        context2: &RoundKeyContext,
+        u2: &Digest,
+        member: MemberIndex,
+        tree_hash: &Digest,
+    ) -> Vec<u8> {
         Canonical::new("consort/round/update/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(u2.as_bytes())
             .u64(member.get().into())
             .bytes(tree_hash.as_bytes())
             .finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, u2: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        u2: &Digest,
+        identity: &IdentityKey,
+    ) -> Result<(), Rejection> {
         identity
-            .verify(&Self::signed_bytes(context2, u2, self.member, &self.tree_hash), &self.signature)
+            .verify(
+                &Self::signed_bytes(context2, u2, self.member, &self.tree_hash),
+                &self.signature,
+            )
             .map_err(|_| Rejection::Signature(self.member))
     }
 }
@@ -371,29 +453,50 @@ pub struct Survivors {
 
 impl Survivors {
     /// Signs the survivor set as the coordinator.
-    pub fn new(context2: &Digest, seals: &BTreeMap<MemberIndex, UpdateSeal>, coordinator: &IdentitySecret) -> Self {
+    pub fn new(
+        context2: &RoundKeyContext,
+        seals: &BTreeMap<MemberIndex, UpdateSeal>,
+        coordinator: &IdentitySecret,
+    ) -> Self {
         let members: BTreeSet<_> = seals.keys().copied().collect();
         let mut tree = ChunkTree::new();
         for seal in seals.values() {
-            let leaf = Canonical::new("consort/round/input/v1").u64(seal.member.get().into()).bytes(seal.tree_hash.as_bytes());
+            let leaf = Canonical::new("consort/round/input/v1")
+                .u64(seal.member.get().into())
+                .bytes(seal.tree_hash.as_bytes());
             tree.push(&leaf.bytes(&seal.signature.0).finish());
         }
         let inputs_root = tree.root();
         let signature = coordinator.sign(&Self::signed_bytes(context2, &members, &inputs_root));
-        Self { members, inputs_root, signature }
+        Self {
+            members,
+            inputs_root,
+            signature,
+        }
     }
 
-    fn signed_bytes(context2: &Digest, members: &BTreeSet<MemberIndex>, inputs_root: &Digest) -> Vec<u8> {
+    fn signed_bytes(
+        context2: &RoundKeyContext,
+        members: &BTreeSet<MemberIndex>,
+        inputs_root: &Digest,
+    ) -> Vec<u8> {
         Canonical::new("consort/round/survivors/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(member_set_hash(members).as_bytes())
             .bytes(inputs_root.as_bytes())
             .finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, coordinator: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        coordinator: &IdentityKey,
+    ) -> Result<(), Rejection> {
         coordinator
-            .verify(&Self::signed_bytes(context2, &self.members, &self.inputs_root), &self.signature)
+            .verify(
+                &Self::signed_bytes(context2, &self.members, &self.inputs_root),
+                &self.signature,
+            )
             .map_err(|_| Rejection::CoordinatorSignature)
     }
 }
@@ -410,7 +513,7 @@ pub struct Confirmation {
 /// What a confirmation covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfirmedSets {
-    pub(crate) context2: Digest,
+    pub(crate) context2: RoundKeyContext,
     pub(crate) u2: Digest,
     pub(crate) u3: Digest,
     pub(crate) inputs_root: Digest,
@@ -420,7 +523,7 @@ pub(crate) struct ConfirmedSets {
 impl ConfirmedSets {
     fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
         Canonical::new("consort/round/confirmation/v1")
-            .bytes(self.context2.as_bytes())
+            .bytes(self.context2.digest().as_bytes())
             .u64(member.get().into())
             .bytes(self.u2.as_bytes())
             .bytes(self.u3.as_bytes())
@@ -430,12 +533,22 @@ impl ConfirmedSets {
     }
 
     pub(crate) fn sign(&self, member: MemberIndex, identity: &IdentitySecret) -> Confirmation {
-        Confirmation { member, signature: identity.sign(&self.signed_bytes(member)) }
+        Confirmation {
+            member,
+            signature: identity.sign(&self.signed_bytes(member)),
+        }
     }
 
-    pub(crate) fn verify(&self, confirmation: &Confirmation, identity: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(
+        &self,
+        confirmation: &Confirmation,
+        identity: &IdentityKey,
+    ) -> Result<(), Rejection> {
         identity
-            .verify(&self.signed_bytes(confirmation.member), &confirmation.signature)
+            .verify(
+                &self.signed_bytes(confirmation.member),
+                &confirmation.signature,
+            )
             .map_err(|_| Rejection::Signature(confirmation.member))
     }
 }
@@ -458,7 +571,12 @@ pub struct SecretShares {
 
 impl std::fmt::Debug for SecretShares {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SecretShares({} self-mask, {} mask-key)", self.self_mask.len(), self.mask_key.len())
+        write!(
+            f,
+            "SecretShares({} self-mask, {} mask-key)",
+            self.self_mask.len(),
+            self.mask_key.len()
+        )
     }
 }
 
@@ -474,27 +592,44 @@ pub struct UnmaskShares {
 }
 
 impl UnmaskShares {
-    pub(crate) fn sign(context2: &Digest, u3: &Digest, member: MemberIndex, shares: SecretShares, identity: &IdentitySecret) -> Self {
-        let mut message = Self { member, shares, signature: Signature([0; 64]) };
+    pub(crate) fn sign(
+        context2: &RoundKeyContext,
+        u3: &Digest,
+        member: MemberIndex,
+        shares: SecretShares,
+        identity: &IdentitySecret,
+    ) -> Self {
+        let mut message = Self {
+            member,
+            shares,
+            signature: Signature([0; 64]),
+        };
         message.signature = identity.sign(&message.signed_bytes(context2, u3));
         message
     }
 
-    fn signed_bytes(&self, context2: &Digest, u3: &Digest) -> Vec<u8> {
+    fn signed_bytes(&self, context2: &RoundKeyContext, u3: &Digest) -> Vec<u8> {
         let mut canonical = Canonical::new("consort/round/unmask/v1")
-            .bytes(context2.as_bytes())
+            .bytes(context2.digest().as_bytes())
             .bytes(u3.as_bytes())
             .u64(self.member.get().into());
         for shares in [&self.shares.self_mask, &self.shares.mask_key] {
             canonical = canonical.list(shares.len());
             for (owner, share) in shares {
-                canonical = canonical.u64(owner.get().into()).bytes(&share.to_bytes());
+                canonical = canonical
+                    .u64(owner.get().into())
+                    .bytes(share.to_bytes().as_ref());
             }
         }
         canonical.finish()
     }
 
-    pub(crate) fn verify(&self, context2: &Digest, u3: &Digest, identity: &IdentityKey) -> Result<(), Rejection> {
+    pub(crate) fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        u3: &Digest,
+        identity: &IdentityKey,
+    ) -> Result<(), Rejection> {
         identity
             .verify(&self.signed_bytes(context2, u3), &self.signature)
             .map_err(|_| Rejection::Signature(self.member))
@@ -516,8 +651,18 @@ pub struct RoundResult {
 
 impl RoundResult {
     /// Signs a result as the coordinator.
-    pub fn new(context: Digest, survivors: BTreeSet<MemberIndex>, aggregate: Digest, coordinator: &IdentitySecret) -> Self {
-        let mut result = Self { context, survivors, aggregate, signature: Signature([0; 64]) };
+    pub fn new(
+        context: Digest,
+        survivors: BTreeSet<MemberIndex>,
+        aggregate: Digest,
+        coordinator: &IdentitySecret,
+    ) -> Self {
+        let mut result = Self {
+            context,
+            survivors,
+            aggregate,
+            signature: Signature([0; 64]),
+        };
         result.signature = coordinator.sign(&result.signed_bytes());
         result
     }
@@ -535,7 +680,9 @@ impl RoundResult {
     /// # Errors
     /// [`Rejection::CoordinatorSignature`].
     pub fn verify(&self, coordinator: &IdentityKey) -> Result<(), Rejection> {
-        coordinator.verify(&self.signed_bytes(), &self.signature).map_err(|_| Rejection::CoordinatorSignature)
+        coordinator
+            .verify(&self.signed_bytes(), &self.signature)
+            .map_err(|_| Rejection::CoordinatorSignature)
     }
 }
 

@@ -80,19 +80,19 @@ impl Rejection {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotAsked(_) => "ROUND_NOT_ASKED",
-            Self::WrongPhase { .. } => "ROUND_WRONG_PHASE",
-            Self::Signature(_) => "ROUND_SIGNATURE",
-            Self::CoordinatorSignature => "ROUND_COORDINATOR_SIGNATURE",
-            Self::Evidence { .. } => "ROUND_EVIDENCE",
-            Self::Equivocation(_) => "ROUND_EQUIVOCATION",
-            Self::Malformed(_) => "ROUND_MALFORMED",
-            Self::Share { .. } => "ROUND_SHARE",
-            Self::Terms(_) => "ROUND_TERMS",
-            Self::Stale { .. } => "ROUND_STALE",
-            Self::TooFew { .. } => "ROUND_TOO_FEW",
-            Self::AnsweredOnce(_) => "ROUND_ANSWERED_ONCE",
-            Self::Material { .. } => "ROUND_MATERIAL",
+            Self::NotAsked(_) => "round_not_asked",
+            Self::WrongPhase { .. } => "round_wrong_phase",
+            Self::Signature(_) => "round_signature",
+            Self::CoordinatorSignature => "round_coordinator_signature",
+            Self::Evidence { .. } => "round_evidence",
+            Self::Equivocation(_) => "round_equivocation",
+            Self::Malformed(_) => "round_malformed",
+            Self::Share { .. } => "round_share",
+            Self::Terms(_) => "round_terms",
+            Self::Stale { .. } => "round_stale",
+            Self::TooFew { .. } => "round_too_few",
+            Self::AnsweredOnce(_) => "round_answered_once",
+            Self::Material { .. } => "round_material",
         }
     }
 }
@@ -117,7 +117,9 @@ pub enum AbortReason {
         need: u32,
     },
     /// Too few survivors: nothing is opened.
-    #[error("{have} members completed their update by the deadline and {need} are needed; nothing was opened")]
+    #[error(
+        "{have} members completed their update by the deadline and {need} are needed; nothing was opened"
+    )]
     TooFewSurvivors {
         /// Members that survived.
         have: u32,
@@ -125,7 +127,9 @@ pub enum AbortReason {
         need: u32,
     },
     /// Too few signatures on the survivor set.
-    #[error("{have} members confirmed the survivors by the deadline and {need} are needed; nothing was opened")]
+    #[error(
+        "{have} members confirmed the survivors by the deadline and {need} are needed; nothing was opened"
+    )]
     TooFewConfirmed {
         /// Members that confirmed.
         have: u32,
@@ -149,12 +153,12 @@ impl AbortReason {
     /// Stable code for gRPC details, metrics and audit.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooFewJoined { .. } => "ABORT_TOO_FEW_JOINED",
-            Self::TooFewShared { .. } => "ABORT_TOO_FEW_SHARED",
-            Self::TooFewSurvivors { .. } => "ABORT_TOO_FEW_SURVIVORS",
-            Self::TooFewConfirmed { .. } => "ABORT_TOO_FEW_CONFIRMED",
-            Self::TooFewUnmasked { .. } => "ABORT_TOO_FEW_UNMASKED",
-            Self::BadSecret(_) => "ABORT_BAD_SECRET",
+            Self::TooFewJoined { .. } => "abort_too_few_joined",
+            Self::TooFewShared { .. } => "abort_too_few_shared",
+            Self::TooFewSurvivors { .. } => "abort_too_few_survivors",
+            Self::TooFewConfirmed { .. } => "abort_too_few_confirmed",
+            Self::TooFewUnmasked { .. } => "abort_too_few_unmasked",
+            Self::BadSecret(_) => "abort_bad_secret",
         }
     }
 
@@ -162,7 +166,10 @@ impl AbortReason {
     pub fn after_submission(&self) -> bool {
         match self {
             Self::TooFewJoined { .. } | Self::TooFewShared { .. } => false,
-            Self::TooFewSurvivors { .. } | Self::TooFewConfirmed { .. } | Self::TooFewUnmasked { .. } | Self::BadSecret(_) => true,
+            Self::TooFewSurvivors { .. }
+            | Self::TooFewConfirmed { .. }
+            | Self::TooFewUnmasked { .. }
+            | Self::BadSecret(_) => true,
         }
     }
 }

@@ -109,6 +109,9 @@ impl RoundTerms {
 
     /// The index of an organisation in the cohort.
     pub fn index_of(&self, organisation: &OrganisationId) -> Option<MemberIndex> {
-        self.cohort.iter().find(|(_, m)| &m.organisation == organisation).map(|(index, _)| *index)
+        self.cohort
+            .iter()
+            .find(|(_, m)| &m.organisation == organisation)
+            .map(|(index, _)| *index)
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
 use consort_contract::IdentitySecret;
 
 use super::{Accepted, Common, Confirming, Input, Round, Transition, wrong_phase};
-use crate::messages::{Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash};
+use crate::messages::{
+    Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash,
+};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
 
@@ -15,7 +17,7 @@ use crate::terms::Millis;
 pub struct Collecting {
     pub(super) common: Common,
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
     expired: bool,
@@ -25,10 +27,17 @@ impl Collecting {
     pub(super) fn new(
         common: Common,
         adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-        context2: Digest,
+        context2: RoundKeyContext,
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
-        Self { common, adverts, context2, shared, seals: BTreeMap::new(), expired: false }
+        Self {
+            common,
+            adverts,
+            context2,
+            shared,
+            seals: BTreeMap::new(),
+            expired: false,
+        }
     }
 
     pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
@@ -45,7 +54,9 @@ impl Collecting {
                 Ok(Accepted::New)
             }
             Input::Tick => Ok(Accepted::Idle),
-            other @ (Input::Advertise(_) | Input::Confirm(_) | Input::Unmask(_)) => Err(wrong_phase(&other, "collecting")),
+            other @ (Input::Advertise(_) | Input::Confirm(_) | Input::Unmask(_)) => {
+                Err(wrong_phase(&other, "collecting"))
+            }
         };
         if matches!(outcome, Ok(Accepted::New)) && self.complete() {
             if let Err((have, need)) = self.common.enough(self.seals.len()) {
@@ -53,16 +64,25 @@ impl Collecting {
                 return Transition { round, outcome };
             }
         }
-        Transition { round: Round::Collecting(self), outcome }
+        Transition {
+            round: Round::Collecting(self),
+            outcome,
+        }
     }
 
     fn seal(&mut self, seal: UpdateSeal) -> Result<Accepted, Rejection> {
         self.admits(seal.member)?;
         if let Some(known) = self.seals.get(&seal.member) {
-            return if *known == seal { Ok(Accepted::Repeat) } else { Err(Rejection::Equivocation(seal.member)) };
+            return if *known == seal {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(seal.member))
+            };
         }
         let terms = &self.common.open.terms;
-        let identity = terms.identity(seal.member).ok_or(Rejection::NotAsked(seal.member))?;
+        let identity = terms
+            .identity(seal.member)
+            .ok_or(Rejection::NotAsked(seal.member))?;
         seal.verify(&self.context2, &self.u2_hash(), identity)?;
         self.seals.insert(seal.member, seal);
         Ok(Accepted::New)
@@ -77,7 +97,10 @@ impl Collecting {
             return Err(Rejection::NotAsked(member));
         }
         if self.complete() && !self.seals.contains_key(&member) {
-            return Err(Rejection::WrongPhase { message: "update-seal", phase: "confirming" });
+            return Err(Rejection::WrongPhase {
+                message: "update-seal",
+                phase: "confirming",
+            });
         }
         Ok(())
     }
@@ -85,7 +108,12 @@ impl Collecting {
     /// Whether nobody is waited for any more.
     pub(super) fn complete(&self) -> bool {
         let departed = &self.common.departed;
-        self.expired || self.shared.keys().filter(|m| !departed.contains(*m)).all(|m| self.seals.contains_key(m))
+        self.expired
+            || self
+                .shared
+                .keys()
+                .filter(|m| !departed.contains(*m))
+                .all(|m| self.seals.contains_key(m))
     }
 
     /// Signs the survivor set: exactly the members whose update is complete.
@@ -96,11 +124,19 @@ impl Collecting {
     fn announce_survivors(self, survivors: Survivors, now: Millis) -> Transition {
         let sealed: BTreeSet<_> = self.seals.keys().copied().collect();
         if !self.complete() || survivors.members != sealed {
-            let outcome = Err(Rejection::Malformed("the survivor set must be the members whose update is complete"));
-            return Transition { round: Round::Collecting(self), outcome };
+            let outcome = Err(Rejection::Malformed(
+                "the survivor set must be the members whose update is complete",
+            ));
+            return Transition {
+                round: Round::Collecting(self),
+                outcome,
+            };
         }
         let round = Round::Confirming(Confirming::new(self, survivors, now));
-        Transition { round, outcome: Ok(Accepted::New) }
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
     }
 
     pub(super) fn u2_hash(&self) -> Digest {
@@ -108,11 +144,22 @@ impl Collecting {
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.shared.contains_key(&member) && !self.seals.contains_key(&member) && !self.complete();
+        let asked = self.shared.contains_key(&member)
+            && !self.seals.contains_key(&member)
+            && !self.complete();
         asked.then(|| {
-            let statements = self.shared.values().map(|shares| shares.statement.clone()).collect();
-            let from = |(sender, shares): (&MemberIndex, &ShareKeys)| Some((*sender, shares.sealed.get(&member)?.clone()));
-            Directive::Submit(SharesDelivery { statements, sealed: self.shared.iter().filter_map(from).collect() })
+            let statements = self
+                .shared
+                .values()
+                .map(|shares| shares.statement.clone())
+                .collect();
+            let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
+                Some((*sender, shares.sealed.get(&member)?.clone()))
+            };
+            Directive::Submit(SharesDelivery {
+                statements,
+                sealed: self.shared.iter().filter_map(from).collect(),
+            })
         })
     }
 }

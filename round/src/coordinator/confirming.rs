@@ -21,7 +21,12 @@ pub struct Confirming {
 impl Confirming {
     pub(super) fn new(collected: Collecting, survivors: Survivors, now: Millis) -> Self {
         let common = collected.common.clone().enter(now, |d| d.confirming_ms);
-        Self { common, collected, survivors, confirmations: BTreeMap::new() }
+        Self {
+            common,
+            collected,
+            survivors,
+            confirmations: BTreeMap::new(),
+        }
     }
 
     pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
@@ -34,13 +39,17 @@ impl Confirming {
             Input::Depart(member) => Ok(self.common.depart(member)),
             Input::Tick if now >= self.common.phase_ends => return self.close(now),
             Input::Tick => Ok(Accepted::Idle),
-            other @ (Input::Advertise(_) | Input::ShareKeys(_) | Input::AnnounceSurvivors(_) | Input::Unmask(_)) => {
-                Err(wrong_phase(&other, "confirming"))
-            }
+            other @ (Input::Advertise(_)
+            | Input::ShareKeys(_)
+            | Input::AnnounceSurvivors(_)
+            | Input::Unmask(_)) => Err(wrong_phase(&other, "confirming")),
         };
         match outcome {
             Ok(Accepted::New) if self.complete() => self.close(now),
-            outcome => Transition { round: Round::Confirming(self), outcome },
+            outcome => Transition {
+                round: Round::Confirming(self),
+                outcome,
+            },
         }
     }
 
@@ -50,9 +59,18 @@ impl Confirming {
             return Err(Rejection::NotAsked(member));
         }
         if let Some(known) = self.confirmations.get(&member) {
-            return if *known == confirmation { Ok(Accepted::Repeat) } else { Err(Rejection::Equivocation(member)) };
+            return if *known == confirmation {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(member))
+            };
         }
-        let identity = self.common.open.terms.identity(member).ok_or(Rejection::NotAsked(member))?;
+        let identity = self
+            .common
+            .open
+            .terms
+            .identity(member)
+            .ok_or(Rejection::NotAsked(member))?;
         self.sets().verify(&confirmation, identity)?;
         self.confirmations.insert(member, confirmation);
         Ok(Accepted::New)
@@ -70,7 +88,11 @@ impl Confirming {
 
     fn complete(&self) -> bool {
         let waiting = |m: &&MemberIndex| !self.common.departed.contains(*m);
-        self.survivors.members.iter().filter(waiting).all(|m| self.confirmations.contains_key(m))
+        self.survivors
+            .members
+            .iter()
+            .filter(waiting)
+            .all(|m| self.confirmations.contains_key(m))
     }
 
     fn close(self, now: Millis) -> Transition {
@@ -81,11 +103,15 @@ impl Confirming {
         } else {
             Round::Aborted(AbortReason::TooFewConfirmed { have, need })
         };
-        Transition { round, outcome: Ok(Accepted::New) }
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member);
+        let asked =
+            self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member);
         asked.then(|| Directive::Confirm(self.survivors.clone()))
     }
 }

@@ -18,7 +18,10 @@ pub struct Joining {
 
 impl Joining {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, adverts: BTreeMap::new() }
+        Self {
+            common,
+            adverts: BTreeMap::new(),
+        }
     }
 
     pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
@@ -35,7 +38,10 @@ impl Joining {
         };
         match outcome {
             Ok(Accepted::New) if self.complete() => self.close(now),
-            outcome => Transition { round: Round::Joining(self), outcome },
+            outcome => Transition {
+                round: Round::Joining(self),
+                outcome,
+            },
         }
     }
 
@@ -56,7 +62,9 @@ impl Joining {
 
     fn complete(&self) -> bool {
         let cohort: BTreeSet<_> = self.common.open.terms.cohort.keys().copied().collect();
-        cohort.difference(&self.common.departed).all(|member| self.adverts.contains_key(member))
+        cohort
+            .difference(&self.common.departed)
+            .all(|member| self.adverts.contains_key(member))
     }
 
     /// U1 is what advertised and has not departed since.
@@ -64,14 +72,21 @@ impl Joining {
         let departed = &self.common.departed;
         self.adverts.retain(|member, _| !departed.contains(member));
         let round = match self.common.enough(self.adverts.len()) {
-            Ok(()) => Round::Sharing(Sharing::new(self.common.enter(now, |d| d.sharing_ms), self.adverts)),
+            Ok(()) => Round::Sharing(Sharing::new(
+                self.common.enter(now, |d| d.sharing_ms),
+                self.adverts,
+            )),
             Err((have, need)) => Round::Aborted(AbortReason::TooFewJoined { have, need }),
         };
-        Transition { round, outcome: Ok(Accepted::New) }
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.common.open.terms.cohort.contains_key(&member) && !self.adverts.contains_key(&member);
+        let asked = self.common.open.terms.cohort.contains_key(&member)
+            && !self.adverts.contains_key(&member);
         asked.then(|| Directive::Advertise((*self.common.open).clone()))
     }
 }
@@ -90,11 +105,19 @@ impl Common {
     pub(super) fn enough(&self, have: usize) -> Result<(), (u32, u32)> {
         let have = u32::try_from(have).unwrap_or(u32::MAX);
         let need = self.open.terms.thresholds.fewest_survivors();
-        if have >= need { Ok(()) } else { Err((have, need)) }
+        if have >= need {
+            Ok(())
+        } else {
+            Err((have, need))
+        }
     }
 
     /// Starts the next phase's clock.
-    pub(super) fn enter(mut self, now: Millis, span: impl Fn(&crate::terms::Deadlines) -> u64) -> Self {
+    pub(super) fn enter(
+        mut self,
+        now: Millis,
+        span: impl Fn(&crate::terms::Deadlines) -> u64,
+    ) -> Self {
         self.phase_ends = now.after(span(&self.deadlines));
         self
     }

@@ -20,7 +20,10 @@ pub use joining::Joining;
 pub use sharing::Sharing;
 pub use unmasking::{Opening, Unmasking};
 
-use crate::messages::{Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal, VerifiedAdvert};
+use crate::messages::{
+    Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
+    VerifiedAdvert,
+};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::{Deadlines, Millis};
 
@@ -46,7 +49,7 @@ pub enum Input {
 }
 
 /// Where a round stands.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Round {
     /// P1: waiting for adverts.
     Joining(Joining),
@@ -101,7 +104,12 @@ impl Round {
     /// Opens an attempt.
     pub fn open(open: Arc<RoundOpen>, deadlines: Deadlines, now: Millis) -> Self {
         let phase_ends = now.after(deadlines.joining_ms);
-        Self::Joining(Joining::new(Common { open, deadlines, departed: BTreeSet::new(), phase_ends }))
+        Self::Joining(Joining::new(Common {
+            open,
+            deadlines,
+            departed: BTreeSet::new(),
+            phase_ends,
+        }))
     }
 
     /// Handles one input. A refused input leaves the round as it was.
@@ -122,7 +130,10 @@ impl Round {
                     | Input::Confirm(_)
                     | Input::Unmask(_)) => Err(wrong_phase(&other, closed.phase())),
                 };
-                Transition { round: closed, outcome }
+                Transition {
+                    round: closed,
+                    outcome,
+                }
             }
         }
     }
@@ -155,7 +166,12 @@ impl Round {
             Self::Unmasking(_) => d.unmasking_ms,
             Self::Opened(_) | Self::Aborted(_) => 0,
         };
-        let Some(ends) = self.common().map(|common| now.after(span(&common.deadlines))) else { return };
+        let Some(ends) = self
+            .common()
+            .map(|common| now.after(span(&common.deadlines)))
+        else {
+            return;
+        };
         match self {
             Self::Joining(phase) => phase.common.phase_ends = ends,
             Self::Sharing(phase) => phase.common.phase_ends = ends,
@@ -168,7 +184,10 @@ impl Round {
 
     /// What this member is asked to do now; `None` when it has answered, is not asked or has departed.
     pub fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        if self.common().is_some_and(|common| common.departed.contains(&member)) {
+        if self
+            .common()
+            .is_some_and(|common| common.departed.contains(&member))
+        {
             return None;
         }
         match self {
@@ -197,9 +216,13 @@ impl Round {
 
     /// The members this phase still waits for.
     pub fn waiting_for(&self) -> BTreeSet<MemberIndex> {
-        let Some(common) = self.common() else { return BTreeSet::new() };
+        let Some(common) = self.common() else {
+            return BTreeSet::new();
+        };
         let members = common.open.terms.cohort.keys().copied();
-        members.filter(|member| self.directive(*member).is_some()).collect()
+        members
+            .filter(|member| self.directive(*member).is_some())
+            .collect()
     }
 
     fn common(&self) -> Option<&Common> {

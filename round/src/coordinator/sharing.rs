@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, MemberIndex};
+use consort_aggregation::{MemberIndex, RoundKeyContext};
 
 use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
 use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
@@ -14,14 +14,19 @@ use crate::terms::Millis;
 pub struct Sharing {
     pub(super) common: Common,
     adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    context2: Digest,
+    context2: RoundKeyContext,
     shared: BTreeMap<MemberIndex, ShareKeys>,
 }
 
 impl Sharing {
     pub(super) fn new(common: Common, adverts: BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
         let context2 = keys_context(&common.open.terms.context(), &adverts);
-        Self { common, adverts, context2, shared: BTreeMap::new() }
+        Self {
+            common,
+            adverts,
+            context2,
+            shared: BTreeMap::new(),
+        }
     }
 
     pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
@@ -34,13 +39,17 @@ impl Sharing {
             Input::Depart(member) => Ok(self.common.depart(member)),
             Input::Tick if now >= self.common.phase_ends => return self.close(now),
             Input::Tick => Ok(Accepted::Idle),
-            other @ (Input::Seal(_) | Input::AnnounceSurvivors(_) | Input::Confirm(_) | Input::Unmask(_)) => {
-                Err(wrong_phase(&other, "sharing"))
-            }
+            other @ (Input::Seal(_)
+            | Input::AnnounceSurvivors(_)
+            | Input::Confirm(_)
+            | Input::Unmask(_)) => Err(wrong_phase(&other, "sharing")),
         };
         match outcome {
             Ok(Accepted::New) if self.complete() => self.close(now),
-            outcome => Transition { round: Round::Sharing(self), outcome },
+            outcome => Transition {
+                round: Round::Sharing(self),
+                outcome,
+            },
         }
     }
 
@@ -50,7 +59,11 @@ impl Sharing {
             return Err(Rejection::NotAsked(member));
         }
         if let Some(known) = self.shared.get(&member) {
-            return if *known == message { Ok(Accepted::Repeat) } else { Err(Rejection::Equivocation(member)) };
+            return if *known == message {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(member))
+            };
         }
         message.verify(&self.context2, &self.common.open.terms, &self.adverts)?;
         self.shared.insert(member, message);
@@ -69,15 +82,27 @@ impl Sharing {
         let round = match self.common.enough(self.shared.len()) {
             Ok(()) => {
                 let common = self.common.enter(now, |d| d.collecting_ms);
-                Round::Collecting(Collecting::new(common, self.adverts, self.context2, self.shared))
+                Round::Collecting(Collecting::new(
+                    common,
+                    self.adverts,
+                    self.context2,
+                    self.shared,
+                ))
             }
             Err((have, need)) => Round::Aborted(AbortReason::TooFewShared { have, need }),
         };
-        Transition { round, outcome: Ok(Accepted::New) }
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
         let asked = self.adverts.contains_key(&member) && !self.shared.contains_key(&member);
-        asked.then(|| Directive::ShareKeys(KeyList { adverts: self.adverts.values().map(|a| a.advert().clone()).collect() }))
+        asked.then(|| {
+            Directive::ShareKeys(KeyList {
+                adverts: self.adverts.values().map(|a| a.advert().clone()).collect(),
+            })
+        })
     }
 }

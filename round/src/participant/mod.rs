@@ -17,7 +17,9 @@ pub use ready::Ready;
 pub use shared::Shared;
 pub use submitted::{Confirmed, Submitted, Unmasked};
 
-use crate::messages::{Advert, Directive, MemberMessage, RoundKeyJudge, RoundKeys, RoundOpen, UpdateSeal};
+use crate::messages::{
+    Advert, Directive, MemberMessage, RoundKeyJudge, RoundKeys, RoundOpen, UpdateSeal,
+};
 use crate::rejection::Rejection;
 
 /// What a member needs around it to answer.
@@ -85,27 +87,44 @@ impl Member {
     /// Handles what the coordinator asks. A repeated directive gets the same bytes again; a refused one changes nothing.
     pub fn handle(self, directive: &Directive, around: &mut Surroundings<'_>) -> MemberTransition {
         if let Some(answer) = self.repeat(directive) {
-            return MemberTransition { outcome: answer, member: self };
+            return MemberTransition {
+                outcome: answer,
+                member: self,
+            };
         }
         match (self, directive) {
-            (Self::Advertised(phase), Directive::ShareKeys(list)) => match phase.share(list, around) {
-                Ok((next, message)) => sent(Self::Shared(next), MemberMessage::ShareKeys(message)),
-                Err(refused) => refuse(Self::Advertised(refused.0), refused.1),
-            },
+            (Self::Advertised(phase), Directive::ShareKeys(list)) => {
+                match phase.share(list, around) {
+                    Ok((next, message)) => {
+                        sent(Self::Shared(next), MemberMessage::ShareKeys(message))
+                    }
+                    Err(refused) => refuse(Self::Advertised(refused.0), refused.1),
+                }
+            }
             (Self::Shared(phase), Directive::Submit(delivery)) => match phase.receive(delivery) {
-                Ok(next) => MemberTransition { member: Self::Ready(next), outcome: Ok(Answer::Submit) },
+                Ok(next) => MemberTransition {
+                    member: Self::Ready(next),
+                    outcome: Ok(Answer::Submit),
+                },
                 Err(refused) => refuse(Self::Shared(refused.0), refused.1),
             },
-            (Self::Submitted(phase), Directive::Confirm(survivors)) => match phase.confirm(survivors, around) {
-                Ok((next, message)) => sent(Self::Confirmed(next), MemberMessage::Confirmation(message)),
-                Err(refused) => refuse(Self::Submitted(refused.0), refused.1),
-            },
+            (Self::Submitted(phase), Directive::Confirm(survivors)) => {
+                match phase.confirm(survivors, around) {
+                    Ok((next, message)) => {
+                        sent(Self::Confirmed(next), MemberMessage::Confirmation(message))
+                    }
+                    Err(refused) => refuse(Self::Submitted(refused.0), refused.1),
+                }
+            }
             (Self::Confirmed(phase), Directive::Unmask(list)) => match phase.unmask(list, around) {
                 Ok((next, message)) => sent(Self::Unmasked(next), MemberMessage::Unmask(message)),
                 Err(refused) => refuse(Self::Confirmed(refused.0), refused.1),
             },
             (member, directive) => {
-                let rejection = Rejection::WrongPhase { message: directive_name(directive), phase: member.phase() };
+                let rejection = Rejection::WrongPhase {
+                    message: directive_name(directive),
+                    phase: member.phase(),
+                };
                 refuse(member, rejection)
             }
         }
@@ -116,14 +135,25 @@ impl Member {
     /// # Errors
     /// [`Rejection::WrongPhase`] unless the member is [`Member::Ready`], [`Rejection::Malformed`] when the update has another
     /// schema than the terms. The member is given back unchanged.
-    pub fn submit(self, update: EncodedUpdate, identity: &IdentitySecret) -> Result<(Self, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
+    pub fn submit(
+        self,
+        update: EncodedUpdate,
+        identity: &IdentitySecret,
+    ) -> Result<(Self, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
         match self {
             Self::Ready(phase) => match phase.submit(update, identity) {
                 Ok((next, masked, seal)) => Ok((Self::Submitted(next), masked, seal)),
                 Err(refused) => Err(Box::new((Self::Ready(refused.0), refused.1))),
             },
-            member @ (Self::Advertised(_) | Self::Shared(_) | Self::Submitted(_) | Self::Confirmed(_) | Self::Unmasked(_)) => {
-                let rejection = Rejection::WrongPhase { message: "submit", phase: member.phase() };
+            member @ (Self::Advertised(_)
+            | Self::Shared(_)
+            | Self::Submitted(_)
+            | Self::Confirmed(_)
+            | Self::Unmasked(_)) => {
+                let rejection = Rejection::WrongPhase {
+                    message: "submit",
+                    phase: member.phase(),
+                };
                 Err(Box::new((member, rejection)))
             }
         }
@@ -160,24 +190,38 @@ impl Member {
             (Self::Advertised(phase), Directive::Advertise(open)) if *open == phase.seat.open => {
                 send(MemberMessage::Advert(phase.advert.clone()))
             }
-            (Self::Shared(phase), Directive::ShareKeys(list)) => phase.repeat(list).map(|m| m.map(|m| Answer::Send(MemberMessage::ShareKeys(m)))),
+            (Self::Shared(phase), Directive::ShareKeys(list)) => phase
+                .repeat(list)
+                .map(|m| m.map(|m| Answer::Send(MemberMessage::ShareKeys(m)))),
             (Self::Ready(_), Directive::Submit(_)) => Some(Ok(Answer::Submit)),
-            (Self::Submitted(phase), Directive::Submit(_)) => send(MemberMessage::Seal(phase.seal.clone())),
-            (Self::Confirmed(phase), Directive::Confirm(survivors)) => {
-                Some(phase.repeat(survivors).map(|m| Answer::Send(MemberMessage::Confirmation(m))))
+            (Self::Submitted(phase), Directive::Submit(_)) => {
+                send(MemberMessage::Seal(phase.seal.clone()))
             }
-            (Self::Unmasked(phase), Directive::Unmask(_)) => send(MemberMessage::Unmask(phase.answer.clone())),
+            (Self::Confirmed(phase), Directive::Confirm(survivors)) => Some(
+                phase
+                    .repeat(survivors)
+                    .map(|m| Answer::Send(MemberMessage::Confirmation(m))),
+            ),
+            (Self::Unmasked(phase), Directive::Unmask(_)) => {
+                send(MemberMessage::Unmask(phase.answer.clone()))
+            }
             _ => None,
         }
     }
 }
 
 fn sent(member: Member, message: MemberMessage) -> MemberTransition {
-    MemberTransition { member, outcome: Ok(Answer::Send(message)) }
+    MemberTransition {
+        member,
+        outcome: Ok(Answer::Send(message)),
+    }
 }
 
 fn refuse(member: Member, rejection: Rejection) -> MemberTransition {
-    MemberTransition { member, outcome: Err(rejection) }
+    MemberTransition {
+        member,
+        outcome: Err(rejection),
+    }
 }
 
 fn directive_name(directive: &Directive) -> &'static str {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, SharePair, Sign, mask_update};
+use consort_aggregation::{
+    Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, SharePair, Sign,
+    mask_update,
+};
 use consort_contract::IdentitySecret;
 
 use super::Seat;
@@ -14,7 +17,7 @@ use crate::rejection::Rejection;
 #[derive(Debug)]
 pub struct Ready {
     pub(super) seat: Seat,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) u2_hash: Digest,
     pub(super) self_seed: MaskSeed,
     pub(super) pairs: Vec<(MaskSeed, Sign)>,
@@ -27,12 +30,19 @@ impl Ready {
         update: EncodedUpdate,
         identity: &IdentitySecret,
     ) -> Result<(Submitted, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
-        if *update.schema() != self.seat.open.terms.schema {
+        if update.schema() != self.seat.open.terms.schema {
             let rejection = Rejection::Malformed("the update has another schema than the terms");
             return Err(Box::new((self, rejection)));
         }
-        let masked = mask_update(update, &self.self_seed, &self.pairs);
-        let seal = UpdateSeal::sign(&self.context2, &self.u2_hash, self.seat.member, masked.tree_hash(), identity);
+        let masked = mask_update(update, &self.self_seed, &self.pairs)
+            .expect("U2 has at least c + 2 members");
+        let seal = UpdateSeal::sign(
+            &self.context2,
+            &self.u2_hash,
+            self.seat.member,
+            masked.tree_hash(),
+            identity,
+        );
         let submitted = Submitted {
             seat: self.seat,
             context2: self.context2,

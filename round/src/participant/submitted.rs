@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, SharePair};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, SharePair};
 
 use super::{Seat, Surroundings};
 use crate::messages::{
-    Confirmation, Confirmations, ConfirmedSets, SecretShares, Survivors, UnmaskShares, UpdateSeal, member_set_hash,
+    Confirmation, Confirmations, ConfirmedSets, SecretShares, Survivors, UnmaskShares, UpdateSeal,
+    member_set_hash,
 };
 use crate::rejection::Rejection;
 
@@ -14,7 +15,7 @@ use crate::rejection::Rejection;
 #[derive(Debug)]
 pub struct Submitted {
     pub(super) seat: Seat,
-    pub(super) context2: Digest,
+    pub(super) context2: RoundKeyContext,
     pub(super) u2_hash: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
@@ -22,7 +23,11 @@ pub struct Submitted {
 
 impl Submitted {
     /// Answers P5.
-    pub(super) fn confirm(self, survivors: &Survivors, around: &mut Surroundings<'_>) -> Result<(Confirmed, Confirmation), Box<(Self, Rejection)>> {
+    pub(super) fn confirm(
+        self,
+        survivors: &Survivors,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(Confirmed, Confirmation), Box<(Self, Rejection)>> {
         if let Err(rejection) = self.check(survivors, around) {
             return Err(Box::new((self, rejection)));
         }
@@ -50,11 +55,18 @@ impl Submitted {
         if !survivors.members.contains(&self.seat.member) {
             return Err(Rejection::NotAsked(self.seat.member));
         }
-        if let Some(stranger) = survivors.members.iter().find(|member| !self.held.contains_key(*member)) {
+        if let Some(stranger) = survivors
+            .members
+            .iter()
+            .find(|member| !self.held.contains_key(*member))
+        {
             return Err(Rejection::NotAsked(*stranger));
         }
         let thresholds = &self.seat.open.terms.thresholds;
-        let (have, need) = (u32::try_from(survivors.members.len()).unwrap_or(u32::MAX), thresholds.fewest_survivors());
+        let (have, need) = (
+            u32::try_from(survivors.members.len()).unwrap_or(u32::MAX),
+            thresholds.fewest_survivors(),
+        );
         if have < need {
             return Err(Rejection::TooFew { have, need });
         }
@@ -82,11 +94,18 @@ impl Confirmed {
     }
 
     /// Answers P6.
-    pub(super) fn unmask(self, list: &Confirmations, around: &mut Surroundings<'_>) -> Result<(Unmasked, UnmaskShares), Box<(Self, Rejection)>> {
+    pub(super) fn unmask(
+        self,
+        list: &Confirmations,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(Unmasked, UnmaskShares), Box<(Self, Rejection)>> {
         if let Err(rejection) = self.check(list) {
             return Err(Box::new((self, rejection)));
         }
-        let mut shares = SecretShares { self_mask: BTreeMap::new(), mask_key: BTreeMap::new() };
+        let mut shares = SecretShares {
+            self_mask: BTreeMap::new(),
+            mask_key: BTreeMap::new(),
+        };
         for (owner, pair) in &self.held {
             if self.survivors.members.contains(owner) {
                 shares.self_mask.insert(*owner, pair.self_mask.clone());
@@ -94,8 +113,20 @@ impl Confirmed {
                 shares.mask_key.insert(*owner, pair.mask_key.clone());
             }
         }
-        let answer = UnmaskShares::sign(&self.sets.context2, &self.sets.u3, self.seat.member, shares, around.identity);
-        Ok((Unmasked { seat: self.seat, answer: answer.clone() }, answer))
+        let answer = UnmaskShares::sign(
+            &self.sets.context2,
+            &self.sets.u3,
+            self.seat.member,
+            shares,
+            around.identity,
+        );
+        Ok((
+            Unmasked {
+                seat: self.seat,
+                answer: answer.clone(),
+            },
+            answer,
+        ))
     }
 
     /// The rules of P6 (docs/protocol.md, R16 and R17).
@@ -116,7 +147,10 @@ impl Confirmed {
                 return Err(Rejection::Equivocation(member));
             }
         }
-        let (have, need) = (u32::try_from(signed.len()).unwrap_or(u32::MAX), terms.thresholds.confirmation_quorum());
+        let (have, need) = (
+            u32::try_from(signed.len()).unwrap_or(u32::MAX),
+            terms.thresholds.confirmation_quorum(),
+        );
         if have < need {
             return Err(Rejection::TooFew { have, need });
         }

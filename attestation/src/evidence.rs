@@ -1,0 +1,147 @@
+//! Evidence as it travels: a hardware-signed report and the certificate of the key that signed it, stapled by its owner.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::parts::{Reader, Writer};
+use crate::reason::Reason;
+
+/// The length of an attestation report (AMD 56860, table 23).
+pub const REPORT_BYTES: usize = 1184;
+
+/// The most bytes that are read as evidence. A report and a VCEK are 2.6 KB; other hardware's quotes are about 5 KB.
+pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
+
+const LABEL: &str = "consort/attest/evidence/v1";
+
+/// An attestation report and the VCEK certificate (DER) it was signed under.
+///
+/// # Security
+/// Only the sizes were looked at. What it proves is decided by [`crate::Verifier::verify`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Evidence {
+    report: Box<[u8; REPORT_BYTES]>,
+    vcek_der: Vec<u8>,
+}
+
+impl Evidence {
+    /// Puts a report together with its VCEK.
+    ///
+    /// # Errors
+    /// [`Reason::EvidenceSize`] when the encoding would pass [`MAX_EVIDENCE_BYTES`].
+    pub fn new(report: [u8; REPORT_BYTES], vcek_der: Vec<u8>) -> Result<Self, Reason> {
+        let evidence = Self {
+            report: Box::new(report),
+            vcek_der,
+        };
+        if evidence.to_bytes().len() > MAX_EVIDENCE_BYTES {
+            return Err(Reason::EvidenceSize);
+        }
+        Ok(evidence)
+    }
+
+    /// Reads the canonical encoding, and nothing else.
+    ///
+    /// # Errors
+    /// [`Reason::EvidenceSize`], [`Reason::EvidenceEncoding`] or [`Reason::ReportSize`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
+        if bytes.len() > MAX_EVIDENCE_BYTES {
+            return Err(Reason::EvidenceSize);
+        }
+        let (report, vcek_der) = Self::split(bytes).ok_or(Reason::EvidenceEncoding)?;
+        let report = report.try_into().map_err(|_| Reason::ReportSize)?;
+        Ok(Self {
+            report: Box::new(report),
+            vcek_der: vcek_der.to_vec(),
+        })
+    }
+
+    fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let mut reader = Reader::labelled(bytes, LABEL)?;
+        let halves = (reader.bytes()?, reader.bytes()?);
+        reader.end()?;
+        Some(halves)
+    }
+
+    /// The canonical encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Writer::labelled(LABEL)
+            .bytes(self.report.as_slice())
+            .bytes(&self.vcek_der)
+            .finish()
+    }
+
+    /// The report's bytes.
+    pub fn report(&self) -> &[u8; REPORT_BYTES] {
+        &self.report
+    }
+
+    /// The VCEK certificate, DER.
+    pub fn vcek_der(&self) -> &[u8] {
+        &self.vcek_der
+    }
+
+    /// SHA-256 of the canonical encoding, to name this evidence in records.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.to_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Evidence({} report bytes, {} vcek bytes)",
+            self.report.len(),
+            self.vcek_der.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Evidence {
+        Evidence::new([7; REPORT_BYTES], vec![1, 2, 3]).unwrap()
+    }
+
+    #[test]
+    fn evidence_survives_its_encoding() {
+        assert_eq!(Evidence::from_bytes(&sample().to_bytes()), Ok(sample()));
+    }
+
+    #[test]
+    fn evidence_past_the_limit_is_refused_both_ways() {
+        assert_eq!(
+            Evidence::new([0; REPORT_BYTES], vec![0; MAX_EVIDENCE_BYTES]),
+            Err(Reason::EvidenceSize)
+        );
+        assert_eq!(
+            Evidence::from_bytes(&vec![0; MAX_EVIDENCE_BYTES + 1]),
+            Err(Reason::EvidenceSize)
+        );
+    }
+
+    #[test]
+    fn trailing_bytes_and_another_label_are_refused() {
+        let mut longer = sample().to_bytes();
+        longer.push(0);
+        assert_eq!(Evidence::from_bytes(&longer), Err(Reason::EvidenceEncoding));
+        let other = Writer::labelled("consort/attest/evidence/v2")
+            .bytes(&[7; REPORT_BYTES])
+            .bytes(&[1])
+            .finish();
+        assert_eq!(Evidence::from_bytes(&other), Err(Reason::EvidenceEncoding));
+    }
+
+    #[test]
+    fn a_report_of_another_length_is_refused() {
+        let short = Writer::labelled(LABEL)
+            .bytes(&[7; REPORT_BYTES - 1])
+            .bytes(&[1])
+            .finish();
+        assert_eq!(Evidence::from_bytes(&short), Err(Reason::ReportSize));
+    }
+}

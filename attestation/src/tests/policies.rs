@@ -1,0 +1,176 @@
+//! Policy files and trust stores that are not taken, and the vendor's directory.
+
+use super::world::{MACHINE, STATEMENT, judge, policy_text, start, vendor};
+use crate::simulated::{SimulatedVendor, SimulationFault};
+use crate::{Attester, Policy, PolicyError, TrustError, TrustStore, Verifier};
+
+fn refuse(text: &str) -> PolicyError {
+    Policy::from_toml(text).unwrap_err()
+}
+
+#[test]
+fn a_missing_list_is_refused_by_its_name() {
+    let good = policy_text("");
+    for (line, field) in [
+        ("roots = []", "trust.roots"),
+        ("report_versions = [3, 5]", "snp.report_versions"),
+        (
+            &format!("measurements = [\"{}\"]", MACHINE.measurement),
+            "snp.measurements",
+        ),
+    ] {
+        // `roots = []` is also the tail of no other line: the simulated list is not empty.
+        assert_eq!(
+            refuse(&good.replacen(line, "", 1)),
+            PolicyError::Missing(field)
+        );
+    }
+    let (before, _) = good.split_once("[snp.min_tcb").unwrap();
+    assert_eq!(refuse(before), PolicyError::Missing("snp.min_tcb"));
+}
+
+#[test]
+fn an_empty_list_is_refused_by_its_name() {
+    let good = policy_text("");
+    let measurement = format!("\"{}\"", MACHINE.measurement);
+    assert_eq!(
+        refuse(&good.replace(&measurement, "")),
+        PolicyError::Empty("snp.measurements")
+    );
+    assert_eq!(
+        refuse(&good.replace("[3, 5]", "[]")),
+        PolicyError::Empty("snp.report_versions")
+    );
+    let root = format!("\"{}\"", hex::encode(vendor().root_hash().unwrap()));
+    assert_eq!(
+        refuse(&good.replace(&root, "")),
+        PolicyError::Empty("trust.roots")
+    );
+    assert_eq!(
+        refuse(&policy_text("host_data = []")),
+        PolicyError::Empty("snp.host_data")
+    );
+}
+
+#[test]
+fn an_unknown_field_is_refused_in_every_table() {
+    assert_eq!(
+        refuse(&policy_text("allow_everything = true")).code(),
+        "policy.syntax"
+    );
+    assert_eq!(
+        refuse(&policy_text("").replace("[trust]", "[trust]\nroot = []")).code(),
+        "policy.syntax"
+    );
+    assert_eq!(
+        refuse(&policy_text("").replace("tee = 1", "tee = 1\npsp = 1")).code(),
+        "policy.syntax"
+    );
+    assert_eq!(
+        refuse(&policy_text("").replace("min_tcb.genoa", "min_tcb.rome")).code(),
+        "policy.syntax"
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_by_its_name() {
+    assert_eq!(
+        refuse(&policy_text("denied_chips = [\"00\"]")),
+        PolicyError::Invalid("snp.denied_chips")
+    );
+    assert_eq!(
+        refuse(&policy_text("").replace("[3, 5]", "[6]")),
+        PolicyError::Invalid("snp.report_versions")
+    );
+    assert_eq!(
+        refuse(&policy_text("").replace("tee = 1", "tee = 1\nfmc = 1")),
+        PolicyError::Invalid("snp.min_tcb")
+    );
+    let skew = policy_text("").replace("[trust]", "[trust]\nclock_skew_seconds = 86401");
+    assert_eq!(
+        refuse(&skew),
+        PolicyError::Invalid("trust.clock_skew_seconds")
+    );
+}
+
+#[test]
+fn a_minimum_without_a_component_is_refused() {
+    assert_eq!(
+        refuse(&policy_text("").replace("tee = 1", "")).code(),
+        "policy.syntax"
+    );
+}
+
+#[test]
+fn a_simulated_root_is_never_taken_for_a_genuine_one() {
+    let root = hex::encode(vendor().root_hash().unwrap());
+    let disguised = policy_text("")
+        .replace("dangerous_simulated_roots", "x")
+        .replace("roots = []", "");
+    let disguised = disguised.replace("x =", "roots =");
+    let policy = Policy::from_toml(&disguised).unwrap();
+    let error = Verifier::new(policy, &vendor().trust_store().unwrap())
+        .err()
+        .unwrap();
+    assert_eq!(error, PolicyError::SimulatedRootNotSpelled(root.clone()));
+    let twice = policy_text("").replace("roots = []", &format!("roots = [\"{root}\"]"));
+    assert_eq!(refuse(&twice), PolicyError::RootTwice);
+}
+
+#[test]
+fn a_pinned_root_that_was_not_given_is_an_error() {
+    let policy = Policy::from_toml(&policy_text("")).unwrap();
+    assert_eq!(
+        Verifier::new(policy, &TrustStore::new())
+            .err()
+            .unwrap()
+            .code(),
+        "policy.root-not-given"
+    );
+}
+
+#[test]
+fn a_bundle_that_is_not_an_ark_and_its_ask_is_refused() {
+    let add = |pem: String| TrustStore::new().add_pem_bundle(pem.as_bytes());
+    let pem = vendor().roots_pem().unwrap();
+    let other = SimulatedVendor::create(vendor().product(), start())
+        .unwrap()
+        .roots_pem()
+        .unwrap();
+    let split = |pem: &str| {
+        let (ask, ark) = pem.split_at(pem.rfind("-----BEGIN").unwrap());
+        (ask.to_owned(), ark.to_owned())
+    };
+    let ((ask, ark), (other_ask, other_ark)) = (split(&pem), split(&other));
+    assert_eq!(add(pem.clone()), Ok(()));
+    assert_eq!(add(ark.clone() + &ask), Ok(()));
+    assert_eq!(add(ask.clone()), Err(TrustError::NotOneArk));
+    assert_eq!(add(ark.clone()), Err(TrustError::NotOneAsk));
+    assert_eq!(add(pem.clone() + &other_ark), Err(TrustError::NotOneArk));
+    assert_eq!(add(other_ask + &ark), Err(TrustError::NotSigned));
+    assert_eq!(
+        add("-----BEGIN CERTIFICATE-----\nnonsense".to_owned()),
+        Err(TrustError::NotPem)
+    );
+}
+
+#[test]
+fn a_vendor_read_back_from_its_directory_signs_under_the_same_root() {
+    let directory = tempfile::tempdir().unwrap();
+    vendor().save(directory.path()).unwrap();
+    let loaded = SimulatedVendor::load(directory.path()).unwrap();
+    assert_eq!(loaded.root_hash().unwrap(), vendor().root_hash().unwrap());
+    let evidence = loaded
+        .attester(MACHINE, start())
+        .unwrap()
+        .attest(STATEMENT)
+        .unwrap();
+    assert!(judge(&super::world::verifier_with(""), &evidence).is_ok());
+    assert!(
+        matches!(
+            vendor().save(directory.path()),
+            Err(SimulationFault::Writing(_))
+        ),
+        "nothing is overwritten"
+    );
+}
