@@ -127,9 +127,8 @@ impl Plan {
     /// [`LOSS_CAP`]. `None` when the job has no loss query.
     pub fn noised_loss(&self, job: &Job, sum: i64) -> Option<f64> {
         let a = &job.document().dp_fedsgd;
-        (a.loss_weight > 0.0).then(|| {
-            f64::from(self.step.mean(sum)) * f64::from(LOSS_CAP) / (a.loss_weight * a.clip)
-        })
+        (a.loss_weight > 0.0)
+            .then(|| f64::from(self.step.mean(sum)) * LOSS_CAP / (a.loss_weight * a.clip))
     }
 
     /// The contract: what the members vote on and every round context contains.

@@ -1,12 +1,9 @@
 //! What one record may weigh: the clip norm on its grid, and the share of it that the loss query takes.
 
+use consort_model::LOSS_CAP;
 use consort_privacy::Grid;
 
 use crate::TrainingError;
-
-/// Losses above this count as this, in nats. A model that knows nothing has a mean loss of ln 2 = 0.69; the cap is
-/// almost three times that, and each doubling of it would double the noise on the reported mean.
-pub const LOSS_CAP: f64 = 2.0;
 
 /// The share of the clip norm that the loss coordinate of a record may take; 0 asks no loss.
 ///

@@ -17,7 +17,7 @@ pub mod reference;
 mod sum;
 
 pub use batch::Batch;
-pub use clipping::{Clipping, LOSS_CAP, LossWeight};
+pub use clipping::{Clipping, LossWeight};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, evaluate};
 pub use sum::{ClippedSum, clipped_sum, sum_elements};

@@ -1,7 +1,8 @@
 //! The clipped sum against automatic differentiation, one record at a time, and at its limits.
 
 use super::*;
-use crate::{LOSS_CAP, LossWeight, oracle, reference};
+use crate::{LossWeight, oracle, reference};
+use consort_model::LOSS_CAP;
 use consort_model::{Layer, Loss};
 use consort_privacy::{ClipNorm, Grid, GridBits};
 use proptest::prelude::*;
