@@ -53,7 +53,7 @@ pub(crate) fn clinics(count: usize) -> Result<Vec<Site>, ClinicCount> {
     Ok(sites
         .map(|(index, (malignant, benign))| {
             site(
-                format!("clinic-{:02}", index + 1),
+                format!("clinic-{}", index + 1),
                 &table,
                 malignant,
                 benign,
