@@ -5,7 +5,7 @@
 
 mod attester;
 mod certificate;
-
+pub mod channel;
 mod evidence;
 mod machine;
 mod parts;

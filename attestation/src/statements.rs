@@ -77,6 +77,11 @@ impl SessionContext {
             .finish();
         Self(Sha256::digest(encoding).into())
     }
+
+    /// The digest.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// A statement in full, before it is hashed. An identity key signs these bytes, hardware signs their hash.

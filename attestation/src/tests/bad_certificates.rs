@@ -175,6 +175,21 @@ fn every_single_bit_flip_of_a_vcek_is_refused() {
     }
 }
 
+/// Found by the flips: four unused bits of a signature whose last byte ends in four zero bits are strict DER.
+#[test]
+fn a_signature_that_is_not_whole_bytes_is_refused() {
+    let certificate = attester().vcek_der();
+    let at = certificate.len() - 257;
+    for unused in 1..8 {
+        let mut der = certificate.to_vec();
+        assert_eq!(std::mem::replace(&mut der[at], unused), 0);
+        *der.last_mut().unwrap() &= 0x80;
+        let evidence = Evidence::new(*attester().attest(STATEMENT).unwrap().report(), der).unwrap();
+        let reason = judge(&verifier_with(""), &evidence).unwrap_err();
+        assert_eq!(reason, Reason::CertificateEncoding);
+    }
+}
+
 #[test]
 fn a_refused_vcek_is_not_remembered_as_good() {
     let other = SimulatedVendor::create(Product::Genoa, start()).unwrap();
