@@ -134,7 +134,10 @@ where
 {
     let attempt = async {
         let (config, own_spki) = channel.tls_key.server_config(channel.party.now())?;
-        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+        let mut stream = TlsAcceptor::from(Arc::new(config))
+            .accept(stream)
+            .await
+            .map_err(handshake)?;
         let binding = Binding::of(stream.get_ref().1, own_spki)?;
         let peer = exchange::serve(&mut stream, &channel.party, &binding).await?;
         Ok(AttestedStream::new(stream.into(), peer))
@@ -175,7 +178,8 @@ where
         let name = ServerName::try_from("consort.invalid").expect("a valid DNS name");
         let mut stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
-            .await?;
+            .await
+            .map_err(handshake)?;
         let binding = Binding::of(stream.get_ref().1, own_spki)?;
         let peer = exchange::open(&mut stream, &channel.party, &binding).await?;
         Ok(AttestedStream::new(stream.into(), peer))
@@ -183,4 +187,12 @@ where
     tokio::time::timeout(EXCHANGE_TIMEOUT, attempt)
         .await
         .map_err(|_| ChannelError::Timeout)?
+}
+
+/// A handshake's failure arrives wrapped as the transport's; whose fault it is lies inside.
+fn handshake(error: std::io::Error) -> ChannelError {
+    match error.downcast::<rustls::Error>() {
+        Ok(tls) => ChannelError::Tls(tls),
+        Err(transport) => ChannelError::Io(transport),
+    }
 }
