@@ -1,1 +1,31 @@
-//! consort-audit.
+//! The verifiable log: what happened in a consortium, in typed records under a Merkle tree, whose head is signed.
+//!
+//! The coordinator appends with [`AuditLog`]; participants keep the checkpoints they saw and ask for consistency proofs;
+//! an auditor checks a copy of the folder offline with [`verify`].
+
+mod checkpoint;
+mod entries;
+mod epsilon;
+mod hash;
+mod log;
+mod merkle;
+mod note;
+mod record;
+mod rule;
+mod semantics;
+mod text;
+mod verify;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use epsilon::{Epsilon, InvalidEpsilon};
+pub use hash::{Hash, InvalidHash};
+pub use log::{
+    AuditLog, CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE, LogError, MAX_ENTRY_BYTES, Recovery,
+};
+pub use merkle::{MerkleTree, ProofError, leaf_hash, verify_consistency, verify_inclusion};
+pub use note::{NoteError, NoteSigner, NoteVerifier, SignedNote};
+pub use record::{Event, JobState, Phase, RECORD_VERSION, Record, RecordError, RoundRef};
+pub use rule::{Broken, Rule};
+pub use semantics::check_rules;
+pub use text::{Code, InvalidText, JobId, MAX_TEXT_BYTES, Organisation, Text};
+pub use verify::{Line, Report, VerifyError, verify, verify_against};

@@ -1,1 +1,20 @@
-//! consort-contract.
+//! What the members agree to before a round runs: who they are (roster), what is to be done (job), what follows from it
+//! (plan), and that they said yes (votes). Pure: no clock, disk, network or randomness of its own.
+
+pub mod features;
+pub mod identity;
+pub mod job;
+pub mod organisation;
+pub mod plan;
+pub mod roster;
+pub mod thresholds;
+pub mod vote;
+
+pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
+pub use identity::{IdentityKey, IdentitySecret, Signature};
+pub use job::{Job, JobDocument, JobError, members_in_roster};
+pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
+pub use plan::{Plan, PlanError};
+pub use roster::{Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
+pub use thresholds::{Thresholds, ThresholdsError};
+pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

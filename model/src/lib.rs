@@ -1,1 +1,18 @@
-//! consort-model.
+//! What is trained, as data: the declared architecture, its flat parameters and the server's deterministic step.
+//!
+//! A job names its model as a list of layers ([`ModelSpec`]); shapes and the layout of the flat parameter vector follow
+//! from it. Nothing here is code from a job, and nothing here touches a clock, a disk, a thread or a random source.
+//! The bytes of [`Parameters`] and [`OptimizerState`] are the same on every machine, so they can be hashed and compared.
+
+mod encoding;
+mod parameters;
+mod spec;
+mod step;
+
+pub use encoding::ModelHash;
+pub use parameters::{InitialSeed, Parameters, ParametersError};
+pub use spec::{
+    LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,
+    SpecFault, Tensor,
+};
+pub use step::{OptimizerState, StepError, StepRule};

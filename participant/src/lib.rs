@@ -1,1 +1,3 @@
 //! consort-participant.
+
+pub mod data;

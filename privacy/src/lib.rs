@@ -1,1 +1,31 @@
-//! consort-privacy.
+//! Differential privacy of a job: how much noise, what it costs, and what is spent. Pure: no clock, disk, thread or
+//! random source; randomness comes in.
+//!
+//! The way of an update: each record is clipped to an integer grid ([`Grid`], [`RecordSum`]), the member's exact
+//! discrete Gaussian noise of the job's [`NoisePlan`] is drawn ([`DiscreteGaussian`]), the [`Ledger`] books the round and
+//! gives a [`Debit`], and only then is there a [`PrivateUpdate`], which has no wire form either and goes to be masked.
+//! Two accountants count what a list of [`Mechanism`]s costs together ([`spend`]).
+
+mod accountant;
+mod calibrate;
+mod entry;
+mod grid;
+mod ledger;
+mod mechanism;
+mod noise;
+mod plan;
+mod quantity;
+mod update;
+
+#[cfg(test)]
+mod known_answers;
+
+pub use calibrate::{CalibrationError, least_noise_multiplier};
+pub use entry::{Account, DebitKey, Entry, EntryError};
+pub use grid::{ClipNorm, Grid, GridBits, GridError, RecordCap, RecordOutcome, RecordSum};
+pub use ledger::{Authorization, Cap, Debit, Ledger, LedgerError, Refused};
+pub use mechanism::{AccountError, Mechanism, Relation, Spend, Unit, spend};
+pub use noise::{DiscreteGaussian, NoiseError, NoiseVariance, NoiseVector};
+pub use plan::{GridChoice, NoisePlan, PlanError, PrivacyTarget, UpdateShape};
+pub use quantity::{Delta, Epsilon, NoiseMultiplier, QuantityError, SamplingRate, Steps};
+pub use update::{PrivateUpdate, ReleaseError};

@@ -1,1 +1,41 @@
-//! consort-proto.
+//! What is said on the wire, and the only border between wire and domain ([`convert`]).
+
+pub mod convert;
+
+#[allow(
+    missing_docs,
+    clippy::all,
+    unreachable_pub,
+    reason = "generated from the commented .proto files"
+)]
+pub mod wire {
+    //! Generated messages and services, one module per package.
+    pub mod job {
+        pub mod v1 {
+            tonic::include_proto!("consort.job.v1");
+        }
+    }
+    pub mod consent {
+        pub mod v1 {
+            tonic::include_proto!("consort.consent.v1");
+        }
+    }
+    pub mod round {
+        pub mod v1 {
+            tonic::include_proto!("consort.round.v1");
+        }
+    }
+    pub mod model {
+        pub mod v1 {
+            tonic::include_proto!("consort.model.v1");
+        }
+    }
+    pub mod events {
+        pub mod v1 {
+            tonic::include_proto!("consort.events.v1");
+        }
+    }
+}
+
+/// The compiled schema with its bounds, for reflection and for the tests that walk it.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

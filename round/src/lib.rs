@@ -1,1 +1,21 @@
-//! consort-round.
+//! The rules of a round of secure aggregation, both sides, without any input or output of their own.
+//!
+//! Start with [`messages`] (what is said), then [`coordinator::Round`] and [`participant::Member`] (who answers what, when).
+//! The phases are those of docs/protocol.md, P0 to P7. Time, randomness and messages come in; messages go out.
+//!
+//! # Security
+//! A coordinator that breaks any rule gets refusals, and learns from the messages it did get no more than the sum over one
+//! survivor set of at least max(t, n_min, c+2) members. The rules that a member enforces are in [`participant`], one per check.
+
+pub mod coordinator;
+pub mod messages;
+pub mod participant;
+pub mod rejection;
+pub mod terms;
+
+pub use messages::{
+    Advert, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen, RoundResult,
+    SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+};
+pub use rejection::{AbortReason, Rejection};
+pub use terms::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundTerms};

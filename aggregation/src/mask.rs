@@ -1,0 +1,271 @@
+//! Masking: from the one update that must not leave to the one that may.
+//!
+//! y_u = Enc(x_u) + PRG(b_u) + Σ_{v > u} PRG(s_uv) - Σ_{v < u} PRG(s_uv): round 2 (MaskedInputCollection) of Bonawitz et
+//! al. 2017. Which of two neighbours adds and which subtracts is a convention; ours is [`pair_sign`].
+
+use crate::{
+    Digest, EncodeError, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema, encode, pack,
+    tree::ChunkTree,
+};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of one chunk of a masked update, the last one excepted.
+///
+/// A message of this size is far below the 4 MiB that gRPC libraries accept by default, costs 32 bytes of hash, and is
+/// quickly sent again after a broken connection.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Elements masked at a time: 16 KiB of them and 4 KiB of keystream stay in a first-level cache for all neighbours.
+const BLOCK_ELEMENTS: usize = 2048;
+
+/// An update in the ring, before its masks: zeroised on drop.
+///
+/// # Security
+/// It has no wire form: nothing gives its elements out, and [`mask_update`] consumes it.
+///
+/// ```compile_fail,E0599
+/// fn wire_form(update: &consort_aggregation::EncodedUpdate) -> Vec<u8> {
+///     update.chunks().flat_map(|(_, chunk)| chunk.to_vec()).collect()
+/// }
+/// ```
+///
+/// The same with a [`MaskedUpdate`] compiles:
+///
+/// ```
+/// fn wire_form(update: &consort_aggregation::MaskedUpdate) -> Vec<u8> {
+///     update.chunks().flat_map(|(_, chunk)| chunk.to_vec()).collect()
+/// }
+/// ```
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct EncodedUpdate {
+    elements: Vec<u64>,
+    #[zeroize(skip)]
+    schema: VectorSchema,
+}
+
+impl std::fmt::Debug for EncodedUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EncodedUpdate({} elements)", self.schema.elements())
+    }
+}
+
+impl EncodedUpdate {
+    /// Encodes an integer vector, which has its noise already.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the vector has another length than the schema, or one integer does not fit.
+    pub fn from_integers(integers: &[i64], schema: VectorSchema) -> Result<Self, EncodeError> {
+        if integers.len() as u64 != schema.elements() {
+            return Err(EncodeError::ElementCount {
+                elements: integers.len(),
+                expected: schema.elements(),
+            });
+        }
+        let elements = encode(integers, schema.width())?;
+        Ok(Self { elements, schema })
+    }
+
+    /// The shape of the vector.
+    #[must_use]
+    pub fn schema(&self) -> VectorSchema {
+        self.schema
+    }
+}
+
+/// An update under its masks: the only update with a wire form, and made by [`mask_update`] alone.
+///
+/// # Security
+/// To who lacks the self-mask or one pair mask it is uniformly random. It is frozen: a resend carries the same bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MaskedUpdate {
+    packed: Vec<u8>,
+    schema: VectorSchema,
+    tree_hash: Digest,
+}
+
+impl std::fmt::Debug for MaskedUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (bytes, root) = (self.packed.len(), &self.tree_hash);
+        write!(f, "MaskedUpdate({bytes} bytes, {root})")
+    }
+}
+
+impl MaskedUpdate {
+    /// The chunks with their positions: [`CHUNK_BYTES`] each, the last one shorter.
+    pub fn chunks(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
+        self.packed
+            .chunks(CHUNK_BYTES)
+            .enumerate()
+            .map(|(index, chunk)| (index as u64, chunk))
+    }
+
+    /// The Merkle hash over the chunks, which the member signs.
+    #[must_use]
+    pub fn tree_hash(&self) -> Digest {
+        self.tree_hash
+    }
+
+    /// The shape of the vector.
+    #[must_use]
+    pub fn schema(&self) -> VectorSchema {
+        self.schema
+    }
+}
+
+/// Masks an update with the member's own mask and with one mask for each neighbour.
+///
+/// # Errors
+/// [`MaskError::NoNeighbours`] when there is no pair mask.
+///
+/// # Security
+/// The coordinator opens the self-mask of every member in the sum, so what protects the update then is the pair masks of
+/// honest neighbours. Whether there are enough of them is the rule of the round; none at all is refused here.
+pub fn mask_update(
+    mut update: EncodedUpdate,
+    self_seed: &MaskSeed,
+    pairs: &[(MaskSeed, Sign)],
+) -> Result<MaskedUpdate, MaskError> {
+    if pairs.is_empty() {
+        return Err(MaskError::NoNeighbours);
+    }
+    let schema = update.schema;
+    let own = std::iter::once((self_seed, Sign::Plus));
+    let masks = own.chain(pairs.iter().map(|(seed, sign)| (seed, *sign)));
+    add_masks(&mut update.elements, masks, schema);
+
+    let packed = pack(&update.elements, schema.width());
+    let tree_hash = ChunkTree::over(&packed, CHUNK_BYTES).root();
+    Ok(MaskedUpdate {
+        packed,
+        schema,
+        tree_hash,
+    })
+}
+
+/// Adds masks to a whole vector, block by block, all masks per block.
+pub(crate) fn add_masks<'a>(
+    elements: &mut [u64],
+    masks: impl Iterator<Item = (&'a MaskSeed, Sign)>,
+    schema: VectorSchema,
+) {
+    let mut streams: Vec<(MaskStream, Sign)> = masks
+        .map(|(seed, sign)| (MaskStream::new(seed, schema.width()), sign))
+        .collect();
+    let mut first_element = 0;
+    for block in elements.chunks_mut(BLOCK_ELEMENTS) {
+        for (stream, sign) in &mut streams {
+            stream.add(block, first_element, *sign);
+        }
+        first_element += block.len() as u64;
+    }
+}
+
+/// The sign with which member `own` adds the mask it shares with `peer`: plus for the lower position, minus for the higher.
+///
+/// A member is not its own neighbour.
+#[must_use]
+pub fn pair_sign(own: MemberIndex, peer: MemberIndex) -> Sign {
+    if own < peer { Sign::Plus } else { Sign::Minus }
+}
+
+/// Why an update is not masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaskError {
+    /// There is no neighbour, and the self-mask alone protects nothing.
+    #[error("an update without a pair mask is not sent: the member has no neighbour in this round")]
+    NoNeighbours,
+}
+
+impl MaskError {
+    /// The stable name of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoNeighbours => "mask_no_neighbours",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Width, unpack};
+
+    fn schema(elements: u64, bits: u8) -> VectorSchema {
+        VectorSchema::new(elements, Width::new(bits).unwrap()).unwrap()
+    }
+
+    fn masked(integers: &[i64], schema: VectorSchema) -> MaskedUpdate {
+        let update = EncodedUpdate::from_integers(integers, schema).unwrap();
+        let pairs = [
+            (MaskSeed::new([2; 32]), Sign::Plus),
+            (MaskSeed::new([3; 32]), Sign::Minus),
+        ];
+        mask_update(update, &MaskSeed::new([1; 32]), &pairs).unwrap()
+    }
+
+    #[test]
+    fn the_masks_are_the_sum_of_the_streams_and_the_update() {
+        let schema = schema(5000, 45);
+        let integers: Vec<i64> = (-2500..2500).collect();
+        let update = masked(&integers, schema);
+
+        let mut expected = encode(&integers, schema.width()).unwrap();
+        for (seed, sign) in [(1, Sign::Plus), (2, Sign::Plus), (3, Sign::Minus)] {
+            crate::add_mask(
+                &mut expected,
+                &MaskSeed::new([seed; 32]),
+                0,
+                schema.width(),
+                sign,
+            );
+        }
+        let wire: Vec<u8> = update
+            .chunks()
+            .flat_map(|(_, chunk)| chunk.to_vec())
+            .collect();
+        assert_eq!(unpack(&wire, 5000, schema.width()).unwrap(), expected);
+        assert_ne!(decode_first(&expected, schema), integers[0]);
+    }
+
+    fn decode_first(elements: &[u64], schema: VectorSchema) -> i64 {
+        crate::decode(&elements[..1], schema.width())[0]
+    }
+
+    #[test]
+    fn chunks_are_numbered_and_hash_to_the_tree_hash() {
+        let schema = schema(70_000, 32);
+        let update = masked(&vec![0; 70_000], schema);
+        let mut tree = ChunkTree::new();
+        let mut lengths = Vec::new();
+        for (position, (index, chunk)) in (0..).zip(update.chunks()) {
+            assert_eq!(index, position);
+            lengths.push(chunk.len());
+            tree.push(chunk);
+        }
+        assert_eq!(lengths, [CHUNK_BYTES, 280_000 - CHUNK_BYTES]);
+        assert_eq!(tree.root(), update.tree_hash());
+    }
+
+    #[test]
+    fn an_update_without_neighbours_is_not_masked() {
+        let update = EncodedUpdate::from_integers(&[1], schema(1, 8)).unwrap();
+        let error = mask_update(update, &MaskSeed::new([1; 32]), &[]).unwrap_err();
+        assert_eq!(error.code(), "mask_no_neighbours");
+    }
+
+    #[test]
+    fn a_vector_that_is_not_of_the_schema_is_refused() {
+        let error = EncodedUpdate::from_integers(&[1, 2], schema(3, 8)).unwrap_err();
+        assert_eq!(error.code(), "encode_element_count");
+        let error = EncodedUpdate::from_integers(&[1000], schema(1, 8)).unwrap_err();
+        assert_eq!(error.code(), "encode_out_of_range");
+    }
+
+    #[test]
+    fn an_encoded_update_shows_its_length_only() {
+        let update = EncodedUpdate::from_integers(&[77, 77], schema(2, 8)).unwrap();
+        assert_eq!(format!("{update:?}"), "EncodedUpdate(2 elements)");
+    }
+}

@@ -1,0 +1,280 @@
+//! The wire form of ring elements: exactly w bits each, the lowest bit first, in bytes filled from their lowest bit.
+
+use crate::{VectorSchema, Width};
+
+/// Packs elements, of which the w lowest bits count. The unused bits of the last byte are zero.
+#[must_use]
+pub fn pack(elements: &[u64], width: Width) -> Vec<u8> {
+    let bits = u32::from(width.bits());
+    let bytes = (elements.len() * usize::from(width.bits())).div_ceil(8);
+    let mut packed = Vec::with_capacity(bytes.next_multiple_of(8));
+    let (mut word, mut filled) = (0_u64, 0_u32);
+    for element in elements.iter().map(|&element| width.reduce(element)) {
+        word |= element << filled;
+        if filled + bits >= 64 {
+            packed.extend_from_slice(&word.to_le_bytes());
+            // Nothing is carried over when the element began the word.
+            word = element.checked_shr(64 - filled).unwrap_or(0);
+            filled = filled + bits - 64;
+        } else {
+            filled += bits;
+        }
+    }
+    packed.extend_from_slice(&word.to_le_bytes());
+    packed.truncate(bytes);
+    packed
+}
+
+/// Unpacks exactly `elements` elements.
+///
+/// # Errors
+/// [`PackingError`] when the length is not that of so many elements (checked before room is made for them), or an unused
+/// bit of the last byte is set: a vector has one encoding.
+pub fn unpack(packed: &[u8], elements: u64, width: Width) -> Result<Vec<u64>, PackingError> {
+    check(packed, elements, width)?;
+    let elements =
+        usize::try_from(elements).expect("each element takes a bit of a slice in memory");
+    Ok(Unpacker::new(packed, width).take(elements).collect())
+}
+
+/// Checks that `packed` is the encoding of that many elements.
+pub(crate) fn check(packed: &[u8], elements: u64, width: Width) -> Result<(), PackingError> {
+    let expected = width.packed_len(elements);
+    if packed.len() as u64 != expected {
+        return Err(PackingError::Length {
+            length: packed.len(),
+            expected,
+        });
+    }
+    // Multiplying modulo 8 is enough to know how many bits the last byte uses.
+    let used = (elements % 8) * u64::from(width.bits()) % 8;
+    match packed.last() {
+        Some(last) if used != 0 && last >> used != 0 => Err(PackingError::UnusedBits),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `packed` is the encoding of a range of a vector from `first_element` on, and tells its elements.
+///
+/// A range ends at the end of the vector or holds a multiple of eight elements, so that it ends with a byte.
+pub(crate) fn check_range(
+    packed: &[u8],
+    first_element: u64,
+    schema: &VectorSchema,
+) -> Result<u64, PackingError> {
+    let refused = PackingError::Range {
+        first_element,
+        length: packed.len(),
+    };
+    let rest = schema
+        .elements()
+        .checked_sub(first_element)
+        .ok_or(refused)?;
+    let width = schema.width();
+    if packed.len() as u64 == width.packed_len(rest) {
+        return check(packed, rest, width).map(|()| rest);
+    }
+    // Eight elements of w bits are w bytes.
+    let bytes_of_eight = usize::from(width.bits());
+    let elements = (packed.len() / bytes_of_eight) as u64 * 8;
+    if !packed.len().is_multiple_of(bytes_of_eight) || elements > rest {
+        return Err(refused);
+    }
+    Ok(elements)
+}
+
+/// Yields the elements of packed bytes, and zeros after their end.
+#[derive(Debug)]
+pub(crate) struct Unpacker<'a> {
+    rest: &'a [u8],
+    width: Width,
+    /// Bits that were read and not yet yielded, from the lowest on.
+    word: u64,
+    held: u32,
+}
+
+impl<'a> Unpacker<'a> {
+    pub(crate) fn new(packed: &'a [u8], width: Width) -> Self {
+        Self {
+            rest: packed,
+            width,
+            word: 0,
+            held: 0,
+        }
+    }
+
+    fn next_word(&mut self) -> u64 {
+        if let Some((word, rest)) = self.rest.split_first_chunk::<8>() {
+            self.rest = rest;
+            return u64::from_le_bytes(*word);
+        }
+        let mut last = [0; 8];
+        last[..self.rest.len()].copy_from_slice(self.rest);
+        self.rest = &[];
+        u64::from_le_bytes(last)
+    }
+}
+
+impl Iterator for Unpacker<'_> {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        let bits = u32::from(self.width.bits());
+        if self.held >= bits {
+            let element = self.width.reduce(self.word);
+            // `held` may be all 64 bits only for narrower elements; a shift by 64 empties the word.
+            self.word = self.word.checked_shr(bits).unwrap_or(0);
+            self.held -= bits;
+            return Some(element);
+        }
+        let next = self.next_word();
+        let element = self.width.reduce(self.word | next << self.held);
+        let taken = bits - self.held;
+        self.word = next.checked_shr(taken).unwrap_or(0);
+        self.held = 64 - taken;
+        Some(element)
+    }
+}
+
+/// Why bytes are not packed elements: the fault of whoever sent them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackingError {
+    /// Another length than the elements take.
+    #[error("a packed vector has {length} bytes instead of {expected}")]
+    Length {
+        /// Bytes received.
+        length: usize,
+        /// Bytes that the elements take.
+        expected: u64,
+    },
+    /// A bit after the last element is set.
+    #[error("the unused bits of the last byte of a packed vector are not zero")]
+    UnusedBits,
+    /// The bytes are not a range of the vector.
+    #[error("{length} bytes from element {first_element} on are not a range of the packed vector")]
+    Range {
+        /// The first element of the range.
+        first_element: u64,
+        /// Bytes received.
+        length: usize,
+    },
+}
+
+impl PackingError {
+    /// The stable name of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Length { .. } => "packing_length",
+            Self::UnusedBits => "packing_unused_bits",
+            Self::Range { .. } => "packing_range",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn width(bits: u8) -> Width {
+        Width::new(bits).unwrap()
+    }
+
+    /// The definition: bit b of element i is bit i·w + b of the stream.
+    fn defined(elements: &[u64], bits: usize) -> Vec<u8> {
+        let mut packed = vec![0; (elements.len() * bits).div_ceil(8)];
+        for bit in 0..elements.len() * bits {
+            let set = elements[bit / bits] >> (bit % bits) & 1 == 1;
+            packed[bit / 8] |= u8::from(set) << (bit % 8);
+        }
+        packed
+    }
+
+    #[test]
+    fn elements_are_packed_from_the_lowest_bit_on() {
+        assert_eq!(pack(&[0b001, 0b010, 0b111], width(3)), [0b1101_0001, 0b1]);
+        assert_eq!(pack(&[0x1234], width(16)), [0x34, 0x12]);
+        assert_eq!(pack(&[], width(5)), [0; 0]);
+    }
+
+    #[test]
+    fn every_width_packs_as_defined_and_comes_back() {
+        let mut value = 1_u64;
+        let elements: Vec<u64> = std::iter::repeat_with(|| {
+            // Any values with all bits busy: the multiplier of Knuth's MMIX generator.
+            value = value
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            value
+        })
+        .take(131)
+        .collect();
+        for bits in 1..=64 {
+            for length in 0..elements.len() {
+                let reduced: Vec<u64> = elements[..length]
+                    .iter()
+                    .map(|&e| width(bits).reduce(e))
+                    .collect();
+                let packed = pack(&elements[..length], width(bits));
+                assert_eq!(packed, defined(&reduced, bits.into()), "{bits} {length}");
+                assert_eq!(
+                    unpack(&packed, length as u64, width(bits)).unwrap(),
+                    reduced,
+                    "{bits} {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_and_a_set_unused_bit_are_refused() {
+        let packed = pack(&[1, 2, 3], width(5));
+        assert_eq!(
+            unpack(&packed, 4, width(5)).unwrap_err().code(),
+            "packing_length"
+        );
+        assert_eq!(
+            unpack(&packed[1..], 3, width(5)).unwrap_err().code(),
+            "packing_length"
+        );
+        assert_eq!(
+            unpack(&[], u64::MAX, width(64)).unwrap_err().code(),
+            "packing_length"
+        );
+        let set = [packed[0], packed[1] | 0x80];
+        assert_eq!(
+            unpack(&set, 3, width(5)).unwrap_err(),
+            PackingError::UnusedBits
+        );
+    }
+
+    #[test]
+    fn a_range_holds_eights_of_elements_or_the_rest() {
+        let schema = VectorSchema::new(21, width(5)).unwrap();
+        let packed = pack(&[31; 21], width(5));
+        assert_eq!(check_range(&packed, 0, &schema), Ok(21));
+        assert_eq!(check_range(&packed[..10], 0, &schema), Ok(16));
+        assert_eq!(check_range(&packed[10..], 16, &schema), Ok(5));
+        assert_eq!(check_range(&[], 21, &schema), Ok(0));
+        for (first, length) in [(0, 9), (16, 5), (16, 10), (22, 0), (u64::MAX, 5)] {
+            let error = check_range(&packed[..length], first, &schema).unwrap_err();
+            assert_eq!(error.code(), "packing_range", "{first} {length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unpacking_random_bytes_never_panics_and_accepts_one_encoding_only(
+            packed: Vec<u8>,
+            bits in 1_u8..=64,
+            elements in 0_u64..200,
+        ) {
+            if let Ok(unpacked) = unpack(&packed, elements, width(bits)) {
+                prop_assert_eq!(pack(&unpacked, width(bits)), packed);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What follows from a job: noise, grid, width, and what each coalition would learn. Computed by the coordinator, computed
+//! again by every member, and part of the contract that they vote on.
+
+use consort_aggregation::{Canonical, Digest, VectorSchema, Width, width_for};
+use consort_model::{LOSS_CAP, StepError, StepRule};
+use consort_privacy::{
+    ClipNorm, Delta, Epsilon, GridBits, GridChoice, NoiseMultiplier, NoisePlan, PrivacyTarget,
+    QuantityError, RecordCap, Relation, Steps, UpdateShape,
+};
+
+use crate::job::Job;
+
+/// The numbers of a contract that its author does not choose. A value of this type follows from its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    noise: NoisePlan,
+    schema: VectorSchema,
+    step: StepRule,
+}
+
+/// Why a job has no plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// A quantity of the promise is out of range.
+    #[error("the promise cannot be met: {0}")]
+    Quantity(#[from] QuantityError),
+    /// The noise cannot be planned.
+    #[error("the noise cannot be planned: {0}")]
+    Noise(#[from] consort_privacy::PlanError),
+    /// The clip, records or grid are out of range.
+    #[error("{field} cannot be honoured: {problem}")]
+    Field {
+        /// The field, as it is written in the job.
+        field: &'static str,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// The sum would not fit 64 bits.
+    #[error("the sum would not fit: {0}; lower max_records_per_member or name fewer members")]
+    Width(#[from] consort_aggregation::PlanError),
+    /// The server step's constants are out of range.
+    #[error("the server step cannot be taken: {0}")]
+    Step(#[from] StepError),
+}
+
+impl PlanError {
+    /// Stable code for gRPC details, metrics and audit.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Quantity(error) => error.code(),
+            Self::Noise(error) => error.code(),
+            Self::Field { .. } => "plan_field_out_of_range",
+            Self::Width(error) => error.code(),
+            Self::Step(error) => error.code(),
+        }
+    }
+}
+
+impl Plan {
+    /// Plans a job with the least noise that keeps its promise, on the coarsest grid that carries it.
+    ///
+    /// # Errors
+    /// [`PlanError`] names what cannot be met.
+    pub fn derive(job: &Job) -> Result<Self, PlanError> {
+        Self::of(
+            job,
+            NoisePlan::new(target(job)?, shape(job, GridChoice::Coarsest)?)?,
+        )
+    }
+
+    /// Computes the plan again from the two numbers that were chosen: the noise multiplier and the grid.
+    ///
+    /// # Errors
+    /// [`PlanError`] names what cannot be met, first of all a noise that does not keep the job's promise.
+    pub fn with_noise(job: &Job, sigma: f64, grid_bits: u8) -> Result<Self, PlanError> {
+        let bits = GridBits::new(grid_bits).map_err(|error| field("plan.grid_bits", &error))?;
+        let shape = shape(job, GridChoice::Bits(bits))?;
+        Self::of(
+            job,
+            NoisePlan::with_noise_multiplier(target(job)?, shape, NoiseMultiplier::new(sigma)?)?,
+        )
+    }
+
+    fn of(job: &Job, noise: NoisePlan) -> Result<Self, PlanError> {
+        let width = width_for(
+            job.thresholds().cohort(),
+            noise.value_bound(),
+            noise.noise_bound(),
+        )?;
+        let schema = VectorSchema::new(job.elements(), width)?;
+        let a = &job.document().dp_fedsgd;
+        let step = StepRule::new(
+            narrow(a.learning_rate),
+            narrow(a.momentum),
+            narrow(a.clip),
+            noise.grid().bits().bits(),
+            narrow(a.divisor),
+        )?;
+        Ok(Self {
+            noise,
+            schema,
+            step,
+        })
+    }
+
+    /// The noise: multiplier, grid, variance of one member, epsilon by coalition.
+    pub fn noise(&self) -> &NoisePlan {
+        &self.noise
+    }
+
+    /// The vector that a round sums: the gradient, then one element for the loss query.
+    pub fn schema(&self) -> VectorSchema {
+        self.schema
+    }
+
+    /// w: width of an element.
+    pub fn width(&self) -> Width {
+        self.schema.width()
+    }
+
+    /// The server step's constants.
+    pub fn step(&self) -> &StepRule {
+        &self.step
+    }
+
+    /// Mean loss over the job's divisor, from the last element of a sum: noised, and each record's loss limited to
+    /// [`LOSS_CAP`]. `None` when the job has no loss query.
+    pub fn noised_loss(&self, job: &Job, sum: i64) -> Option<f64> {
+        let a = &job.document().dp_fedsgd;
+        (a.loss_weight > 0.0)
+            .then(|| f64::from(self.step.mean(sum)) * LOSS_CAP / (a.loss_weight * a.clip))
+    }
+
+    /// The contract: what the members vote on and every round context contains.
+    pub fn contract_hash(&self, job: &Job) -> Digest {
+        Canonical::new("consort/contract/v1")
+            .bytes(job.hash().as_bytes())
+            .u64(self.noise.noise_multiplier().ten_thousandths_up())
+            .u64(self.noise.grid().bits().bits().into())
+            .u64(self.noise.member_variance().sigma_squared())
+            .u64(self.noise.noise_bound())
+            .bytes(self.schema.hash().as_bytes())
+            .hash()
+    }
+}
+
+fn target(job: &Job) -> Result<PrivacyTarget, PlanError> {
+    let privacy = &job.document().privacy;
+    Ok(PrivacyTarget {
+        epsilon: Epsilon::new(privacy.epsilon)?,
+        delta: Delta::new(privacy.delta)?,
+        rounds: Steps::new(job.document().dp_fedsgd.rounds)?,
+        relation: Relation::AddRemove,
+        members: job.thresholds().cohort(),
+        n_min: job.thresholds().minimum(),
+        c_noise: privacy.c_noise,
+    })
+}
+
+fn shape(job: &Job, grid: GridChoice) -> Result<UpdateShape, PlanError> {
+    let a = &job.document().dp_fedsgd;
+    Ok(UpdateShape {
+        elements: job.elements(),
+        record_cap: RecordCap::new(a.max_records_per_member)
+            .map_err(|e| field("dp_fedsgd.max_records_per_member", &e))?,
+        clip: ClipNorm::new(narrow(a.clip)).map_err(|e| field("dp_fedsgd.clip", &e))?,
+        grid,
+    })
+}
+
+fn field(field: &'static str, problem: &dyn std::fmt::Display) -> PlanError {
+    PlanError::Field {
+        field,
+        problem: problem.to_string(),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "training is done in f32; every member rounds the same way"
+)]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}

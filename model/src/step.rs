@@ -1,0 +1,334 @@
+//! The server's step: momentum on the aggregated gradient, bit for bit the same at every site.
+//!
+//! The step is post-processing of the noised sum, so it costs no privacy. Every operation is one IEEE 754 f32
+//! operation per element in a fixed order: no fused multiply-add, no reduction across elements, no transcendental.
+
+use std::fmt;
+
+use crate::encoding::{ModelHash, Parts, split_part};
+use crate::parameters::{Parameters, ParametersError};
+use crate::spec::ModelSpec;
+
+const STATE_LABEL: &str = "consort/model/state/v1";
+
+/// Finest grid the step accepts: 2^-62 and any clip norm in range stay normal f32 numbers.
+const MAX_GRID_BITS: u8 = 62;
+
+/// The public constants of a job's step: learning rate, momentum, and how a grid sum becomes a gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRule {
+    learning_rate: f32,
+    momentum: f32,
+    unit: f32,
+    divisor: f32,
+}
+
+impl StepRule {
+    /// A step with gradient = sum · (`clip_norm` / 2^`grid_bits`) / `divisor`.
+    ///
+    /// The divisor is a public constant of the job (the expected number of records, say), never the size of a batch
+    /// or of a data set: that size would leave the site without noise.
+    ///
+    /// # Errors
+    /// [`StepError::RuleOutOfRange`] naming the constant that is out of range.
+    pub fn new(
+        learning_rate: f32,
+        momentum: f32,
+        clip_norm: f32,
+        grid_bits: u8,
+        divisor: f32,
+    ) -> Result<Self, StepError> {
+        let refuse = |constant, range| Err(StepError::RuleOutOfRange { constant, range });
+        if !(learning_rate.is_finite() && learning_rate > 0.0) {
+            return refuse("learning_rate", "above 0 and finite");
+        }
+        if !(0.0..1.0).contains(&momentum) {
+            return refuse("momentum", "at least 0 and below 1");
+        }
+        if !(1e-9..=1e9).contains(&clip_norm) {
+            return refuse("clip_norm", "1e-9 to 1e9");
+        }
+        if !(1..=MAX_GRID_BITS).contains(&grid_bits) {
+            return refuse("grid_bits", "1 to 62");
+        }
+        if !(divisor.is_finite() && divisor >= 1.0) {
+            return refuse("divisor", "at least 1 and finite");
+        }
+        // A division by a power of two is exact.
+        let unit = clip_norm / 2.0_f32.powi(grid_bits.into());
+        Ok(Self {
+            learning_rate,
+            momentum,
+            unit,
+            divisor,
+        })
+    }
+
+    /// One coordinate of the aggregate in the units of the gradient (or of the loss query), divided by the divisor.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "i64 to f32 rounds to nearest even, the same on every machine"
+    )]
+    pub fn mean(&self, sum: i64) -> f32 {
+        (sum as f32 * self.unit) / self.divisor
+    }
+}
+
+/// What a job carries from round to round: parameters and velocity, both in the model's layout.
+#[derive(Clone, PartialEq)]
+pub struct OptimizerState {
+    parameters: Parameters,
+    velocity: Parameters,
+}
+
+impl OptimizerState {
+    /// The state before the first round: the given parameters, at rest.
+    pub fn initial(parameters: Parameters) -> Self {
+        let rest = vec![0.0; parameters.as_slice().len()];
+        let velocity = Parameters::finite(rest).expect("zeros are finite");
+        Self {
+            parameters,
+            velocity,
+        }
+    }
+
+    /// The state after one aggregate: `velocity = momentum·velocity + gradient`, `parameters −= learning_rate·velocity`
+    /// (Sutskever et al. 2013, section 2, with the learning rate outside the velocity).
+    ///
+    /// # Errors
+    /// [`StepError::WrongLength`] if the sum has another length than the model (a loss coordinate is not part of it);
+    /// [`StepError::Diverged`] if an element leaves the finite numbers. The old state stays valid.
+    pub fn step(&self, rule: &StepRule, gradient_sum: &[i64]) -> Result<Self, StepError> {
+        let expected = self.parameters.as_slice().len();
+        if gradient_sum.len() != expected {
+            return Err(StepError::WrongLength {
+                expected,
+                found: gradient_sum.len(),
+            });
+        }
+        let velocity: Vec<f32> = self
+            .velocity
+            .as_slice()
+            .iter()
+            .zip(gradient_sum)
+            .map(|(velocity, sum)| {
+                let kept = rule.momentum * velocity;
+                kept + rule.mean(*sum)
+            })
+            .collect();
+        let parameters = self
+            .parameters
+            .as_slice()
+            .iter()
+            .zip(&velocity)
+            .map(|(parameter, velocity)| {
+                let change = rule.learning_rate * velocity;
+                parameter - change
+            })
+            .collect();
+        let velocity = Parameters::finite(velocity).map_err(StepError::Diverged)?;
+        let parameters = Parameters::finite(parameters).map_err(StepError::Diverged)?;
+        Ok(Self {
+            parameters,
+            velocity,
+        })
+    }
+
+    /// The model's parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The state in the canonical encoding: label, parameters, velocity.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.canonical().finish()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, for this model, and nothing else.
+    ///
+    /// # Errors
+    /// [`StepError::NotAState`] if the bytes are no state; [`StepError::Parameters`] if they are one of another model.
+    pub fn from_bytes(spec: &ModelSpec, bytes: &[u8]) -> Result<Self, StepError> {
+        let (label, rest) = split_part(bytes).ok_or(StepError::NotAState)?;
+        let (parameters, rest) = split_part(rest).ok_or(StepError::NotAState)?;
+        let (velocity, rest) = split_part(rest).ok_or(StepError::NotAState)?;
+        if label != STATE_LABEL.as_bytes() || !rest.is_empty() {
+            return Err(StepError::NotAState);
+        }
+        let read = |bytes| Parameters::from_le_bytes(spec, bytes).map_err(StepError::Parameters);
+        Ok(Self {
+            parameters: read(parameters)?,
+            velocity: read(velocity)?,
+        })
+    }
+
+    /// SHA-256 over [`Self::to_bytes`].
+    pub fn hash(&self) -> ModelHash {
+        self.canonical().hash()
+    }
+
+    fn canonical(&self) -> Parts {
+        Parts::new(STATE_LABEL)
+            .bytes(&self.parameters.to_le_bytes())
+            .bytes(&self.velocity.to_le_bytes())
+    }
+}
+
+/// Shows the length only.
+impl fmt::Debug for OptimizerState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "OptimizerState({} elements)",
+            self.parameters.as_slice().len()
+        )
+    }
+}
+
+/// A step or a stored state was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// A constant of the job is out of range.
+    #[error("{constant} of the job is out of range: it must be {range}")]
+    RuleOutOfRange {
+        /// Name of the constant.
+        constant: &'static str,
+        /// What it must be.
+        range: &'static str,
+    },
+    /// The aggregate has another length than the model.
+    #[error("the aggregate has {found} gradient coordinates and the model {expected} parameters")]
+    WrongLength {
+        /// Elements of the model.
+        expected: usize,
+        /// Elements of the aggregate.
+        found: usize,
+    },
+    /// A parameter or velocity is no longer finite.
+    #[error("the step diverged: lower the learning rate of the job")]
+    Diverged(#[source] ParametersError),
+    /// Bytes that are no optimizer state.
+    #[error(
+        "the bytes are no optimizer state of version 1: the file is damaged or of another kind"
+    )]
+    NotAState,
+    /// A state of another model.
+    #[error("the stored state does not fit the model")]
+    Parameters(#[source] ParametersError),
+}
+
+impl StepError {
+    /// Stable name of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RuleOutOfRange { .. } => "model_step_rule_out_of_range",
+            Self::WrongLength { .. } => "model_step_wrong_length",
+            Self::Diverged(_) => "model_step_diverged",
+            Self::NotAState => "model_state_malformed",
+            Self::Parameters(_) => "model_state_of_another_model",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Layer, Loss};
+    use proptest::prelude::*;
+
+    fn pair() -> ModelSpec {
+        ModelSpec::new(
+            1,
+            vec![Layer::Dense { outputs: 1 }],
+            Loss::BinaryCrossEntropy,
+        )
+        .unwrap()
+    }
+
+    fn start() -> OptimizerState {
+        OptimizerState::initial(Parameters::new(&pair(), vec![1.0, -2.0]).unwrap())
+    }
+
+    #[test]
+    fn two_steps_follow_the_rule_by_hand() {
+        // clip 2, grid 2^3, divisor 4: one unit is 2/8/4 = 1/16.
+        let rule = StepRule::new(0.5, 0.5, 2.0, 3, 4.0).unwrap();
+        let first = start().step(&rule, &[16, -32]).unwrap();
+        assert_eq!(first.velocity.as_slice(), [1.0, -2.0]);
+        assert_eq!(first.parameters().as_slice(), [0.5, -1.0]);
+        let second = first.step(&rule, &[0, 16]).unwrap();
+        assert_eq!(second.velocity.as_slice(), [0.5, 0.0]);
+        assert_eq!(second.parameters().as_slice(), [0.25, -1.0]);
+    }
+
+    #[test]
+    fn a_sum_of_another_length_is_refused() {
+        let rule = StepRule::new(0.5, 0.0, 1.0, 20, 4.0).unwrap();
+        assert_eq!(
+            start().step(&rule, &[1, 2, 3]),
+            Err(StepError::WrongLength {
+                expected: 2,
+                found: 3
+            })
+        );
+    }
+
+    #[test]
+    fn a_step_that_leaves_the_finite_numbers_is_refused() {
+        let rule = StepRule::new(f32::MAX, 0.0, 1e9, 1, 1.0).unwrap();
+        assert_eq!(
+            start().step(&rule, &[i64::MAX, 0]).unwrap_err().code(),
+            "model_step_diverged"
+        );
+    }
+
+    #[test]
+    fn constants_out_of_range_are_refused_by_name() {
+        let constant = |rule: Result<StepRule, StepError>| {
+            let Err(StepError::RuleOutOfRange { constant, .. }) = rule else {
+                panic!("{rule:?} is no refusal of a constant")
+            };
+            constant
+        };
+        assert_eq!(
+            constant(StepRule::new(f32::NAN, 0.0, 1.0, 20, 1.0)),
+            "learning_rate"
+        );
+        assert_eq!(constant(StepRule::new(0.1, 1.0, 1.0, 20, 1.0)), "momentum");
+        assert_eq!(constant(StepRule::new(0.1, 0.9, 0.0, 20, 1.0)), "clip_norm");
+        assert_eq!(constant(StepRule::new(0.1, 0.9, 1.0, 63, 1.0)), "grid_bits");
+        assert_eq!(constant(StepRule::new(0.1, 0.9, 1.0, 20, 0.0)), "divisor");
+    }
+
+    #[test]
+    fn five_steps_give_the_bytes_of_the_independent_reference() {
+        // vectors/known_answers.py
+        let rule = StepRule::new(0.1, 0.9, 1.3, 22, 569.0).unwrap();
+        let state = (0..5).fold(start(), |state, round| {
+            state.step(&rule, &[1_234_567 * round, -7_654_321]).unwrap()
+        });
+        assert_eq!(
+            state.hash().to_string(),
+            "33fc67e72da3a4c9df88b99a5b19e88caecaf41924e95c436665483f781c49b4"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_survives_its_bytes(first in -1e6_f32..1e6, second in -1e6_f32..1e6, sum in any::<i32>()) {
+            let rule = StepRule::new(0.25, 0.9, 1.0, 20, 100.0).unwrap();
+            let begin = OptimizerState::initial(Parameters::new(&pair(), vec![first, second]).unwrap());
+            let state = begin.step(&rule, &[sum.into(), 1]).unwrap();
+            prop_assert_eq!(OptimizerState::from_bytes(&pair(), &state.to_bytes()).unwrap(), state);
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_and_never_panic(cut in 0..46_usize, flip in 0..30_usize) {
+            let bytes = start().to_bytes();
+            prop_assert!(OptimizerState::from_bytes(&pair(), &bytes[..cut.min(bytes.len() - 1)]).is_err());
+            let mut changed = bytes;
+            changed[flip] ^= 0x40;
+            prop_assert!(OptimizerState::from_bytes(&pair(), &changed).is_err());
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Planning the noise of a job: from a target and a grid to the one integer variance that each member draws.
+//!
+//! # What is promised to whom
+//! Each of at least `n_min` members adds noise of variance σ_i² = ⌈σ²·2^(2g)/(n_min − c_noise)⌉ in squared grid units.
+//! An outsider sees at least σ² of it; so does a coalition of up to `c_noise` members, who can subtract their own. A
+//! larger coalition sees less noise: [`NoisePlan::epsilon_against`] says what then holds. The noise that is accounted is
+//! always that of n_min − c_noise members, never that of the actual survivors.
+
+use crate::accountant::gaussian;
+use crate::calibrate::{CalibrationError, least_noise_multiplier};
+use crate::grid::{ClipNorm, Grid, GridBits, RecordCap};
+use crate::mechanism::{AccountError, Mechanism, Relation, Spend, Unit, spend};
+use crate::noise::{MAX_VARIANCE, NoiseVariance};
+use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate, Steps};
+
+/// Least σ_i², (2^20)²: from here on sums of discrete Gaussians are Gaussian up to 1e-38, and the accountant of the
+/// continuous mechanism applies.
+const MIN_VARIANCE: u64 = 1 << 40;
+
+/// Most members of a job; ten times the largest cohort the protocol is meant for, so that products stay small.
+const MAX_MEMBERS: u32 = 1 << 20;
+
+/// Most coordinates of an update: a thousand times the largest declared model.
+const MAX_ELEMENTS: u64 = 1 << 34;
+
+/// ln 2^40: noise leaves its bound anywhere in a job with probability at most 2^-40.
+const LN_WRAP: f64 = 40.0 * std::f64::consts::LN_2;
+
+/// What a job asks for, as its contract states it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PrivacyTarget {
+    /// Epsilon of the whole job.
+    pub epsilon: Epsilon,
+    /// Delta of the whole job.
+    pub delta: Delta,
+    /// Submissions of the job; a submitted round counts whether or not it opens.
+    pub rounds: Steps,
+    /// Which data sets count as neighbours.
+    pub relation: Relation,
+    /// Members of the job.
+    pub members: u32,
+    /// Fewest contributors of a round that is opened.
+    pub n_min: u32,
+    /// Members whose noise is not counted on, at least 1: each member knows its own.
+    pub c_noise: u32,
+}
+
+/// What an update looks like, as the contract states it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpdateShape {
+    /// Coordinates of the update: the gradient and the loss query.
+    pub elements: u64,
+    /// Most records of one member.
+    pub record_cap: RecordCap,
+    /// L2 norm to which each record's vector is clipped.
+    pub clip: ClipNorm,
+    /// The integer grid.
+    pub grid: GridChoice,
+}
+
+/// Which integer grid a plan uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GridChoice {
+    /// The coarsest grid on which the noise is large enough: fewest bytes on the wire.
+    Coarsest,
+    /// This one; refused if the noise on it is out of the sampler's range.
+    Bits(GridBits),
+}
+
+/// The noise of a job. Equal targets and shapes give equal plans, so that each member checks what it is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoisePlan {
+    target: PrivacyTarget,
+    elements: u64,
+    record_cap: RecordCap,
+    noise_multiplier: NoiseMultiplier,
+    grid: Grid,
+    variance: NoiseVariance,
+    noise_bound: u64,
+    spend: Spend,
+}
+
+impl NoisePlan {
+    /// Plans with the least noise that meets the target.
+    ///
+    /// # Errors
+    /// [`PlanError`] naming what in the target or shape cannot be met.
+    pub fn new(target: PrivacyTarget, shape: UpdateShape) -> Result<Self, PlanError> {
+        let noise =
+            least_noise_multiplier(target.epsilon, target.delta, target.rounds, target.relation)?;
+        Self::with_noise_multiplier(target, shape, noise)
+    }
+
+    /// Plans with a stated noise multiplier, rounded up to 1/10 000; what a member does with a contract.
+    ///
+    /// # Errors
+    /// [`PlanError`] if it does not meet the target, or naming what else cannot be met.
+    pub fn with_noise_multiplier(
+        target: PrivacyTarget,
+        shape: UpdateShape,
+        noise: NoiseMultiplier,
+    ) -> Result<Self, PlanError> {
+        check_members(&target)?;
+        if !(1..=MAX_ELEMENTS).contains(&shape.elements) {
+            return Err(PlanError::Elements);
+        }
+        let count = noise.ten_thousandths_up();
+        let noise_multiplier =
+            NoiseMultiplier::from_ten_thousandths(count).map_err(|_| PlanError::NoGrid)?;
+        let job = Mechanism::new(
+            noise_multiplier,
+            SamplingRate::FULL_BATCH,
+            target.rounds,
+            target.relation,
+            Unit::Record,
+        );
+        let spend = spend(&[job], target.delta)?;
+        if spend.enforced() > target.epsilon {
+            return Err(PlanError::TooLittleNoise {
+                planned: spend.enforced(),
+                target: target.epsilon,
+            });
+        }
+        let (bits, variance) = choose_grid(count, target.n_min - target.c_noise, shape.grid)?;
+        Ok(Self {
+            target,
+            elements: shape.elements,
+            record_cap: shape.record_cap,
+            noise_multiplier,
+            grid: Grid::new(shape.clip, bits),
+            variance,
+            noise_bound: noise_bound(variance, &target, shape.elements),
+            spend,
+        })
+    }
+
+    /// What the job asks for.
+    pub fn target(&self) -> &PrivacyTarget {
+        &self.target
+    }
+
+    /// Coordinates of an update.
+    pub fn elements(&self) -> u64 {
+        self.elements
+    }
+
+    /// Most records of one member.
+    pub fn record_cap(&self) -> RecordCap {
+        self.record_cap
+    }
+
+    /// Standard deviation of the accounted noise on the sum, in clip norms.
+    pub fn noise_multiplier(&self) -> NoiseMultiplier {
+        self.noise_multiplier
+    }
+
+    /// The grid of the records.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The variance σ_i² that each member draws per coordinate, in squared grid units.
+    pub fn member_variance(&self) -> NoiseVariance {
+        self.variance
+    }
+
+    /// Q: bound on one coordinate of a member's sum before noise, in grid units.
+    pub fn value_bound(&self) -> u64 {
+        u64::from(self.record_cap.records()) * self.grid.bits().units()
+    }
+
+    /// ν: one member's noise stays within ±ν in each coordinate of each round of the job, for all members together,
+    /// except with probability 2^-40. Past it a sum may wrap; privacy does not depend on it.
+    pub fn noise_bound(&self) -> u64 {
+        self.noise_bound
+    }
+
+    /// One round of the job, as a ledger debits it.
+    pub fn round_mechanism(&self) -> Mechanism {
+        Mechanism::new(
+            self.noise_multiplier,
+            SamplingRate::FULL_BATCH,
+            Steps::ONE,
+            self.target.relation,
+            Unit::Record,
+        )
+    }
+
+    /// What the whole job costs, by both accountants.
+    pub fn spend(&self) -> Spend {
+        self.spend
+    }
+
+    /// Epsilon of the whole job at its delta, against a coalition of this many members who pool what they know.
+    /// Nothing from n_min on: then no member outside the coalition need be left.
+    pub fn epsilon_against(&self, colluding: u32) -> Option<Epsilon> {
+        let honest = self
+            .target
+            .n_min
+            .checked_sub(colluding)
+            .filter(|honest| *honest > 0)?;
+        let deviation = (f64::from(honest) * self.variance.sigma_squared() as f64).sqrt();
+        let sensitivity = self.target.relation.sensitivity() * self.grid.bits().units() as f64;
+        let mu = f64::from(self.target.rounds.count()).sqrt() * sensitivity / deviation;
+        Some(gaussian::epsilon(mu, self.target.delta))
+    }
+
+    /// [`Self::epsilon_against`] for 0, 1, … n_min − 1 colluding members, in this order.
+    pub fn epsilon_table(&self) -> Vec<Epsilon> {
+        (0..self.target.n_min)
+            .filter_map(|colluding| self.epsilon_against(colluding))
+            .collect()
+    }
+}
+
+/// A target or shape that cannot be planned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// No noise in range meets the target.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The accountants refused.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// No member's noise is left out of account.
+    #[error("c_noise is 0: set it to at least 1, because each member can subtract its own noise")]
+    NoColluder,
+    /// Too few contributors.
+    #[error(
+        "n_min is {n_min} and c_noise {c_noise}: n_min must be larger, so that somebody's noise is counted on"
+    )]
+    TooFewContributors {
+        /// Fewest contributors of a round.
+        n_min: u32,
+        /// Members whose noise is not counted on.
+        c_noise: u32,
+    },
+    /// Fewer members than contributors, or too many.
+    #[error(
+        "the job has {members} members: it needs at least n_min ({n_min}) and at most {MAX_MEMBERS}"
+    )]
+    Members {
+        /// Members of the job.
+        members: u32,
+        /// Fewest contributors of a round.
+        n_min: u32,
+    },
+    /// An update of no or too many coordinates.
+    #[error("an update must have 1 to {MAX_ELEMENTS} coordinates")]
+    Elements,
+    /// A stated multiplier that misses the target.
+    #[error(
+        "the stated noise gives epsilon {planned} and the job's target is {target}: raise the noise multiplier"
+    )]
+    TooLittleNoise {
+        /// Epsilon of the stated noise.
+        planned: Epsilon,
+        /// Epsilon of the contract.
+        target: Epsilon,
+    },
+    /// The noise does not fit the chosen grid.
+    #[error(
+        "on a grid of {bits} bits a member's noise is outside the sampler's range of 2^20 to 2^27 units: choose another grid"
+    )]
+    GridOutOfRange {
+        /// The chosen grid.
+        bits: u8,
+    },
+    /// The noise fits no grid.
+    #[error(
+        "no grid brings a member's noise into the sampler's range of 2^20 to 2^27 units: change epsilon or n_min"
+    )]
+    NoGrid,
+}
+
+impl PlanError {
+    /// Stable name of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Calibration(error) => error.code(),
+            Self::Account(error) => error.code(),
+            Self::NoColluder => "privacy_plan_no_colluder",
+            Self::TooFewContributors { .. } => "privacy_plan_too_few_contributors",
+            Self::Members { .. } => "privacy_plan_members_out_of_range",
+            Self::Elements => "privacy_plan_elements_out_of_range",
+            Self::TooLittleNoise { .. } => "privacy_plan_too_little_noise",
+            Self::GridOutOfRange { .. } | Self::NoGrid => "privacy_plan_grid_out_of_range",
+        }
+    }
+}
+
+fn check_members(target: &PrivacyTarget) -> Result<(), PlanError> {
+    let PrivacyTarget {
+        members,
+        n_min,
+        c_noise,
+        ..
+    } = *target;
+    if c_noise == 0 {
+        return Err(PlanError::NoColluder);
+    }
+    if n_min <= c_noise {
+        return Err(PlanError::TooFewContributors { n_min, c_noise });
+    }
+    if !(n_min..=MAX_MEMBERS).contains(&members) {
+        return Err(PlanError::Members { members, n_min });
+    }
+    Ok(())
+}
+
+fn choose_grid(
+    noise: u64,
+    contributors: u32,
+    choice: GridChoice,
+) -> Result<(GridBits, NoiseVariance), PlanError> {
+    match choice {
+        GridChoice::Bits(bits) => member_variance(noise, contributors, bits)
+            .map(|variance| (bits, variance))
+            .ok_or(PlanError::GridOutOfRange { bits: bits.bits() }),
+        GridChoice::Coarsest => GridBits::all()
+            .find_map(|bits| {
+                member_variance(noise, contributors, bits).map(|variance| (bits, variance))
+            })
+            .ok_or(PlanError::NoGrid),
+    }
+}
+
+/// ⌈σ²·2^(2g)/contributors⌉ for σ = noise/10 000, exactly; nothing outside the sampler's range.
+fn member_variance(noise: u64, contributors: u32, bits: GridBits) -> Option<NoiseVariance> {
+    let numerator = u128::from(noise)
+        .pow(2)
+        .checked_mul(u128::from(bits.units()).pow(2))?;
+    let variance = numerator.div_ceil(100_000_000 * u128::from(contributors));
+    let variance = u64::try_from(variance)
+        .ok()
+        .filter(|variance| (MIN_VARIANCE..=MAX_VARIANCE).contains(variance))?;
+    NoiseVariance::new(variance).ok()
+}
+
+/// ν = k·σ_i with 2·e^(−k²/2)·N ≤ 2^-40 over the N = members·elements·rounds draws of the job.
+///
+/// The discrete Gaussian is sub-Gaussian with parameter σ_i, so P(|X| ≥ kσ_i) ≤ 2·e^(−k²/2) (Canonne, Kamath and Steinke
+/// 2020, corollary 17), and the union bound over N draws gives k = √(2·ln(2N·2^40)).
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "k is below 15 and σ_i at most 2^27, so the bound lies below 2^31"
+)]
+fn noise_bound(variance: NoiseVariance, target: &PrivacyTarget, elements: u64) -> u64 {
+    let draws = f64::from(target.members) * elements as f64 * f64::from(target.rounds.count());
+    let k = (2.0 * ((2.0 * draws).ln() + LN_WRAP)).sqrt();
+    // One unit more than the ceiling absorbs the rounding of the product.
+    (k * (variance.sigma_squared() as f64).sqrt()).ceil() as u64 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(epsilon: f64) -> PrivacyTarget {
+        PrivacyTarget {
+            epsilon: Epsilon::new(epsilon).unwrap(),
+            delta: Delta::new(1e-5).unwrap(),
+            rounds: Steps::new(20).unwrap(),
+            relation: Relation::AddRemove,
+            members: 5,
+            n_min: 4,
+            c_noise: 1,
+        }
+    }
+
+    fn shape() -> UpdateShape {
+        UpdateShape {
+            elements: 32,
+            record_cap: RecordCap::new(1000).unwrap(),
+            clip: ClipNorm::new(1.0).unwrap(),
+            grid: GridChoice::Coarsest,
+        }
+    }
+
+    #[test]
+    fn the_variance_is_the_exact_ceiling() {
+        let plan = NoisePlan::new(target(1.0), shape()).unwrap();
+        let k = u128::from(plan.noise_multiplier().ten_thousandths_up());
+        let scaled = (k * k) << (2 * plan.grid().bits().bits());
+        let variance = u128::from(plan.member_variance().sigma_squared());
+        assert!(variance * 300_000_000 >= scaled && (variance - 1) * 300_000_000 < scaled);
+    }
+
+    #[test]
+    fn the_coarsest_grid_in_range_is_taken_and_the_next_coarser_one_is_refused() {
+        let plan = NoisePlan::new(target(1.0), shape()).unwrap();
+        let bits = plan.grid().bits().bits();
+        let with = |bits| UpdateShape {
+            grid: GridChoice::Bits(GridBits::new(bits).unwrap()),
+            ..shape()
+        };
+        assert_eq!(NoisePlan::new(target(1.0), with(bits)).unwrap(), plan);
+        assert_eq!(
+            NoisePlan::new(target(1.0), with(bits - 1)),
+            Err(PlanError::GridOutOfRange { bits: bits - 1 })
+        );
+        assert!(NoisePlan::new(target(1.0), with(bits + 6)).is_ok());
+        assert_eq!(
+            NoisePlan::new(target(1.0), with(bits + 8)),
+            Err(PlanError::GridOutOfRange { bits: bits + 8 })
+        );
+    }
+
+    #[test]
+    fn the_target_holds_against_the_planned_coalition_and_fades_beyond() {
+        let plan = NoisePlan::new(target(1.0), shape()).unwrap();
+        let table = plan.epsilon_table();
+        assert_eq!(table.len(), 4);
+        assert!(table.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(table[1].value() <= 1.0 && table[1].value() > 0.999);
+        assert_eq!(plan.epsilon_against(4), None);
+    }
+
+    #[test]
+    fn noise_for_four_at_epsilon_one_is_weaker_against_those_who_know_their_own() {
+        // Four contributors who together reach ε = 1 leave 1.17 against one colluder and 2.16 against three.
+        let mu = gaussian::greatest_mu(Epsilon::new(1.0).unwrap(), Delta::new(1e-5).unwrap());
+        let against = |honest: f64| {
+            gaussian::epsilon(mu * (4.0 / honest).sqrt(), Delta::new(1e-5).unwrap()).value()
+        };
+        assert!((against(3.0) - 1.17).abs() < 0.01, "{}", against(3.0));
+        assert!((against(1.0) - 2.16).abs() < 0.01, "{}", against(1.0));
+    }
+
+    #[test]
+    fn the_noise_bound_covers_every_draw_of_the_job() {
+        let plan = NoisePlan::new(target(1.0), shape()).unwrap();
+        let k = plan.noise_bound() as f64 / (plan.member_variance().sigma_squared() as f64).sqrt();
+        let wrap = 2.0 * (-0.5 * k * k).exp() * (5 * 32 * 20) as f64;
+        assert!(wrap <= 2_f64.powi(-40) && wrap > 2_f64.powi(-40) * 0.99);
+    }
+
+    #[test]
+    fn a_job_without_a_colluder_or_without_contributors_is_refused() {
+        let refused = |change: fn(&mut PrivacyTarget)| {
+            let mut target = target(1.0);
+            change(&mut target);
+            NoisePlan::new(target, shape()).unwrap_err().code()
+        };
+        assert_eq!(
+            refused(|target| target.c_noise = 0),
+            "privacy_plan_no_colluder"
+        );
+        assert_eq!(
+            refused(|target| target.c_noise = 4),
+            "privacy_plan_too_few_contributors"
+        );
+        assert_eq!(
+            refused(|target| target.members = 3),
+            "privacy_plan_members_out_of_range"
+        );
+    }
+
+    #[test]
+    fn a_stated_multiplier_below_the_target_is_refused_and_the_planned_one_accepted() {
+        let plan = NoisePlan::new(target(1.0), shape()).unwrap();
+        let count = plan.noise_multiplier().ten_thousandths_up();
+        let stated = |count| {
+            let noise = NoiseMultiplier::from_ten_thousandths(count).unwrap();
+            NoisePlan::with_noise_multiplier(target(1.0), shape(), noise)
+        };
+        assert_eq!(stated(count).unwrap(), plan);
+        assert_eq!(
+            stated(count - 1).unwrap_err().code(),
+            "privacy_plan_too_little_noise"
+        );
+    }
+
+    #[test]
+    fn two_members_each_add_the_full_noise() {
+        let two = PrivacyTarget {
+            members: 2,
+            n_min: 2,
+            ..target(1.0)
+        };
+        let plan = NoisePlan::new(two, shape()).unwrap();
+        assert!(plan.epsilon_against(1).unwrap().value() <= 1.0);
+    }
+
+    #[test]
+    fn replace_one_plans_for_twice_the_sensitivity() {
+        let replace = PrivacyTarget {
+            relation: Relation::ReplaceOne,
+            ..target(1.0)
+        };
+        let plan = NoisePlan::new(replace, shape()).unwrap();
+        let other = NoisePlan::new(target(1.0), shape()).unwrap();
+        assert!(
+            (plan.noise_multiplier().value() / other.noise_multiplier().value() - 2.0).abs() < 1e-4
+        );
+        assert!(plan.epsilon_against(1).unwrap().value() <= 1.0);
+    }
+}

@@ -1,0 +1,297 @@
+//! Jobs and plans.
+
+use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
+use consort_contract::job::{
+    AggregationDocument, DeadlineDocument, DpFedSgd, Job, JobDocument, ModelDocument,
+    PrivacyDocument,
+};
+use consort_contract::{OrganisationId, Plan};
+use consort_model::{Layer, Loss};
+
+use super::{WireError, fixed, name, required};
+use crate::wire::job::v1 as wire;
+
+/// To the wire.
+pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
+    let a = &document.dp_fedsgd;
+    let d = &document.deadlines;
+    wire::JobSpec {
+        name: document.name.to_string(),
+        purpose: document.purpose.to_string(),
+        dataset: document.dataset.to_string(),
+        members: document
+            .members
+            .iter()
+            .map(OrganisationId::to_string)
+            .collect(),
+        data: Some(schema_to_wire(&document.data)),
+        model: Some(model_to_wire(&document.model)),
+        dp_fedsgd: Some(wire::DpFedSgd {
+            rounds: a.rounds,
+            clip: a.clip,
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+            divisor: a.divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+        }),
+        privacy: Some(wire::PrivacySpec {
+            epsilon: document.privacy.epsilon,
+            delta: document.privacy.delta,
+            c_noise: Some(document.privacy.c_noise),
+        }),
+        aggregation: Some(wire::AggregationSpec {
+            colluders: document.aggregation.colluders,
+            minimum: document.aggregation.minimum,
+        }),
+        deadlines: Some(wire::DeadlineSpec {
+            voting_ms: Some(d.voting_ms),
+            joining_ms: Some(d.joining_ms),
+            sharing_ms: Some(d.sharing_ms),
+            collecting_ms: Some(d.collecting_ms),
+            confirming_ms: Some(d.confirming_ms),
+            unmasking_ms: Some(d.unmasking_ms),
+        }),
+    }
+}
+
+/// From the wire; [`Job::new`] checks the rest.
+///
+/// # Errors
+/// [`WireError`] names the field that is missing or malformed.
+pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireError> {
+    let spec = required(spec, "spec")?;
+    let a = required(spec.dp_fedsgd, "spec.dp_fedsgd")?;
+    let privacy = required(spec.privacy, "spec.privacy")?;
+    let members = spec
+        .members
+        .iter()
+        .map(|m| name(m, "spec.members"))
+        .collect::<Result<_, _>>()?;
+    Ok(JobDocument {
+        name: name(&spec.name, "spec.name")?,
+        purpose: name(&spec.purpose, "spec.purpose")?,
+        dataset: name(&spec.dataset, "spec.dataset")?,
+        members,
+        data: schema_from_wire(required(spec.data, "spec.data")?)?,
+        model: model_from_wire(required(spec.model, "spec.model")?)?,
+        dp_fedsgd: DpFedSgd {
+            rounds: a.rounds,
+            clip: a.clip,
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+            divisor: a.divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+        },
+        privacy: PrivacyDocument {
+            epsilon: privacy.epsilon,
+            delta: privacy.delta,
+            c_noise: privacy.c_noise.unwrap_or(1),
+        },
+        aggregation: spec
+            .aggregation
+            .map(|a| AggregationDocument {
+                colluders: a.colluders,
+                minimum: a.minimum,
+            })
+            .unwrap_or_default(),
+        deadlines: spec.deadlines.map(deadlines_from_wire).unwrap_or_default(),
+    })
+}
+
+fn deadlines_from_wire(spec: wire::DeadlineSpec) -> DeadlineDocument {
+    let default = DeadlineDocument::default();
+    DeadlineDocument {
+        voting_ms: spec.voting_ms.unwrap_or(default.voting_ms),
+        joining_ms: spec.joining_ms.unwrap_or(default.joining_ms),
+        sharing_ms: spec.sharing_ms.unwrap_or(default.sharing_ms),
+        collecting_ms: spec.collecting_ms.unwrap_or(default.collecting_ms),
+        confirming_ms: spec.confirming_ms.unwrap_or(default.confirming_ms),
+        unmasking_ms: spec.unmasking_ms.unwrap_or(default.unmasking_ms),
+    }
+}
+
+fn schema_to_wire(schema: &DataSchema) -> wire::DataSchema {
+    use wire::feature_spec::Kind;
+    let feature = |feature: &FeatureSpec| {
+        let kind = match feature {
+            FeatureSpec::Numeric {
+                column,
+                center,
+                scale,
+                clip,
+            } => Kind::Numeric(wire::NumericFeature {
+                column: column.clone(),
+                center: *center,
+                scale: *scale,
+                clip: *clip,
+            }),
+            FeatureSpec::OneHot { column, levels } => Kind::OneHot(wire::OneHotFeature {
+                column: column.clone(),
+                levels: levels.clone(),
+            }),
+        };
+        wire::FeatureSpec { kind: Some(kind) }
+    };
+    let missing = match schema.missing() {
+        MissingValues::Refuse => wire::MissingValues::Refuse,
+        MissingValues::DropRow => wire::MissingValues::DropRow,
+    };
+    wire::DataSchema {
+        features: schema.features().iter().map(feature).collect(),
+        target: Some(wire::TargetSpec {
+            column: schema.target().column.clone(),
+            positive_above: schema.target().positive_above,
+        }),
+        missing: missing.into(),
+    }
+}
+
+fn schema_from_wire(schema: wire::DataSchema) -> Result<DataSchema, WireError> {
+    use wire::feature_spec::Kind;
+    let missing = match schema.missing() {
+        wire::MissingValues::Unspecified => {
+            return Err(WireError::invalid(
+                "spec.data.missing",
+                "say MISSING_VALUES_REFUSE or MISSING_VALUES_DROP_ROW",
+            ));
+        }
+        wire::MissingValues::Refuse => MissingValues::Refuse,
+        wire::MissingValues::DropRow => MissingValues::DropRow,
+    };
+    let feature =
+        |feature: wire::FeatureSpec| match required(feature.kind, "spec.data.features.kind")? {
+            Kind::Numeric(f) => Ok(FeatureSpec::Numeric {
+                column: f.column,
+                center: f.center,
+                scale: f.scale,
+                clip: f.clip,
+            }),
+            Kind::OneHot(f) => Ok(FeatureSpec::OneHot {
+                column: f.column,
+                levels: f.levels,
+            }),
+        };
+    let features = schema
+        .features
+        .into_iter()
+        .map(feature)
+        .collect::<Result<_, WireError>>()?;
+    let target = required(schema.target, "spec.data.target")?;
+    let target = TargetSpec {
+        column: target.column,
+        positive_above: target.positive_above,
+    };
+    DataSchema::new(features, target, missing).map_err(|e| WireError::invalid("spec.data", e))
+}
+
+fn model_to_wire(model: &ModelDocument) -> wire::ModelSpec {
+    use wire::layer::Kind;
+    let layer = |layer: &Layer| {
+        let kind = match layer {
+            Layer::Dense { outputs } => Kind::Dense(wire::Dense { outputs: *outputs }),
+            Layer::Relu => Kind::Relu(wire::Relu {}),
+            Layer::Tanh => Kind::Tanh(wire::Tanh {}),
+        };
+        wire::Layer { kind: Some(kind) }
+    };
+    let loss = match model.loss {
+        Loss::BinaryCrossEntropy => wire::Loss::BinaryCrossEntropy,
+    };
+    wire::ModelSpec {
+        layers: model.layers.iter().map(layer).collect(),
+        loss: loss.into(),
+        seed: model.seed.to_vec(),
+    }
+}
+
+fn model_from_wire(model: wire::ModelSpec) -> Result<ModelDocument, WireError> {
+    use wire::layer::Kind;
+    let loss = match model.loss() {
+        wire::Loss::Unspecified => {
+            return Err(WireError::invalid(
+                "spec.model.loss",
+                "say LOSS_BINARY_CROSS_ENTROPY",
+            ));
+        }
+        wire::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+    };
+    let layer = |layer: wire::Layer| match required(layer.kind, "spec.model.layers.kind")? {
+        Kind::Dense(dense) => Ok(Layer::Dense {
+            outputs: dense.outputs,
+        }),
+        Kind::Relu(_) => Ok(Layer::Relu),
+        Kind::Tanh(_) => Ok(Layer::Tanh),
+    };
+    let seed = if model.seed.is_empty() {
+        [0; 32]
+    } else {
+        fixed(&model.seed, "spec.model.seed")?
+    };
+    let layers = model
+        .layers
+        .into_iter()
+        .map(layer)
+        .collect::<Result<_, WireError>>()?;
+    Ok(ModelDocument { layers, loss, seed })
+}
+
+/// To the wire.
+pub fn plan_to_wire(job: &Job, plan: &Plan) -> wire::PlanSpec {
+    let thresholds = job.thresholds();
+    let noise = plan.noise();
+    wire::PlanSpec {
+        sigma: noise.noise_multiplier().value(),
+        grid_bits: noise.grid().bits().bits().into(),
+        member_variance: noise.member_variance().sigma_squared(),
+        noise_bound: noise.noise_bound(),
+        width_bits: plan.width().bits().into(),
+        epsilon: noise.spend().enforced().value(),
+        epsilon_by_coalition: noise
+            .epsilon_table()
+            .into_iter()
+            .map(|epsilon| epsilon.value())
+            .collect(),
+        epsilon_rdp: noise.spend().rdp().value(),
+        cohort: thresholds.cohort(),
+        colluders: thresholds.colluders(),
+        threshold: thresholds.threshold(),
+        minimum: thresholds.minimum(),
+        noise_colluders: job.document().privacy.c_noise,
+    }
+}
+
+/// From the wire: computes the plan again from the job and compares what must be equal on every machine.
+///
+/// # Errors
+/// [`WireError`] names the number that does not follow from the job.
+pub fn plan_from_wire(job: &Job, spec: Option<wire::PlanSpec>) -> Result<Plan, WireError> {
+    let spec = required(spec, "plan")?;
+    let grid_bits =
+        u8::try_from(spec.grid_bits).map_err(|e| WireError::invalid("plan.grid_bits", e))?;
+    let plan =
+        Plan::with_noise(job, spec.sigma, grid_bits).map_err(|e| WireError::invalid("plan", e))?;
+    let told = plan_to_wire(job, &plan);
+    let same = [
+        (told.sigma.to_bits() == spec.sigma.to_bits(), "plan.sigma"),
+        (
+            told.member_variance == spec.member_variance,
+            "plan.member_variance",
+        ),
+        (told.noise_bound == spec.noise_bound, "plan.noise_bound"),
+        (told.width_bits == spec.width_bits, "plan.width_bits"),
+        (told.cohort == spec.cohort, "plan.cohort"),
+        (told.colluders == spec.colluders, "plan.colluders"),
+        (told.threshold == spec.threshold, "plan.threshold"),
+        (told.minimum == spec.minimum, "plan.minimum"),
+        (
+            told.noise_colluders == spec.noise_colluders,
+            "plan.noise_colluders",
+        ),
+    ];
+    match same.into_iter().find(|(holds, _)| !holds) {
+        Some((_, field)) => Err(WireError::invalid(field, "it does not follow from the job")),
+        None => Ok(plan),
+    }
+}

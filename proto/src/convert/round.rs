@@ -1,0 +1,500 @@
+//! Messages of a round.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{Commitments, MemberIndex, PublicKey, Share, VectorSchema, Width};
+use consort_contract::{IdentityKey, JobId, Thresholds};
+use consort_round::{
+    Advert, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList, RoundNumber,
+    RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement, SharesDelivery,
+    Survivors, UnmaskShares, UpdateSeal,
+};
+
+use super::{WireError, digest, fixed, member, name, required, signature};
+use crate::wire::round::v1 as wire;
+use wire::follow_response::Event;
+
+/// Which attempt a message belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptKey {
+    /// The job.
+    pub job: JobId,
+    /// The round.
+    pub round: RoundNumber,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+impl AttemptKey {
+    /// The attempt that terms announce.
+    pub fn of(terms: &RoundTerms) -> Self {
+        Self {
+            job: terms.job.clone(),
+            round: terms.round,
+            attempt: terms.attempt,
+        }
+    }
+}
+
+/// To the wire.
+pub fn attempt_to_wire(key: &AttemptKey) -> wire::AttemptId {
+    wire::AttemptId {
+        job: key.job.to_string(),
+        round: key.round.0,
+        attempt: key.attempt.0,
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] for a missing or misnamed job.
+pub fn attempt_from_wire(id: Option<wire::AttemptId>) -> Result<AttemptKey, WireError> {
+    let id = required(id, "id")?;
+    Ok(AttemptKey {
+        job: name(&id.job, "id.job")?,
+        round: RoundNumber(id.round),
+        attempt: Attempt(id.attempt),
+    })
+}
+
+/// To the wire.
+pub fn round_open_to_wire(open: &RoundOpen) -> wire::RoundOpen {
+    let terms = &open.terms;
+    let cohort = terms.cohort.iter().map(|(index, m)| wire::CohortMember {
+        index: index.get(),
+        organisation: m.organisation.to_string(),
+        identity: m.identity.as_bytes().to_vec(),
+    });
+    wire::RoundOpen {
+        id: Some(attempt_to_wire(&AttemptKey::of(terms))),
+        consortium: terms.consortium.to_string(),
+        cohort: cohort.collect(),
+        colluders: terms.thresholds.colluders(),
+        minimum: terms.thresholds.minimum(),
+        roster_root: terms.roster_root.as_bytes().to_vec(),
+        contract: terms.contract.as_bytes().to_vec(),
+        votes: terms.votes.as_bytes().to_vec(),
+        model: terms.model.as_bytes().to_vec(),
+        elements: terms.schema.elements(),
+        width_bits: terms.schema.width().bits().into(),
+        log_head: terms.log_head.as_bytes().to_vec(),
+        signature: open.signature.0.to_vec(),
+    }
+}
+
+/// From the wire. The signature is not checked here but by [`RoundOpen::verify`].
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireError> {
+    let key = attempt_from_wire(open.id)?;
+    let mut cohort = BTreeMap::new();
+    for m in &open.cohort {
+        let identity = IdentityKey::from_slice(&m.identity)
+            .map_err(|e| WireError::invalid("cohort.identity", e))?;
+        let entry = CohortMember {
+            organisation: name(&m.organisation, "cohort.organisation")?,
+            identity,
+        };
+        if cohort
+            .insert(member(m.index, "cohort.index")?, entry)
+            .is_some()
+        {
+            return Err(WireError::invalid("cohort.index", "an index stands twice"));
+        }
+    }
+    let size = u32::try_from(cohort.len()).unwrap_or(u32::MAX);
+    let thresholds = Thresholds::new(size, Some(open.colluders), Some(open.minimum))
+        .map_err(|e| WireError::invalid("colluders, minimum", e))?;
+    let bits = u8::try_from(open.width_bits).unwrap_or(u8::MAX);
+    let width = Width::new(bits).map_err(|e| WireError::invalid("width_bits", e))?;
+    Ok(RoundOpen {
+        terms: RoundTerms {
+            consortium: name(&open.consortium, "consortium")?,
+            job: key.job,
+            round: key.round,
+            attempt: key.attempt,
+            cohort,
+            thresholds,
+            roster_root: digest(&open.roster_root, "roster_root")?,
+            contract: digest(&open.contract, "contract")?,
+            votes: digest(&open.votes, "votes")?,
+            model: digest(&open.model, "model")?,
+            schema: VectorSchema::new(open.elements, width)
+                .map_err(|e| WireError::invalid("elements", e))?,
+            log_head: digest(&open.log_head, "log_head")?,
+        },
+        signature: signature(&open.signature, "signature")?,
+    })
+}
+
+/// To the wire.
+pub fn advert_to_wire(advert: &Advert) -> wire::Advert {
+    wire::Advert {
+        member: advert.member.get(),
+        mask_key: advert.mask_key.to_bytes().to_vec(),
+        share_key: advert.share_key.to_bytes().to_vec(),
+        evidence: advert.evidence.clone(),
+        ledger_sequence: advert.ledger_sequence,
+        signature: advert.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] for lengths, the identity point and non-canonical points.
+pub fn advert_from_wire(advert: Option<wire::Advert>) -> Result<Advert, WireError> {
+    let advert = required(advert, "advert")?;
+    Ok(Advert {
+        member: member(advert.member, "advert.member")?,
+        mask_key: point(&advert.mask_key, "advert.mask_key")?,
+        share_key: point(&advert.share_key, "advert.share_key")?,
+        evidence: advert.evidence,
+        ledger_sequence: advert.ledger_sequence,
+        signature: signature(&advert.signature, "advert.signature")?,
+    })
+}
+
+fn point(bytes: &[u8], field: &'static str) -> Result<PublicKey, WireError> {
+    PublicKey::from_bytes(fixed(bytes, field)?).map_err(|e| WireError::invalid(field, e))
+}
+
+fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
+    let sealed = statement.sealed.iter();
+    wire::ShareStatement {
+        member: statement.member.get(),
+        mask_key_commitments: statement.mask_key.to_bytes(),
+        self_mask_commitments: statement.self_mask.to_bytes(),
+        sealed: sealed
+            .map(|(m, d)| wire::MemberDigest {
+                member: m.get(),
+                digest: d.as_bytes().to_vec(),
+            })
+            .collect(),
+        signature: statement.signature.0.to_vec(),
+    }
+}
+
+fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement, WireError> {
+    let commitments = |bytes: &[u8], field| {
+        Commitments::from_bytes(bytes).map_err(|e| WireError::invalid(field, e))
+    };
+    let mut sealed = BTreeMap::new();
+    for entry in &statement.sealed {
+        let to = member(entry.member, "statement.sealed.member")?;
+        if sealed
+            .insert(to, digest(&entry.digest, "statement.sealed.digest")?)
+            .is_some()
+        {
+            return Err(WireError::invalid(
+                "statement.sealed.member",
+                "a member stands twice",
+            ));
+        }
+    }
+    Ok(ShareStatement {
+        member: member(statement.member, "statement.member")?,
+        mask_key: commitments(
+            &statement.mask_key_commitments,
+            "statement.mask_key_commitments",
+        )?,
+        self_mask: commitments(
+            &statement.self_mask_commitments,
+            "statement.self_mask_commitments",
+        )?,
+        sealed,
+        signature: signature(&statement.signature, "statement.signature")?,
+    })
+}
+
+fn sealed_to_wire(sealed: &BTreeMap<MemberIndex, Vec<u8>>) -> Vec<wire::SealedShare> {
+    sealed
+        .iter()
+        .map(|(m, bytes)| wire::SealedShare {
+            member: m.get(),
+            sealed: bytes.clone(),
+        })
+        .collect()
+}
+
+fn sealed_from_wire(
+    sealed: Vec<wire::SealedShare>,
+) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
+    let mut shares = BTreeMap::new();
+    for entry in sealed {
+        if shares
+            .insert(member(entry.member, "sealed.member")?, entry.sealed)
+            .is_some()
+        {
+            return Err(WireError::invalid("sealed.member", "a member stands twice"));
+        }
+    }
+    Ok(shares)
+}
+
+/// To the wire.
+pub fn share_keys_to_wire(key: &AttemptKey, message: &ShareKeys) -> wire::ShareKeysRequest {
+    wire::ShareKeysRequest {
+        id: Some(attempt_to_wire(key)),
+        statement: Some(statement_to_wire(&message.statement)),
+        sealed: sealed_to_wire(&message.sealed),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn share_keys_from_wire(
+    request: wire::ShareKeysRequest,
+) -> Result<(AttemptKey, ShareKeys), WireError> {
+    let key = attempt_from_wire(request.id)?;
+    let statement = statement_from_wire(required(request.statement, "statement")?)?;
+    Ok((
+        key,
+        ShareKeys {
+            statement,
+            sealed: sealed_from_wire(request.sealed)?,
+        },
+    ))
+}
+
+/// To the wire.
+pub fn seal_to_wire(seal: &UpdateSeal) -> wire::UpdateSeal {
+    wire::UpdateSeal {
+        member: seal.member.get(),
+        tree_hash: seal.tree_hash.as_bytes().to_vec(),
+        signature: seal.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn seal_from_wire(seal: &wire::UpdateSeal) -> Result<UpdateSeal, WireError> {
+    Ok(UpdateSeal {
+        member: member(seal.member, "seal.member")?,
+        tree_hash: digest(&seal.tree_hash, "seal.tree_hash")?,
+        signature: signature(&seal.signature, "seal.signature")?,
+    })
+}
+
+/// To the wire.
+pub fn survivors_to_wire(key: &AttemptKey, survivors: &Survivors) -> wire::Survivors {
+    wire::Survivors {
+        id: Some(attempt_to_wire(key)),
+        members: survivors.members.iter().map(|m| m.get()).collect(),
+        inputs_root: survivors.inputs_root.as_bytes().to_vec(),
+        signature: survivors.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn survivors_from_wire(
+    survivors: wire::Survivors,
+) -> Result<(AttemptKey, Survivors), WireError> {
+    let key = attempt_from_wire(survivors.id)?;
+    let parsed = Survivors {
+        members: member_set(&survivors.members, "survivors.members")?,
+        inputs_root: digest(&survivors.inputs_root, "survivors.inputs_root")?,
+        signature: signature(&survivors.signature, "survivors.signature")?,
+    };
+    Ok((key, parsed))
+}
+
+fn member_set(indices: &[u32], field: &'static str) -> Result<BTreeSet<MemberIndex>, WireError> {
+    let members: BTreeSet<_> = indices
+        .iter()
+        .map(|i| member(*i, field))
+        .collect::<Result<_, _>>()?;
+    if members.len() != indices.len() {
+        return Err(WireError::invalid(field, "a member stands twice"));
+    }
+    Ok(members)
+}
+
+/// To the wire.
+pub fn confirmation_to_wire(confirmation: &Confirmation) -> wire::Confirmation {
+    wire::Confirmation {
+        member: confirmation.member.get(),
+        signature: confirmation.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn confirmation_from_wire(
+    confirmation: &wire::Confirmation,
+) -> Result<Confirmation, WireError> {
+    Ok(Confirmation {
+        member: member(confirmation.member, "confirmation.member")?,
+        signature: signature(&confirmation.signature, "confirmation.signature")?,
+    })
+}
+
+/// To the wire.
+pub fn unmask_to_wire(key: &AttemptKey, message: &UnmaskShares) -> wire::UnmaskRequest {
+    let shares = |map: &BTreeMap<MemberIndex, Share>| {
+        map.iter()
+            .map(|(m, s)| wire::SecretShare {
+                owner: m.get(),
+                share: s.to_bytes().to_vec(),
+            })
+            .collect()
+    };
+    wire::UnmaskRequest {
+        id: Some(attempt_to_wire(key)),
+        member: message.member.get(),
+        self_mask: shares(&message.shares.self_mask),
+        mask_key: shares(&message.shares.mask_key),
+        signature: message.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn unmask_from_wire(
+    request: wire::UnmaskRequest,
+) -> Result<(AttemptKey, UnmaskShares), WireError> {
+    let shares = |list: &[wire::SecretShare], field: &'static str| {
+        let mut map = BTreeMap::new();
+        for entry in list {
+            let share = Share::from_bytes(fixed(&entry.share, field)?)
+                .map_err(|e| WireError::invalid(field, e))?;
+            if map.insert(member(entry.owner, field)?, share).is_some() {
+                return Err(WireError::invalid(field, "an owner stands twice"));
+            }
+        }
+        Ok(map)
+    };
+    let message = UnmaskShares {
+        member: member(request.member, "member")?,
+        shares: SecretShares {
+            self_mask: shares(&request.self_mask, "self_mask")?,
+            mask_key: shares(&request.mask_key, "mask_key")?,
+        },
+        signature: signature(&request.signature, "signature")?,
+    };
+    Ok((attempt_from_wire(request.id)?, message))
+}
+
+/// To the wire.
+pub fn result_to_wire(key: &AttemptKey, result: &RoundResult) -> wire::RoundResult {
+    wire::RoundResult {
+        id: Some(attempt_to_wire(key)),
+        context: result.context.as_bytes().to_vec(),
+        survivors: result.survivors.iter().map(|m| m.get()).collect(),
+        aggregate: result.aggregate.as_bytes().to_vec(),
+        signature: result.signature.0.to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn result_from_wire(result: wire::RoundResult) -> Result<(AttemptKey, RoundResult), WireError> {
+    let parsed = RoundResult {
+        context: digest(&result.context, "result.context")?,
+        survivors: member_set(&result.survivors, "result.survivors")?,
+        aggregate: digest(&result.aggregate, "result.aggregate")?,
+        signature: signature(&result.signature, "result.signature")?,
+    };
+    Ok((attempt_from_wire(result.id)?, parsed))
+}
+
+/// To the wire.
+pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
+    let id = Some(attempt_to_wire(key));
+    match directive {
+        Directive::Advertise(open) => Event::RoundOpen(round_open_to_wire(open)),
+        Directive::ShareKeys(list) => Event::KeyList(wire::KeyList {
+            id,
+            adverts: list.adverts.iter().map(advert_to_wire).collect(),
+        }),
+        Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
+            id,
+            statements: delivery.statements.iter().map(statement_to_wire).collect(),
+            sealed: sealed_to_wire(&delivery.sealed),
+        }),
+        Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
+        Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
+            id,
+            confirmations: list
+                .confirmations
+                .iter()
+                .map(confirmation_to_wire)
+                .collect(),
+        }),
+    }
+}
+
+/// From the wire; `None` for the events that are no directive of a round.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive)>, WireError> {
+    let parsed = match event {
+        Event::RoundOpen(open) => {
+            let open = round_open_from_wire(open)?;
+            (AttemptKey::of(&open.terms), Directive::Advertise(open))
+        }
+        Event::KeyList(list) => {
+            let adverts = list
+                .adverts
+                .into_iter()
+                .map(|a| advert_from_wire(Some(a)))
+                .collect::<Result<_, _>>()?;
+            (
+                attempt_from_wire(list.id)?,
+                Directive::ShareKeys(KeyList { adverts }),
+            )
+        }
+        Event::SharesDelivery(delivery) => {
+            let statements = delivery
+                .statements
+                .into_iter()
+                .map(statement_from_wire)
+                .collect::<Result<_, _>>()?;
+            let sealed = sealed_from_wire(delivery.sealed)?;
+            (
+                attempt_from_wire(delivery.id)?,
+                Directive::Submit(SharesDelivery { statements, sealed }),
+            )
+        }
+        Event::Survivors(survivors) => {
+            let (key, survivors) = survivors_from_wire(survivors)?;
+            (key, Directive::Confirm(survivors))
+        }
+        Event::Confirmations(list) => {
+            let confirmations = list
+                .confirmations
+                .iter()
+                .map(confirmation_from_wire)
+                .collect::<Result<_, _>>()?;
+            (
+                attempt_from_wire(list.id)?,
+                Directive::Unmask(Confirmations { confirmations }),
+            )
+        }
+        Event::Proposal(_)
+        | Event::Approval(_)
+        | Event::RoundResult(_)
+        | Event::RoundAborted(_)
+        | Event::JobClosed(_)
+        | Event::Heartbeat(_) => {
+            return Ok(None);
+        }
+    };
+    Ok(Some(parsed))
+}

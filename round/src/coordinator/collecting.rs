@@ -1,0 +1,165 @@
+//! P4, Collecting: members upload masked updates; a completed one is named by its seal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
+use consort_contract::IdentitySecret;
+
+use super::{Accepted, Common, Confirming, Input, Round, Transition, wrong_phase};
+use crate::messages::{
+    Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash,
+};
+use crate::rejection::{AbortReason, Rejection};
+use crate::terms::Millis;
+
+/// Waiting for masked updates of U2. The vectors themselves are the driver's: it stores every chunk before it passes the seal.
+#[derive(Debug, Clone)]
+pub struct Collecting {
+    pub(super) common: Common,
+    pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    pub(super) context2: RoundKeyContext,
+    pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
+    pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
+    expired: bool,
+}
+
+impl Collecting {
+    pub(super) fn new(
+        common: Common,
+        adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+        context2: RoundKeyContext,
+        shared: BTreeMap<MemberIndex, ShareKeys>,
+    ) -> Self {
+        Self {
+            common,
+            adverts,
+            context2,
+            shared,
+            seals: BTreeMap::new(),
+            expired: false,
+        }
+    }
+
+    pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
+        let outcome = match input {
+            Input::Seal(seal) => self.seal(seal),
+            Input::AnnounceSurvivors(survivors) => return self.announce_survivors(survivors, now),
+            Input::ShareKeys(message) => match self.shared.get(&message.statement.member) {
+                Some(known) if *known == message => Ok(Accepted::Repeat),
+                _ => Err(wrong_phase(&Input::ShareKeys(message), "collecting")),
+            },
+            Input::Depart(member) => Ok(self.common.depart(member)),
+            Input::Tick if now >= self.common.phase_ends && !self.expired => {
+                self.expired = true;
+                Ok(Accepted::New)
+            }
+            Input::Tick => Ok(Accepted::Idle),
+            other @ (Input::Advertise(_) | Input::Confirm(_) | Input::Unmask(_)) => {
+                Err(wrong_phase(&other, "collecting"))
+            }
+        };
+        if matches!(outcome, Ok(Accepted::New)) && self.complete() {
+            if let Err((have, need)) = self.common.enough(self.seals.len()) {
+                let round = Round::Aborted(AbortReason::TooFewSurvivors { have, need });
+                return Transition { round, outcome };
+            }
+        }
+        Transition {
+            round: Round::Collecting(self),
+            outcome,
+        }
+    }
+
+    fn seal(&mut self, seal: UpdateSeal) -> Result<Accepted, Rejection> {
+        self.admits(seal.member)?;
+        if let Some(known) = self.seals.get(&seal.member) {
+            return if *known == seal {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(seal.member))
+            };
+        }
+        let terms = &self.common.open.terms;
+        let identity = terms
+            .identity(seal.member)
+            .ok_or(Rejection::NotAsked(seal.member))?;
+        seal.verify(&self.context2, &self.u2_hash(), identity)?;
+        self.seals.insert(seal.member, seal);
+        Ok(Accepted::New)
+    }
+
+    /// Whether an upload by this member may begin or end now.
+    ///
+    /// # Errors
+    /// [`Rejection::NotAsked`] for a member outside U2 or departed; [`Rejection::WrongPhase`] once collecting is over.
+    pub fn admits(&self, member: MemberIndex) -> Result<(), Rejection> {
+        if !self.shared.contains_key(&member) || self.common.departed.contains(&member) {
+            return Err(Rejection::NotAsked(member));
+        }
+        if self.complete() && !self.seals.contains_key(&member) {
+            return Err(Rejection::WrongPhase {
+                message: "update-seal",
+                phase: "confirming",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is waited for any more.
+    pub(super) fn complete(&self) -> bool {
+        let departed = &self.common.departed;
+        self.expired
+            || self
+                .shared
+                .keys()
+                .filter(|m| !departed.contains(*m))
+                .all(|m| self.seals.contains_key(m))
+    }
+
+    /// Signs the survivor set: exactly the members whose update is complete.
+    pub fn announce(&self, coordinator: &IdentitySecret) -> Survivors {
+        Survivors::new(&self.context2, &self.seals, coordinator)
+    }
+
+    fn announce_survivors(self, survivors: Survivors, now: Millis) -> Transition {
+        let sealed: BTreeSet<_> = self.seals.keys().copied().collect();
+        if !self.complete() || survivors.members != sealed {
+            let outcome = Err(Rejection::Malformed(
+                "the survivor set must be the members whose update is complete",
+            ));
+            return Transition {
+                round: Round::Collecting(self),
+                outcome,
+            };
+        }
+        let round = Round::Confirming(Confirming::new(self, survivors, now));
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
+    }
+
+    pub(super) fn u2_hash(&self) -> Digest {
+        member_set_hash(&self.shared.keys().copied().collect())
+    }
+
+    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
+        let asked = self.shared.contains_key(&member)
+            && !self.seals.contains_key(&member)
+            && !self.complete();
+        asked.then(|| {
+            let statements = self
+                .shared
+                .values()
+                .map(|shares| shares.statement.clone())
+                .collect();
+            let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
+                Some((*sender, shares.sealed.get(&member)?.clone()))
+            };
+            Directive::Submit(SharesDelivery {
+                statements,
+                sealed: self.shared.iter().filter_map(from).collect(),
+            })
+        })
+    }
+}

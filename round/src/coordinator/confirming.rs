@@ -1,0 +1,117 @@
+//! P5, Confirming: the survivors sign the set that will be opened.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::MemberIndex;
+
+use super::{Accepted, Collecting, Common, Input, Round, Transition, Unmasking, wrong_phase};
+use crate::messages::{Confirmation, ConfirmedSets, Directive, Survivors, member_set_hash};
+use crate::rejection::{AbortReason, Rejection};
+use crate::terms::Millis;
+
+/// Waiting for signatures of U3 on U3.
+#[derive(Debug, Clone)]
+pub struct Confirming {
+    pub(super) common: Common,
+    pub(super) collected: Collecting,
+    pub(super) survivors: Survivors,
+    pub(super) confirmations: BTreeMap<MemberIndex, Confirmation>,
+}
+
+impl Confirming {
+    pub(super) fn new(collected: Collecting, survivors: Survivors, now: Millis) -> Self {
+        let common = collected.common.clone().enter(now, |d| d.confirming_ms);
+        Self {
+            common,
+            collected,
+            survivors,
+            confirmations: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
+        let outcome = match input {
+            Input::Confirm(confirmation) => self.confirm(confirmation),
+            Input::Seal(seal) => match self.collected.seals.get(&seal.member) {
+                Some(known) if *known == seal => Ok(Accepted::Repeat),
+                _ => Err(wrong_phase(&Input::Seal(seal), "confirming")),
+            },
+            Input::Depart(member) => Ok(self.common.depart(member)),
+            Input::Tick if now >= self.common.phase_ends => return self.close(now),
+            Input::Tick => Ok(Accepted::Idle),
+            other @ (Input::Advertise(_)
+            | Input::ShareKeys(_)
+            | Input::AnnounceSurvivors(_)
+            | Input::Unmask(_)) => Err(wrong_phase(&other, "confirming")),
+        };
+        match outcome {
+            Ok(Accepted::New) if self.complete() => self.close(now),
+            outcome => Transition {
+                round: Round::Confirming(self),
+                outcome,
+            },
+        }
+    }
+
+    fn confirm(&mut self, confirmation: Confirmation) -> Result<Accepted, Rejection> {
+        let member = confirmation.member;
+        if !self.survivors.members.contains(&member) || self.common.departed.contains(&member) {
+            return Err(Rejection::NotAsked(member));
+        }
+        if let Some(known) = self.confirmations.get(&member) {
+            return if *known == confirmation {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(member))
+            };
+        }
+        let identity = self
+            .common
+            .open
+            .terms
+            .identity(member)
+            .ok_or(Rejection::NotAsked(member))?;
+        self.sets().verify(&confirmation, identity)?;
+        self.confirmations.insert(member, confirmation);
+        Ok(Accepted::New)
+    }
+
+    fn sets(&self) -> ConfirmedSets {
+        ConfirmedSets {
+            context2: self.collected.context2,
+            u2: self.collected.u2_hash(),
+            u3: member_set_hash(&self.survivors.members),
+            inputs_root: self.survivors.inputs_root,
+            log_head: self.common.open.terms.log_head,
+        }
+    }
+
+    fn complete(&self) -> bool {
+        let waiting = |m: &&MemberIndex| !self.common.departed.contains(*m);
+        self.survivors
+            .members
+            .iter()
+            .filter(waiting)
+            .all(|m| self.confirmations.contains_key(m))
+    }
+
+    fn close(self, now: Millis) -> Transition {
+        let have = u32::try_from(self.confirmations.len()).unwrap_or(u32::MAX);
+        let need = self.common.open.terms.thresholds.confirmation_quorum();
+        let round = if have >= need {
+            Round::Unmasking(Unmasking::new(self, now))
+        } else {
+            Round::Aborted(AbortReason::TooFewConfirmed { have, need })
+        };
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
+    }
+
+    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
+        let asked =
+            self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member);
+        asked.then(|| Directive::Confirm(self.survivors.clone()))
+    }
+}

@@ -1,0 +1,253 @@
+//! The coordinator's side of a round: one file per phase, in the order in which they happen.
+//!
+//! The machine is driven by accepted inputs only: whoever stores each accepted input and feeds the stored ones to
+//! [`Round::handle`] again has the same round back. That is how a restarted coordinator continues an attempt.
+
+mod collecting;
+mod confirming;
+mod joining;
+mod sharing;
+mod unmasking;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use consort_aggregation::MemberIndex;
+
+pub use collecting::Collecting;
+pub use confirming::Confirming;
+pub use joining::Joining;
+pub use sharing::Sharing;
+pub use unmasking::{Opening, Unmasking};
+
+use crate::messages::{
+    Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
+    VerifiedAdvert,
+};
+use crate::rejection::{AbortReason, Rejection};
+use crate::terms::{Deadlines, Millis};
+
+/// What can happen to a round.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// P1 arrived and was verified.
+    Advertise(VerifiedAdvert),
+    /// P3 arrived.
+    ShareKeys(ShareKeys),
+    /// P4 is complete: every chunk is stored and hashes to the seal.
+    Seal(UpdateSeal),
+    /// The survivor set was signed; given by the driver as soon as the machine reports [`Round::survivors_wanted`].
+    AnnounceSurvivors(Survivors),
+    /// P5 arrived.
+    Confirm(Confirmation),
+    /// P6 arrived.
+    Unmask(UnmaskShares),
+    /// This member restarted or was excluded: it will not answer any more in this attempt.
+    Depart(MemberIndex),
+    /// Time has passed.
+    Tick,
+}
+
+/// Where a round stands.
+#[derive(Debug)]
+pub enum Round {
+    /// P1: waiting for adverts.
+    Joining(Joining),
+    /// P3: waiting for shares.
+    Sharing(Sharing),
+    /// P4: waiting for masked updates.
+    Collecting(Collecting),
+    /// P5: waiting for signatures on the survivor set.
+    Confirming(Confirming),
+    /// P6: waiting for shares of secrets.
+    Unmasking(Unmasking),
+    /// Enough shares are here: the sum can be opened.
+    Opened(Opening),
+    /// The attempt ended without a sum.
+    Aborted(AbortReason),
+}
+
+/// The answer to an input that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The state changed: the input must be stored before anything is answered.
+    New,
+    /// The same message was accepted before: the same answer goes out, nothing changes.
+    Repeat,
+    /// Nothing happened (a tick before its deadline).
+    Idle,
+}
+
+/// A round after an input, and what to tell the sender.
+#[derive(Debug)]
+pub struct Transition {
+    /// The round; unchanged when the input was refused.
+    pub round: Round,
+    /// What became of the input.
+    pub outcome: Result<Accepted, Rejection>,
+}
+
+/// What every phase carries along.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The signed terms.
+    pub open: Arc<RoundOpen>,
+    /// Waiting times.
+    pub deadlines: Deadlines,
+    /// Members that will not answer any more.
+    pub departed: BTreeSet<MemberIndex>,
+    /// When the current phase ends.
+    pub phase_ends: Millis,
+}
+
+impl Round {
+    /// Opens an attempt.
+    pub fn open(open: Arc<RoundOpen>, deadlines: Deadlines, now: Millis) -> Self {
+        let phase_ends = now.after(deadlines.joining_ms);
+        Self::Joining(Joining::new(Common {
+            open,
+            deadlines,
+            departed: BTreeSet::new(),
+            phase_ends,
+        }))
+    }
+
+    /// Handles one input. A refused input leaves the round as it was.
+    pub fn handle(self, input: Input, now: Millis) -> Transition {
+        match self {
+            Self::Joining(phase) => phase.handle(input, now),
+            Self::Sharing(phase) => phase.handle(input, now),
+            Self::Collecting(phase) => phase.handle(input, now),
+            Self::Confirming(phase) => phase.handle(input, now),
+            Self::Unmasking(phase) => phase.handle(input, now),
+            closed @ (Self::Opened(_) | Self::Aborted(_)) => {
+                let outcome = match input {
+                    Input::Tick | Input::Depart(_) => Ok(Accepted::Idle),
+                    other @ (Input::Advertise(_)
+                    | Input::ShareKeys(_)
+                    | Input::Seal(_)
+                    | Input::AnnounceSurvivors(_)
+                    | Input::Confirm(_)
+                    | Input::Unmask(_)) => Err(wrong_phase(&other, closed.phase())),
+                };
+                Transition {
+                    round: closed,
+                    outcome,
+                }
+            }
+        }
+    }
+
+    /// The phase's name.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            Self::Joining(_) => "joining",
+            Self::Sharing(_) => "sharing",
+            Self::Collecting(_) => "collecting",
+            Self::Confirming(_) => "confirming",
+            Self::Unmasking(_) => "unmasking",
+            Self::Opened(_) => "opened",
+            Self::Aborted(_) => "aborted",
+        }
+    }
+
+    /// When to send a [`Input::Tick`] at the latest.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.common().map(|common| common.phase_ends)
+    }
+
+    /// Re-arms the phase's deadline after a restart, when the old clock is gone.
+    pub fn rearm(&mut self, now: Millis) {
+        let span = |d: &Deadlines| match self {
+            Self::Joining(_) => d.joining_ms,
+            Self::Sharing(_) => d.sharing_ms,
+            Self::Collecting(_) => d.collecting_ms,
+            Self::Confirming(_) => d.confirming_ms,
+            Self::Unmasking(_) => d.unmasking_ms,
+            Self::Opened(_) | Self::Aborted(_) => 0,
+        };
+        let Some(ends) = self
+            .common()
+            .map(|common| now.after(span(&common.deadlines)))
+        else {
+            return;
+        };
+        match self {
+            Self::Joining(phase) => phase.common.phase_ends = ends,
+            Self::Sharing(phase) => phase.common.phase_ends = ends,
+            Self::Collecting(phase) => phase.common.phase_ends = ends,
+            Self::Confirming(phase) => phase.common.phase_ends = ends,
+            Self::Unmasking(phase) => phase.common.phase_ends = ends,
+            Self::Opened(_) | Self::Aborted(_) => {}
+        }
+    }
+
+    /// What this member is asked to do now; `None` when it has answered, is not asked or has departed.
+    pub fn directive(&self, member: MemberIndex) -> Option<Directive> {
+        if self
+            .common()
+            .is_some_and(|common| common.departed.contains(&member))
+        {
+            return None;
+        }
+        match self {
+            Self::Joining(phase) => phase.directive(member),
+            Self::Sharing(phase) => phase.directive(member),
+            Self::Collecting(phase) => phase.directive(member),
+            Self::Confirming(phase) => phase.directive(member),
+            Self::Unmasking(phase) => phase.directive(member),
+            Self::Opened(_) | Self::Aborted(_) => None,
+        }
+    }
+
+    /// Whether collecting is over and the driver must sign the survivor set ([`Collecting::announce`]).
+    pub fn survivors_wanted(&self) -> Option<&Collecting> {
+        match self {
+            Self::Collecting(phase) if phase.complete() => Some(phase),
+            Self::Collecting(_)
+            | Self::Joining(_)
+            | Self::Sharing(_)
+            | Self::Confirming(_)
+            | Self::Unmasking(_)
+            | Self::Opened(_)
+            | Self::Aborted(_) => None,
+        }
+    }
+
+    /// The members this phase still waits for.
+    pub fn waiting_for(&self) -> BTreeSet<MemberIndex> {
+        let Some(common) = self.common() else {
+            return BTreeSet::new();
+        };
+        let members = common.open.terms.cohort.keys().copied();
+        members
+            .filter(|member| self.directive(*member).is_some())
+            .collect()
+    }
+
+    fn common(&self) -> Option<&Common> {
+        match self {
+            Self::Joining(phase) => Some(&phase.common),
+            Self::Sharing(phase) => Some(&phase.common),
+            Self::Collecting(phase) => Some(&phase.common),
+            Self::Confirming(phase) => Some(&phase.common),
+            Self::Unmasking(phase) => Some(&phase.common),
+            Self::Opened(_) | Self::Aborted(_) => None,
+        }
+    }
+}
+
+/// The refusal of an input that belongs to another phase.
+pub(crate) fn wrong_phase(input: &Input, phase: &'static str) -> Rejection {
+    let message = match input {
+        Input::Advertise(_) => "advert",
+        Input::ShareKeys(_) => "share-keys",
+        Input::Seal(_) => "update-seal",
+        Input::AnnounceSurvivors(_) => "survivors",
+        Input::Confirm(_) => "confirmation",
+        Input::Unmask(_) => "unmask-shares",
+        Input::Depart(_) => "depart",
+        Input::Tick => "tick",
+    };
+    Rejection::WrongPhase { message, phase }
+}

@@ -1,0 +1,108 @@
+//! P2 and P3, Sharing: members see all adverts and send sealed shares of their secrets.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{MemberIndex, RoundKeyContext};
+
+use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
+use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
+use crate::rejection::{AbortReason, Rejection};
+use crate::terms::Millis;
+
+/// Waiting for shares of U1.
+#[derive(Debug, Clone)]
+pub struct Sharing {
+    pub(super) common: Common,
+    adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    context2: RoundKeyContext,
+    shared: BTreeMap<MemberIndex, ShareKeys>,
+}
+
+impl Sharing {
+    pub(super) fn new(common: Common, adverts: BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
+        let context2 = keys_context(&common.open.terms.context(), &adverts);
+        Self {
+            common,
+            adverts,
+            context2,
+            shared: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
+        let outcome = match input {
+            Input::ShareKeys(message) => self.share(message),
+            Input::Advertise(advert) => match self.adverts.get(&advert.advert().member) {
+                Some(known) if *known == advert => Ok(Accepted::Repeat),
+                _ => Err(wrong_phase(&Input::Advertise(advert), "sharing")),
+            },
+            Input::Depart(member) => Ok(self.common.depart(member)),
+            Input::Tick if now >= self.common.phase_ends => return self.close(now),
+            Input::Tick => Ok(Accepted::Idle),
+            other @ (Input::Seal(_)
+            | Input::AnnounceSurvivors(_)
+            | Input::Confirm(_)
+            | Input::Unmask(_)) => Err(wrong_phase(&other, "sharing")),
+        };
+        match outcome {
+            Ok(Accepted::New) if self.complete() => self.close(now),
+            outcome => Transition {
+                round: Round::Sharing(self),
+                outcome,
+            },
+        }
+    }
+
+    fn share(&mut self, message: ShareKeys) -> Result<Accepted, Rejection> {
+        let member = message.statement.member;
+        if self.common.departed.contains(&member) {
+            return Err(Rejection::NotAsked(member));
+        }
+        if let Some(known) = self.shared.get(&member) {
+            return if *known == message {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(member))
+            };
+        }
+        message.verify(&self.context2, &self.common.open.terms, &self.adverts)?;
+        self.shared.insert(member, message);
+        Ok(Accepted::New)
+    }
+
+    fn complete(&self) -> bool {
+        self.adverts
+            .keys()
+            .filter(|member| !self.common.departed.contains(*member))
+            .all(|member| self.shared.contains_key(member))
+    }
+
+    /// U2 is who shared. A member that departed after sharing stays in U2: the others may have masked with it.
+    fn close(self, now: Millis) -> Transition {
+        let round = match self.common.enough(self.shared.len()) {
+            Ok(()) => {
+                let common = self.common.enter(now, |d| d.collecting_ms);
+                Round::Collecting(Collecting::new(
+                    common,
+                    self.adverts,
+                    self.context2,
+                    self.shared,
+                ))
+            }
+            Err((have, need)) => Round::Aborted(AbortReason::TooFewShared { have, need }),
+        };
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
+    }
+
+    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
+        let asked = self.adverts.contains_key(&member) && !self.shared.contains_key(&member);
+        asked.then(|| {
+            Directive::ShareKeys(KeyList {
+                adverts: self.adverts.values().map(|a| a.advert().clone()).collect(),
+            })
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! P6, Unmasking: survivors send shares; t of them open the self masks of the survivors and the pair masks of the dropouts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{
+    Commitments, Digest, Interpolation, MaskSeed, MemberIndex, Share, Sign, pair_mask_seed,
+    pair_sign, recover_mask_key, recover_self_mask, self_mask_seed,
+};
+
+use super::{Accepted, Collecting, Common, Confirming, Input, Round, Transition, wrong_phase};
+use crate::messages::{
+    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, member_set_hash,
+};
+use crate::rejection::{AbortReason, Rejection};
+use crate::terms::Millis;
+
+/// Waiting for t valid answers.
+#[derive(Debug, Clone)]
+pub struct Unmasking {
+    pub(super) common: Common,
+    collected: Collecting,
+    survivors: Survivors,
+    confirmations: BTreeMap<MemberIndex, Confirmation>,
+    answers: BTreeMap<MemberIndex, UnmaskShares>,
+}
+
+impl Unmasking {
+    pub(super) fn new(confirmed: Confirming, now: Millis) -> Self {
+        let common = confirmed.common.enter(now, |d| d.unmasking_ms);
+        Self {
+            common,
+            collected: confirmed.collected,
+            survivors: confirmed.survivors,
+            confirmations: confirmed.confirmations,
+            answers: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn handle(mut self, input: Input, now: Millis) -> Transition {
+        let outcome = match input {
+            Input::Unmask(answer) => self.answer(answer),
+            Input::Confirm(confirmation) => match self.confirmations.get(&confirmation.member) {
+                Some(known) if *known == confirmation => Ok(Accepted::Repeat),
+                _ => Err(wrong_phase(&Input::Confirm(confirmation), "unmasking")),
+            },
+            Input::Depart(member) => Ok(self.common.depart(member)),
+            Input::Tick if now >= self.common.phase_ends => return self.close(),
+            Input::Tick => Ok(Accepted::Idle),
+            other @ (Input::Advertise(_)
+            | Input::ShareKeys(_)
+            | Input::Seal(_)
+            | Input::AnnounceSurvivors(_)) => Err(wrong_phase(&other, "unmasking")),
+        };
+        let enough = self.answers.len() >= self.common.open.terms.thresholds.threshold() as usize;
+        match outcome {
+            Ok(Accepted::New) if enough || self.nobody_left() => self.close(),
+            outcome => Transition {
+                round: Round::Unmasking(self),
+                outcome,
+            },
+        }
+    }
+
+    fn nobody_left(&self) -> bool {
+        let left =
+            |m: &MemberIndex| !self.common.departed.contains(m) && !self.answers.contains_key(m);
+        !self.survivors.members.iter().any(left)
+    }
+
+    fn answer(&mut self, answer: UnmaskShares) -> Result<Accepted, Rejection> {
+        let member = answer.member;
+        if !self.survivors.members.contains(&member) || self.common.departed.contains(&member) {
+            return Err(Rejection::NotAsked(member));
+        }
+        if let Some(known) = self.answers.get(&member) {
+            return if *known == answer {
+                Ok(Accepted::Repeat)
+            } else {
+                Err(Rejection::Equivocation(member))
+            };
+        }
+        let identity = self
+            .common
+            .open
+            .terms
+            .identity(member)
+            .ok_or(Rejection::NotAsked(member))?;
+        answer.verify(
+            &self.collected.context2,
+            &member_set_hash(&self.survivors.members),
+            identity,
+        )?;
+        self.check_shares(&answer)?;
+        self.answers.insert(member, answer);
+        Ok(Accepted::New)
+    }
+
+    fn check_shares(&self, answer: &UnmaskShares) -> Result<(), Rejection> {
+        let shares = &answer.shares;
+        if !shares.self_mask.keys().eq(self.survivors.members.iter())
+            || !shares.mask_key.keys().copied().eq(self.dropouts())
+        {
+            return Err(Rejection::Malformed(
+                "a self-mask share per survivor and a mask-key share per dropout are needed",
+            ));
+        }
+        let wrong =
+            |owner: &MemberIndex, share: &Share, of: &dyn Fn(MemberIndex) -> Commitments| {
+                !of(*owner).verify(answer.member, share)
+            };
+        let self_mask =
+            |owner: MemberIndex| self.collected.shared[&owner].statement.self_mask.clone();
+        let mask_key =
+            |owner: MemberIndex| self.collected.shared[&owner].statement.mask_key.clone();
+        let bad = shares
+            .self_mask
+            .iter()
+            .find(|(owner, share)| wrong(owner, share, &self_mask));
+        let bad = bad.or_else(|| {
+            shares
+                .mask_key
+                .iter()
+                .find(|(owner, share)| wrong(owner, share, &mask_key))
+        });
+        match bad {
+            Some((owner, _)) => Err(Rejection::Share {
+                from: answer.member,
+                owner: *owner,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// U2∖U3.
+    fn dropouts(&self) -> impl Iterator<Item = MemberIndex> + '_ {
+        self.collected
+            .shared
+            .keys()
+            .copied()
+            .filter(|member| !self.survivors.members.contains(member))
+    }
+
+    fn close(self) -> Transition {
+        let need = self.common.open.terms.thresholds.threshold();
+        let have = u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
+        let round = if have < need {
+            Round::Aborted(AbortReason::TooFewUnmasked { have, need })
+        } else {
+            match self.opening() {
+                Ok(opening) => Round::Opened(opening),
+                Err(member) => Round::Aborted(AbortReason::BadSecret(member)),
+            }
+        };
+        Transition {
+            round,
+            outcome: Ok(Accepted::New),
+        }
+    }
+
+    /// Reconstructs the secrets and lists what has to be subtracted from the masked sum.
+    fn opening(&self) -> Result<Opening, MemberIndex> {
+        let threshold = self.common.open.terms.thresholds.threshold();
+        let helpers: Vec<_> = self.answers.keys().copied().collect();
+        let weights = Interpolation::new(threshold, &helpers).expect("close() saw t answers");
+        let context2 = &self.collected.context2;
+        let mut masks = Vec::new();
+        for owner in &self.survivors.members {
+            let shares = self.shares_of(&helpers, |answer| answer.shares.self_mask.get(owner));
+            let statement = &self.collected.shared[owner].statement;
+            let secret = recover_self_mask(*owner, &weights, &shares, &statement.self_mask)
+                .map_err(|_| *owner)?;
+            masks.push((self_mask_seed(&secret, context2, *owner), Sign::Plus));
+        }
+        for owner in self.dropouts() {
+            let shares = self.shares_of(&helpers, |answer| answer.shares.mask_key.get(&owner));
+            let public = &self.collected.adverts[&owner].advert().mask_key;
+            let secret = recover_mask_key(owner, &weights, &shares, public).map_err(|_| owner)?;
+            for peer in &self.survivors.members {
+                let peer_key = &self.collected.adverts[peer].advert().mask_key;
+                let seed = pair_mask_seed(&secret, peer_key, context2, *peer, owner);
+                masks.push((seed, pair_sign(*peer, owner)));
+            }
+        }
+        let tree_hashes = self
+            .collected
+            .seals
+            .iter()
+            .map(|(m, seal)| (*m, seal.tree_hash))
+            .collect();
+        Ok(Opening {
+            context: self.common.open.terms.context(),
+            survivors: self.survivors.members.clone(),
+            tree_hashes,
+            masks,
+        })
+    }
+
+    fn shares_of<'a>(
+        &'a self,
+        helpers: &[MemberIndex],
+        pick: impl Fn(&'a UnmaskShares) -> Option<&'a Share>,
+    ) -> BTreeMap<MemberIndex, Share> {
+        helpers
+            .iter()
+            .filter_map(|helper| Some((*helper, pick(&self.answers[helper])?.clone())))
+            .collect()
+    }
+
+    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
+        let asked = self.survivors.members.contains(&member) && !self.answers.contains_key(&member);
+        asked.then(|| {
+            Directive::Unmask(Confirmations {
+                confirmations: self.confirmations.values().cloned().collect(),
+            })
+        })
+    }
+
+    /// U3.
+    pub fn survivors(&self) -> &BTreeSet<MemberIndex> {
+        &self.survivors.members
+    }
+}
+
+/// What turns the masked sum over U3 into the sum over U3.
+pub struct Opening {
+    /// ctx of the attempt.
+    pub context: Digest,
+    /// U3.
+    pub survivors: BTreeSet<MemberIndex>,
+    /// The tree hash of each survivor's masked update, which must be what was added up.
+    pub tree_hashes: BTreeMap<MemberIndex, Digest>,
+    /// Masks still in the sum, with the sign with which a member added them.
+    pub masks: Vec<(MaskSeed, Sign)>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Opening({} survivors, {} masks)",
+            self.survivors.len(),
+            self.masks.len()
+        )
+    }
+}

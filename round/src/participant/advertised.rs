@@ -1,0 +1,313 @@
+//! After P1: keys are drawn and advertised. Next comes the key list (P2), answered with sealed shares (P3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{
+    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, VectorSchema, seal_shares, split,
+};
+use consort_contract::{ConsortiumId, JobId, OrganisationId, Thresholds};
+
+use super::shared::Shared;
+use super::{Seat, Surroundings};
+use crate::messages::{
+    Advert, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+};
+use crate::rejection::Rejection;
+use crate::terms::{CohortMember, RoundTerms};
+
+/// What this member agreed to and therefore expects of every announcement of a job's rounds.
+#[derive(Debug, Clone)]
+pub struct Expectations {
+    /// The consortium.
+    pub consortium: ConsortiumId,
+    /// The job.
+    pub job: JobId,
+    /// This member.
+    pub organisation: OrganisationId,
+    /// The contract this member voted for.
+    pub contract: Digest,
+    /// Hash over the votes, each of which this member verified.
+    pub votes: Digest,
+    /// The roster this member pinned.
+    pub roster_root: Digest,
+    /// The cohort of the contract, keys from the pinned roster.
+    pub cohort: BTreeMap<MemberIndex, CohortMember>,
+    /// n, c, t, n_min of the contract.
+    pub thresholds: Thresholds,
+    /// The vector of the contract.
+    pub schema: VectorSchema,
+    /// Last round of the contract.
+    pub rounds: u32,
+    /// The newest (round, attempt) this member answered, kept on disk.
+    pub newest_answered: Option<(u32, u32)>,
+    /// Entries in this member's ledger.
+    pub ledger_sequence: u64,
+    /// Hash of the model bytes this member holds for the round.
+    pub model: Digest,
+}
+
+impl Expectations {
+    /// The rules of P0 (docs/protocol.md, R1 to R5).
+    ///
+    /// # Errors
+    /// [`Rejection`] names the first rule that is broken.
+    pub fn check(&self, terms: &RoundTerms) -> Result<MemberIndex, Rejection> {
+        let same = [
+            (terms.consortium == self.consortium, "another consortium"),
+            (terms.job == self.job, "another job"),
+            (
+                terms.contract == self.contract,
+                "not the contract this member voted for",
+            ),
+            (
+                terms.votes == self.votes,
+                "not the votes this member verified",
+            ),
+            (
+                terms.roster_root == self.roster_root,
+                "not the roster this member pinned",
+            ),
+            (
+                terms.cohort == self.cohort,
+                "not the cohort of the contract",
+            ),
+            (
+                terms.thresholds == self.thresholds,
+                "not the thresholds of the contract",
+            ),
+            (
+                terms.schema == self.schema,
+                "not the vector schema of the contract",
+            ),
+            (terms.model == self.model, "not the model this member holds"),
+            (
+                terms.round.0 >= 1 && terms.round.0 <= self.rounds,
+                "a round outside the contract",
+            ),
+            (terms.attempt.0 >= 1, "attempts count from 1"),
+        ];
+        if let Some((_, broken)) = same.iter().find(|(holds, _)| !holds) {
+            return Err(Rejection::Terms(broken));
+        }
+        let announced = (terms.round.0, terms.attempt.0);
+        if self
+            .newest_answered
+            .is_some_and(|newest| announced <= newest)
+        {
+            return Err(Rejection::Stale {
+                round: announced.0,
+                attempt: announced.1,
+            });
+        }
+        terms
+            .index_of(&self.organisation)
+            .ok_or(Rejection::Terms("this member is not in the cohort"))
+    }
+}
+
+/// Keys are advertised.
+#[derive(Debug)]
+pub struct Advertised {
+    pub(super) seat: Seat,
+    pub(super) advert: Advert,
+    mask_key: SecretKey,
+    share_key: SecretKey,
+}
+
+impl Advertised {
+    pub(super) fn join(
+        open: &RoundOpen,
+        expected: &Expectations,
+        attest: &mut dyn FnMut(&RoundKeys) -> Result<Vec<u8>, String>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(Self, Advert), Rejection> {
+        open.verify(around.coordinator)?;
+        let member = expected.check(&open.terms)?;
+        let own = &open.terms.cohort[&member];
+        if own.identity != around.identity.public() {
+            return Err(Rejection::Terms(
+                "the cohort names another identity key for this member",
+            ));
+        }
+        let (mask_key, share_key) = (
+            SecretKey::random(&mut around.rng),
+            SecretKey::random(&mut around.rng),
+        );
+        let publics = (mask_key.public(), share_key.public());
+        let keys = RoundKeys::for_member(open, own, publics.0.to_bytes(), publics.1.to_bytes());
+        let evidence = attest(&keys).map_err(|reason| Rejection::Evidence { member, reason })?;
+        let context = open.terms.context();
+        let advert = Advert::sign(
+            &context,
+            member,
+            publics,
+            evidence,
+            expected.ledger_sequence,
+            around.identity,
+        );
+        let seat = Seat {
+            open: open.clone(),
+            member,
+        };
+        Ok((
+            Self {
+                seat,
+                advert: advert.clone(),
+                mask_key,
+                share_key,
+            },
+            advert,
+        ))
+    }
+
+    /// Answers P2: verifies every peer itself, then shares both secrets with all of U1.
+    pub(super) fn share(
+        self,
+        list: &KeyList,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(Shared, ShareKeys), Box<(Self, Rejection)>> {
+        let adverts = match self.verified(list, around) {
+            Ok(adverts) => adverts,
+            Err(rejection) => return Err(Box::new((self, rejection))),
+        };
+        let terms = &self.seat.open.terms;
+        let own = self.seat.member;
+        let context2 = keys_context(&terms.context(), &adverts);
+        let threshold = terms.thresholds.threshold();
+        let everyone: Vec<_> = adverts.keys().copied().collect();
+        let self_mask = SelfMaskSecret::random(&mut around.rng);
+        let (mask_commitments, mut mask_shares) = split(
+            &self.mask_key.to_share_secret(),
+            threshold,
+            &everyone,
+            &mut around.rng,
+        )
+        .expect(SPLITS);
+        let (self_commitments, mut self_shares) = split(
+            &self_mask.to_share_secret(),
+            threshold,
+            &everyone,
+            &mut around.rng,
+        )
+        .expect(SPLITS);
+        let mut kept = None;
+        let mut sealed = BTreeMap::new();
+        for (peer, advert) in &adverts {
+            let both = mask_shares.remove(peer).zip(self_shares.remove(peer));
+            let (mask_key, self_mask) =
+                both.expect("both secrets were split over exactly these members");
+            let pair = SharePair {
+                mask_key,
+                self_mask,
+            };
+            if *peer == own {
+                kept = Some(pair);
+            } else {
+                sealed.insert(
+                    *peer,
+                    seal_shares(
+                        &self.share_key,
+                        &advert.advert().share_key,
+                        &context2,
+                        own,
+                        *peer,
+                        &pair,
+                    ),
+                );
+            }
+        }
+        let statement = ShareStatement::sign(
+            &context2,
+            own,
+            (mask_commitments, self_commitments),
+            &sealed,
+            around.identity,
+        );
+        let message = ShareKeys { statement, sealed };
+        let shared = Shared {
+            seat: self.seat,
+            adverts,
+            context2,
+            mask_key: self.mask_key,
+            share_key: self.share_key,
+            self_mask,
+            own_shares: kept.expect("the key list has the member's own advert"),
+            message: message.clone(),
+        };
+        Ok((shared, message))
+    }
+
+    /// The rules of P2 (docs/protocol.md, R6 to R9).
+    fn verified(
+        &self,
+        list: &KeyList,
+        around: &Surroundings<'_>,
+    ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+        let terms = &self.seat.open.terms;
+        if list.adverts.len() > terms.cohort.len() {
+            return Err(Rejection::Malformed("more adverts than members"));
+        }
+        let mut adverts = BTreeMap::new();
+        for advert in &list.adverts {
+            let member = advert.member;
+            let verified = if member == self.seat.member {
+                (*advert == self.advert)
+                    .then(|| advert.clone().verify(&self.seat.open, &OwnEvidence))
+                    .ok_or(Rejection::Malformed(
+                        "the key list changes this member's own advert",
+                    ))??
+            } else {
+                advert.clone().verify(&self.seat.open, around.judge)?
+            };
+            if adverts.insert(member, verified).is_some() {
+                return Err(Rejection::Equivocation(member));
+            }
+        }
+        if !adverts.contains_key(&self.seat.member) {
+            return Err(Rejection::Malformed(
+                "the key list lacks this member's own advert",
+            ));
+        }
+        let keys: BTreeSet<_> = adverts
+            .values()
+            .flat_map(|a| {
+                [
+                    a.advert().mask_key.to_bytes(),
+                    a.advert().share_key.to_bytes(),
+                ]
+            })
+            .collect();
+        if keys.len() != 2 * adverts.len() {
+            return Err(Rejection::Malformed("two adverts share a key"));
+        }
+        let (have, need) = (
+            adverts.len() as u64,
+            u64::from(terms.thresholds.fewest_survivors()),
+        );
+        if have < need {
+            let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            return Err(Rejection::TooFew {
+                have: small(have),
+                need: small(need),
+            });
+        }
+        if 2 * u64::from(terms.thresholds.threshold())
+            <= have + u64::from(terms.thresholds.colluders())
+        {
+            return Err(Rejection::Terms("2t must exceed |U1| + c"));
+        }
+        Ok(adverts)
+    }
+}
+
+/// Why splitting cannot fail.
+const SPLITS: &str = "|U1| is at least t, which the thresholds keep within 1..=256";
+
+/// A member does not judge its own evidence; it made it.
+struct OwnEvidence;
+
+impl crate::messages::RoundKeyJudge for OwnEvidence {
+    fn judge(&self, _: &RoundKeys, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}

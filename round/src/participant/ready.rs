@@ -1,0 +1,55 @@
+//! Between P4's two halves: all masks are known. The update, once trained and paid for, is masked and sealed.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{
+    Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, SharePair, Sign,
+    mask_update,
+};
+use consort_contract::IdentitySecret;
+
+use super::Seat;
+use super::submitted::Submitted;
+use crate::messages::UpdateSeal;
+use crate::rejection::Rejection;
+
+/// Masks are derived.
+#[derive(Debug)]
+pub struct Ready {
+    pub(super) seat: Seat,
+    pub(super) context2: RoundKeyContext,
+    pub(super) u2_hash: Digest,
+    pub(super) self_seed: MaskSeed,
+    pub(super) pairs: Vec<(MaskSeed, Sign)>,
+    pub(super) held: BTreeMap<MemberIndex, SharePair>,
+}
+
+impl Ready {
+    pub(super) fn submit(
+        self,
+        update: EncodedUpdate,
+        identity: &IdentitySecret,
+    ) -> Result<(Submitted, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
+        if update.schema() != self.seat.open.terms.schema {
+            let rejection = Rejection::Malformed("the update has another schema than the terms");
+            return Err(Box::new((self, rejection)));
+        }
+        let masked = mask_update(update, &self.self_seed, &self.pairs)
+            .expect("U2 has at least c + 2 members");
+        let seal = UpdateSeal::sign(
+            &self.context2,
+            &self.u2_hash,
+            self.seat.member,
+            masked.tree_hash(),
+            identity,
+        );
+        let submitted = Submitted {
+            seat: self.seat,
+            context2: self.context2,
+            u2_hash: self.u2_hash,
+            held: self.held,
+            seal: seal.clone(),
+        };
+        Ok((submitted, masked, seal))
+    }
+}

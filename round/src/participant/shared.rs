@@ -1,0 +1,151 @@
+//! After P3: shares are sealed. Next comes U2 with what the others sealed for this member (P4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{
+    Digest, MemberIndex, RoundKeyContext, SecretKey, SelfMaskSecret, SharePair, open_shares,
+    pair_mask_seed, pair_sign, self_mask_seed,
+};
+
+use super::Seat;
+use super::ready::Ready;
+use crate::messages::{KeyList, ShareKeys, SharesDelivery, VerifiedAdvert, member_set_hash};
+use crate::rejection::Rejection;
+
+/// Shares are sent.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) seat: Seat,
+    pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    pub(super) context2: RoundKeyContext,
+    pub(super) mask_key: SecretKey,
+    pub(super) share_key: SecretKey,
+    pub(super) self_mask: SelfMaskSecret,
+    pub(super) own_shares: SharePair,
+    pub(super) message: ShareKeys,
+}
+
+impl Shared {
+    /// The same key list gets the same bytes; another one is refused, or two contexts would share one set of secrets.
+    pub(super) fn repeat(&self, list: &KeyList) -> Option<Result<ShareKeys, Rejection>> {
+        let known: BTreeMap<_, _> = list.adverts.iter().map(|a| (a.member, a)).collect();
+        let same = known.len() == self.adverts.len()
+            && list.adverts.len() == known.len()
+            && self
+                .adverts
+                .iter()
+                .all(|(member, advert)| known.get(member) == Some(&advert.advert()));
+        Some(if same {
+            Ok(self.message.clone())
+        } else {
+            Err(Rejection::AnsweredOnce("key list"))
+        })
+    }
+
+    /// Answers P4's first half: opens the shares of every neighbour in U2 and derives the masks.
+    pub(super) fn receive(
+        self,
+        delivery: &SharesDelivery,
+    ) -> Result<Ready, Box<(Self, Rejection)>> {
+        let held = match self.opened(delivery) {
+            Ok(held) => held,
+            Err(rejection) => return Err(Box::new((self, rejection))),
+        };
+        let own = self.seat.member;
+        let u2: BTreeSet<_> = held.keys().copied().collect();
+        let pairs = u2.iter().filter(|peer| **peer != own).map(|peer| {
+            let peer_key = &self.adverts[peer].advert().mask_key;
+            (
+                pair_mask_seed(&self.mask_key, peer_key, &self.context2, own, *peer),
+                pair_sign(own, *peer),
+            )
+        });
+        let pairs = pairs.collect();
+        Ok(Ready {
+            u2_hash: member_set_hash(&u2),
+            self_seed: self_mask_seed(&self.self_mask, &self.context2, own),
+            pairs,
+            held,
+            context2: self.context2,
+            seat: self.seat,
+        })
+    }
+
+    /// The rules of P4 (docs/protocol.md, R10 to R12).
+    fn opened(
+        &self,
+        delivery: &SharesDelivery,
+    ) -> Result<BTreeMap<MemberIndex, SharePair>, Rejection> {
+        let terms = &self.seat.open.terms;
+        let own = self.seat.member;
+        if delivery.statements.len() > self.adverts.len() {
+            return Err(Rejection::Malformed("more share statements than adverts"));
+        }
+        let mut held = BTreeMap::new();
+        for statement in &delivery.statements {
+            let owner = statement.member;
+            statement.verify(&self.context2, terms, &self.adverts)?;
+            let pair = if owner == own {
+                if *statement != self.message.statement {
+                    return Err(Rejection::Malformed(
+                        "the delivery changes this member's own share statement",
+                    ));
+                }
+                self.own_shares.clone()
+            } else {
+                self.open_from(owner, statement, delivery)?
+            };
+            if held.insert(owner, pair).is_some() {
+                return Err(Rejection::Equivocation(owner));
+            }
+        }
+        if !held.contains_key(&own) {
+            return Err(Rejection::Malformed(
+                "the delivery lacks this member's own share statement",
+            ));
+        }
+        let have = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let need = terms.thresholds.fewest_survivors();
+        if have < need {
+            return Err(Rejection::TooFew { have, need });
+        }
+        Ok(held)
+    }
+
+    fn open_from(
+        &self,
+        owner: MemberIndex,
+        statement: &crate::messages::ShareStatement,
+        delivery: &SharesDelivery,
+    ) -> Result<SharePair, Rejection> {
+        let own = self.seat.member;
+        let sealed = delivery
+            .sealed
+            .get(&owner)
+            .ok_or(Rejection::Malformed("a sealed share is missing"))?;
+        if statement.sealed.get(&own) != Some(&Digest::of(sealed)) {
+            return Err(Rejection::Malformed(
+                "a sealed share is not the one its statement names",
+            ));
+        }
+        let peer_key = &self.adverts[&owner].advert().share_key;
+        let pair = open_shares(
+            &self.share_key,
+            peer_key,
+            &self.context2,
+            owner,
+            own,
+            sealed,
+        )
+        .map_err(|_| Rejection::Material {
+            member: owner,
+            what: "its sealed share does not open",
+        })?;
+        if !statement.mask_key.verify(own, &pair.mask_key)
+            || !statement.self_mask.verify(own, &pair.self_mask)
+        {
+            return Err(Rejection::Share { from: owner, owner });
+        }
+        Ok(pair)
+    }
+}

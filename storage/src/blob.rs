@@ -1,0 +1,226 @@
+//! The blob store: large immutable values, written in chunks and visible only when whole.
+
+use std::fmt;
+use std::io::{Read, Seek};
+
+use crate::error::{InvalidName, StoreFault};
+
+/// Longest blob key, in bytes: below the longest path of common file systems with room for the store's own folder.
+pub const MAX_BLOB_KEY_BYTES: usize = 512;
+
+/// Longest part of a blob key between two slashes, in bytes: below the 255 of common file systems.
+const MAX_SEGMENT_BYTES: usize = 200;
+
+/// Large immutable values under validated keys.
+pub trait BlobStore: Send + Sync {
+    /// Starts to write a blob. Nothing is visible before [`BlobWriter::finish`]; dropping the writer, or dying with it,
+    /// leaves no trace.
+    ///
+    /// # Errors
+    /// [`BlobError::Exists`] if the key is taken, [`BlobError::Fault`] if the disk fails.
+    fn begin(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, BlobError>;
+
+    /// Opens a finished blob.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] if there is none, [`BlobError::Fault`] if the disk fails.
+    fn open(&self, key: &BlobKey) -> Result<Box<dyn BlobReader>, BlobError>;
+
+    /// The length of a finished blob in bytes, if there is one.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn length(&self, key: &BlobKey) -> Result<Option<u64>, BlobError>;
+
+    /// Removes a blob; false if there was none.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn remove(&self, key: &BlobKey) -> Result<bool, BlobError>;
+
+    /// The finished blobs whose key starts with `prefix`, in byte order.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn list(&self, prefix: &str) -> Result<Vec<BlobKey>, BlobError>;
+
+    /// Reads a whole blob of at most `max_bytes`.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::TooLarge`] before anything is read, [`BlobError::Fault`] if the disk fails.
+    fn read(&self, key: &BlobKey, max_bytes: u64) -> Result<Vec<u8>, BlobError> {
+        let length = self
+            .length(key)?
+            .ok_or_else(|| BlobError::Missing { key: key.clone() })?;
+        if length > max_bytes {
+            return Err(BlobError::TooLarge {
+                key: key.clone(),
+                bytes: length,
+                max_bytes,
+            });
+        }
+        let mut bytes = Vec::new();
+        let reading = self.open(key)?.take(max_bytes).read_to_end(&mut bytes);
+        reading.map_err(crate::error::io_fault("reading a blob"))?;
+        Ok(bytes)
+    }
+}
+
+/// A blob that is being written.
+pub trait BlobWriter: Send {
+    /// Adds a chunk at the end; returns the bytes written so far.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails; the blob is then lost, and later calls fail too.
+    fn write(&mut self, chunk: &[u8]) -> Result<u64, BlobError>;
+
+    /// Makes the blob durable and visible; returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Exists`] if another writer finished this key first, [`BlobError::Fault`] if the disk fails.
+    fn finish(self: Box<Self>) -> Result<u64, BlobError>;
+}
+
+/// Reads a finished blob from any place.
+pub trait BlobReader: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> BlobReader for T {}
+
+/// The name of a blob: parts of letters, digits, `-`, `_` and `.` between slashes, such as `upload/job-1/3/clinic-a`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey(String);
+
+impl BlobKey {
+    /// Accepts parts that do not start or end with a dot, so that no key leaves the store's folder or meets its own files.
+    ///
+    /// # Errors
+    /// [`InvalidName`] with the rule that is broken.
+    pub fn new(key: impl Into<String>) -> Result<Self, InvalidName> {
+        let key = key.into();
+        let refuse = |reason| {
+            Err(InvalidName {
+                kind: "blob key",
+                reason,
+            })
+        };
+        if key.len() > MAX_BLOB_KEY_BYTES {
+            return refuse("it is too long");
+        }
+        for segment in key.split('/') {
+            if segment.is_empty() {
+                return refuse("a part of it is empty");
+            }
+            if segment.len() > MAX_SEGMENT_BYTES {
+                return refuse("a part of it is too long");
+            }
+            if !segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            {
+                return refuse(
+                    "it holds something else than letters, digits, '-', '_', '.' and '/'",
+                );
+            }
+            if segment.starts_with('.') || segment.ends_with('.') {
+                return refuse("a part of it starts or ends with a dot");
+            }
+        }
+        Ok(Self(key))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// A blob was not written, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The key is taken; blobs do not change.
+    #[error("blob {key} exists; blobs do not change")]
+    Exists {
+        /// The blob.
+        key: BlobKey,
+    },
+    /// There is no such blob.
+    #[error("there is no blob {key}")]
+    Missing {
+        /// The blob.
+        key: BlobKey,
+    },
+    /// The blob is larger than the caller allows.
+    #[error("blob {key} has {bytes} bytes, at most {max_bytes} are read here")]
+    TooLarge {
+        /// The blob.
+        key: BlobKey,
+        /// Its length.
+        bytes: u64,
+        /// What the caller allows.
+        max_bytes: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Fault(#[from] StoreFault),
+}
+
+impl BlobError {
+    /// Stable code for gRPC details, metrics and the audit trail.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Exists { .. } => "blob_exists",
+            Self::Missing { .. } => "blob_missing",
+            Self::TooLarge { .. } => "blob_too_large",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_could_leave_the_folder_is_refused() {
+        let long_part = "a".repeat(MAX_SEGMENT_BYTES + 1);
+        let long_key = "a/".repeat(MAX_BLOB_KEY_BYTES);
+        for refused in [
+            "",
+            "/",
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "..",
+            "../a",
+            "a/../b",
+            ".",
+            "a/./b",
+            ".hidden",
+            "a.",
+            "a\\b",
+            "a b",
+            "a\0b",
+            "ä",
+            "C:x",
+            &long_part,
+            &long_key,
+        ] {
+            assert!(BlobKey::new(refused).is_err(), "{refused:?} was accepted");
+        }
+        for accepted in [
+            "a",
+            "upload/job-1/3/clinic-a",
+            "model/v1.safetensors",
+            "A_b.c",
+        ] {
+            assert!(BlobKey::new(accepted).is_ok(), "{accepted:?} was refused");
+        }
+    }
+}

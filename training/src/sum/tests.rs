@@ -1,0 +1,249 @@
+//! The clipped sum against automatic differentiation, one record at a time, and at its limits.
+
+use super::*;
+use crate::{LossWeight, oracle, reference};
+use consort_model::LOSS_CAP;
+use consort_model::{Layer, Loss};
+use consort_privacy::{ClipNorm, Grid, GridBits};
+use proptest::prelude::*;
+
+const CAP: u32 = 1000;
+
+/// A model, its parameters and records, small enough for the naive loop.
+#[derive(Debug, Clone)]
+struct Case {
+    spec: ModelSpec,
+    parameters: Vec<f32>,
+    features: Vec<f32>,
+    labels: Vec<f32>,
+}
+
+impl Case {
+    fn parameters(&self) -> Parameters {
+        Parameters::new(&self.spec, self.parameters.clone()).unwrap()
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.features, &self.labels, self.spec.inputs()).unwrap()
+    }
+
+    fn sum(&self, clipping: &Clipping) -> ClippedSum {
+        let cap = RecordCap::new(CAP).unwrap();
+        clipped_sum(&self.spec, &self.parameters(), &self.batch(), clipping, cap).unwrap()
+    }
+
+    /// Σ of clipped (gradient, loss) by automatic differentiation, one record at a time, in floats.
+    fn naive_sum(&self, clipping: &Clipping) -> Vec<f64> {
+        let mut sum = vec![0.0; sum_elements(&self.spec)];
+        for record in oracle::per_record(&self.spec, &self.parameters(), &self.batch()) {
+            let norm = square(&record.gradient).sqrt();
+            let scale = (clipping.gradient_norm() / norm).min(1.0);
+            let loss = clipping.loss_coordinate(record.loss.into());
+            let scaled = record
+                .gradient
+                .iter()
+                .map(|value| f64::from(*value) * scale);
+            sum.iter_mut()
+                .zip(scaled.chain([loss]))
+                .for_each(|(sum, value)| *sum += value);
+        }
+        sum
+    }
+}
+
+fn clipping(norm: f32, weight: f64) -> Clipping {
+    let grid = Grid::new(ClipNorm::new(norm).unwrap(), GridBits::new(26).unwrap());
+    Clipping::new(grid, LossWeight::new(weight).unwrap())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sums of a few records")]
+fn in_units(sum: ClippedSum) -> Vec<f64> {
+    let unit = sum.sum.grid().unit();
+    let integers = sum.sum.dangerous_into_integers();
+    integers.iter().map(|value| *value as f64 * unit).collect()
+}
+
+fn layers() -> impl Strategy<Value = Vec<Layer>> {
+    let layer = prop_oneof![
+        (1..6_u32).prop_map(|outputs| Layer::Dense { outputs }),
+        Just(Layer::Relu),
+        Just(Layer::Tanh),
+    ];
+    prop::collection::vec(layer, 0..5).prop_map(|mut layers| {
+        layers.push(Layer::Dense { outputs: 1 });
+        layers
+    })
+}
+
+fn case(records: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Case> {
+    let labels = prop::collection::vec(prop::bool::ANY, records);
+    (1..6_u32, layers(), labels).prop_flat_map(|(inputs, layers, labels)| {
+        let spec = ModelSpec::new(inputs, layers, Loss::BinaryCrossEntropy).unwrap();
+        let parameters = prop::collection::vec(-1.5_f32..1.5, spec.parameter_count());
+        let features = prop::collection::vec(-3_f32..3.0, labels.len() * inputs as usize);
+        (parameters, features).prop_map(move |(parameters, features)| Case {
+            spec: spec.clone(),
+            parameters,
+            features,
+            labels: labels
+                .iter()
+                .map(|label| f32::from(u8::from(*label)))
+                .collect(),
+        })
+    })
+}
+
+/// Largest difference between two vectors.
+fn distance(left: &[f64], right: &[f64]) -> f64 {
+    assert_eq!(left.len(), right.len());
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| (left - right).abs())
+        .fold(0.0, f64::max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    // Truncation takes less than a unit, C/2^26, per record: below 1e-6 for the sums here. The rest is float error.
+    #[test]
+    fn the_sum_equals_the_naive_loop_over_records(
+        case in case(0..8),
+        norm in 0.05_f32..4.0,
+        weight in 0.0_f64..0.9,
+    ) {
+        let rule = clipping(norm, weight);
+        prop_assert!(distance(&in_units(case.sum(&rule)), &case.naive_sum(&rule)) < 1e-5);
+    }
+
+    #[test]
+    fn without_clipping_the_sum_is_the_gradient_of_the_whole_batch(case in case(1..8)) {
+        let rule = clipping(1000.0, 0.0);
+        let mean = reference::mean_gradient(&case.spec, &case.parameters(), &case.batch()).unwrap();
+        #[expect(clippy::cast_precision_loss, reason = "at most 8 records")]
+        let records = case.labels.len() as f64;
+        let mut expected: Vec<f64> = mean.iter().map(|value| f64::from(*value) * records).collect();
+        expected.push(0.0);
+        // Here the unit is 1000/2^26 = 1.5e-5, lost at most once per record; gradients reach some hundreds.
+        let slack = 2e-5 * records + 1e-6 * expected.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        prop_assert!(distance(&in_units(case.sum(&rule)), &expected) < slack);
+    }
+
+    #[test]
+    fn one_record_never_weighs_more_than_the_clip_norm(case in case(1), norm in 0.01_f32..2.0, weight in 0.0_f64..0.99) {
+        let integers = case.sum(&clipping(norm, weight)).sum.dangerous_into_integers();
+        let square: u128 = integers.iter().map(|value| u128::from(value.unsigned_abs()).pow(2)).sum();
+        prop_assert!(square <= 1 << 52);
+    }
+}
+
+fn network(records: usize) -> Case {
+    let layers = vec![
+        Layer::Dense { outputs: 3 },
+        Layer::Tanh,
+        Layer::Dense { outputs: 1 },
+    ];
+    let spec = ModelSpec::new(2, layers, Loss::BinaryCrossEntropy).unwrap();
+    let wave = |index: usize| (f32::from(u16::try_from(index).unwrap()) * 0.7).sin();
+    Case {
+        parameters: (0..spec.parameter_count()).map(wave).collect(),
+        features: (0..2 * records).map(|index| wave(index * 3)).collect(),
+        labels: (0..records)
+            .map(|index| if index % 3 == 0 { 1.0 } else { 0.0 })
+            .collect(),
+        spec,
+    }
+}
+
+#[test]
+fn a_batch_of_many_chunks_equals_the_naive_loop() {
+    let (case, rule) = (network(300), clipping(0.5, 0.25));
+    // 300 records lose at most 300 units of 0.5/2^26: below 3e-6.
+    assert!(distance(&in_units(case.sum(&rule)), &case.naive_sum(&rule)) < 2e-5);
+}
+
+#[test]
+fn chunks_add_up_bit_for_bit_however_they_are_spread() {
+    let (case, rule) = (network(300), clipping(0.5, 0.25));
+    let mut first = case.clone();
+    first.labels.truncate(128);
+    first.features.truncate(2 * 128);
+    let mut second = case.clone();
+    second.labels.drain(..128);
+    second.features.drain(..2 * 128);
+    let mut parts = first.sum(&rule);
+    parts.merge(&second.sum(&rule)).unwrap();
+    let whole = case.sum(&rule);
+    assert_eq!((parts.clipped, parts.zeroed), (whole.clipped, whole.zeroed));
+    assert_eq!(
+        parts.sum.dangerous_into_integers(),
+        whole.sum.dangerous_into_integers()
+    );
+}
+
+#[test]
+fn an_empty_batch_sums_to_zero() {
+    let sum = network(0).sum(&clipping(1.0, 0.5));
+    assert_eq!((sum.clipped, sum.zeroed), (0, 0));
+    assert_eq!(sum.sum.dangerous_into_integers(), [0; 14]);
+}
+
+#[test]
+fn a_damaged_record_counts_as_zero_and_moves_no_other() {
+    let rule = clipping(0.5, 0.25);
+    let mut activation_first = network(5);
+    let layers = vec![Layer::Relu, Layer::Tanh, Layer::Dense { outputs: 1 }];
+    activation_first.spec = ModelSpec::new(2, layers, Loss::BinaryCrossEntropy).unwrap();
+    activation_first.parameters = vec![0.5, -0.5, 0.1];
+    for sound in [network(5), activation_first] {
+        for damage in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut case = sound.clone();
+            case.features.extend([damage, 0.5]);
+            case.labels.push(1.0);
+            let sum = case.sum(&rule);
+            assert_eq!(sum.zeroed, 1);
+            assert!(distance(&in_units(sum), &in_units(sound.sum(&rule))) < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn the_loss_coordinate_tells_the_sum_of_capped_losses() {
+    let (case, rule) = (network(40), clipping(0.5, 0.25));
+    let records = oracle::per_record(&case.spec, &case.parameters(), &case.batch());
+    let expected: f64 = records
+        .iter()
+        .map(|record| f64::from(record.loss).min(LOSS_CAP))
+        .sum();
+    let integers = case.sum(&rule).sum.dangerous_into_integers();
+    assert!((rule.loss_sum(*integers.last().unwrap()).unwrap() - expected).abs() < 1e-4);
+}
+
+#[test]
+fn a_site_with_more_records_than_the_cap_is_refused() {
+    let case = network(3);
+    let cap = RecordCap::new(2).unwrap();
+    let rule = clipping(1.0, 0.0);
+    let refused = clipped_sum(&case.spec, &case.parameters(), &case.batch(), &rule, cap);
+    assert_eq!(refused.unwrap_err().code(), "privacy_too_many_records");
+}
+
+#[test]
+fn parameters_of_another_model_are_refused() {
+    let (case, other) = (
+        network(3),
+        ModelSpec::new(
+            2,
+            vec![Layer::Dense { outputs: 1 }],
+            Loss::BinaryCrossEntropy,
+        )
+        .unwrap(),
+    );
+    let cap = RecordCap::new(CAP).unwrap();
+    let rule = clipping(1.0, 0.0);
+    let refused = clipped_sum(&other, &case.parameters(), &case.batch(), &rule, cap);
+    assert_eq!(
+        refused.unwrap_err().code(),
+        "training_parameters_of_another_model"
+    );
+}
