@@ -8,7 +8,6 @@ mod certificate;
 pub mod channel;
 mod evidence;
 mod machine;
-mod parts;
 pub mod policy;
 mod reason;
 pub mod simulated;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use consort_aggregation::Canonical;
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use rand_core::{OsRng, RngCore as _};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::error::{ChannelError, CorrelationId, PeerRefused, RefusalCause};
@@ -16,7 +16,6 @@ use super::{ChannelSettings, frame};
 use crate::attester::AttesterFault;
 use crate::evidence::Evidence;
 use crate::machine::IdentityKey;
-use crate::parts::Writer;
 use crate::statements::{self, Role, Session, Statement};
 use crate::verify::Expected;
 
@@ -32,7 +31,8 @@ where
     let server = random();
     frame::write(stream, &Hello { nonce: server }.to_bytes()).await?;
     let opening = frame::read(stream).await?;
-    let opening = Opening::from_bytes(&opening).ok_or(ChannelError::Malformed("an opening"))?;
+    let opening =
+        Opening::from_bytes(&opening).map_err(|_| ChannelError::Malformed("an opening"))?;
     let nonces = Nonces {
         server,
         client: opening.nonce,
@@ -62,7 +62,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let hello = frame::read(stream).await?;
-    let hello = Hello::from_bytes(&hello).ok_or(ChannelError::Malformed("a hello"))?;
+    let hello = Hello::from_bytes(&hello).map_err(|_| ChannelError::Malformed("a hello"))?;
     let nonces = Nonces {
         server: hello.nonce,
         client: random(),
@@ -79,7 +79,7 @@ where
             correlation,
         });
     }
-    let proof = Proof::from_bytes(&answer).ok_or(ChannelError::Malformed("a proof"))?;
+    let proof = Proof::from_bytes(&answer).map_err(|_| ChannelError::Malformed("a proof"))?;
     match party.judge(proof, binding, nonces) {
         Ok(peer) => {
             frame::write(stream, &Verdict::Accepted.to_bytes()).await?;
@@ -227,13 +227,13 @@ impl Party {
     }
 
     fn session_id(&self, binding: &Binding, nonces: Nonces) -> SessionId {
-        let encoding = Writer::labelled("consort/attest/session-id/v1")
+        let hash = Canonical::new("consort/attest/session-id/v1")
             .bytes(&binding.exporter)
             .bytes(&nonces.server)
             .bytes(&nonces.client)
             .bytes(self.settings.context.as_bytes())
-            .finish();
-        SessionId::new(Sha256::digest(encoding).into())
+            .hash();
+        SessionId::new(*hash.as_bytes())
     }
 }
 

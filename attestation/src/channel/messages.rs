@@ -1,11 +1,16 @@
 //! What the exchange's frames hold, in the canonical encoding.
 
+use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
+
 use super::error::{CoarseReason, CorrelationId};
+use super::frame::MAX_FRAME_BYTES;
 use crate::machine::IdentityKey;
-use crate::parts::{Reader, Writer};
 
 /// The most bytes of an organisation's name: it is kept and shown before anything vouches for it.
 pub const MAX_ORGANISATION_BYTES: usize = 256;
+
+/// A correlation id's length.
+const CORRELATION_BYTES: usize = 16;
 
 const HELLO: &str = "consort/attest/hello/v1";
 const OPENING: &str = "consort/attest/opening/v1";
@@ -19,16 +24,16 @@ pub(super) struct Hello {
 
 impl Hello {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        Writer::labelled(HELLO).bytes(&self.nonce).finish()
+        Canonical::new(HELLO).bytes(&self.nonce).finish()
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::labelled(bytes, HELLO)?;
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, HELLO)?;
         let hello = Self {
             nonce: reader.array()?,
         };
-        reader.end()?;
-        Some(hello)
+        reader.finish()?;
+        Ok(hello)
     }
 }
 
@@ -40,20 +45,20 @@ pub(super) struct Opening {
 
 impl Opening {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        Writer::labelled(OPENING)
+        Canonical::new(OPENING)
             .bytes(&self.nonce)
             .bytes(&self.proof.to_bytes())
             .finish()
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::labelled(bytes, OPENING)?;
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, OPENING)?;
         let opening = Self {
             nonce: reader.array()?,
-            proof: Proof::from_bytes(reader.bytes()?)?,
+            proof: Proof::from_bytes(reader.bytes(MAX_FRAME_BYTES)?)?,
         };
-        reader.end()?;
-        Some(opening)
+        reader.finish()?;
+        Ok(opening)
     }
 }
 
@@ -67,7 +72,7 @@ pub(super) struct Proof {
 
 impl Proof {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        Writer::labelled(PROOF)
+        Canonical::new(PROOF)
             .bytes(self.organisation.as_bytes())
             .bytes(self.identity_key.as_bytes())
             .bytes(&self.signature)
@@ -75,20 +80,17 @@ impl Proof {
             .finish()
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::labelled(bytes, PROOF)?;
-        let organisation = reader
-            .text()
-            .filter(|name| name.len() <= MAX_ORGANISATION_BYTES)?
-            .to_owned();
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, PROOF)?;
+        let organisation = reader.str(MAX_ORGANISATION_BYTES)?.to_owned();
         let proof = Self {
             organisation,
             identity_key: IdentityKey::new(reader.array()?),
             signature: reader.array()?,
-            evidence: reader.bytes()?.to_vec(),
+            evidence: reader.bytes(MAX_FRAME_BYTES)?.to_vec(),
         };
-        reader.end()?;
-        Some(proof)
+        reader.finish()?;
+        Ok(proof)
     }
 }
 
@@ -104,16 +106,16 @@ impl Verdict {
             Self::Accepted => (0, &[][..]),
             Self::Refused(reason, correlation) => (reason.number(), &correlation.as_bytes()[..]),
         };
-        Writer::labelled(VERDICT)
+        Canonical::new(VERDICT)
             .u64(number)
             .bytes(correlation)
             .finish()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::labelled(bytes, VERDICT)?;
-        let (number, correlation) = (reader.u64()?, reader.bytes()?);
-        reader.end()?;
+        let mut reader = CanonicalReader::new(bytes, VERDICT).ok()?;
+        let (number, correlation) = (reader.u64().ok()?, reader.bytes(CORRELATION_BYTES).ok()?);
+        reader.finish().ok()?;
         if number == 0 {
             return correlation.is_empty().then_some(Self::Accepted);
         }

@@ -463,9 +463,9 @@ fn a_message_with_an_overlong_name_or_an_unknown_verdict_does_not_read() {
         signature: [0; 64],
         evidence: Vec::new(),
     };
-    assert!(Proof::from_bytes(&proof(MAX_ORGANISATION_BYTES).to_bytes()).is_some());
-    assert!(Proof::from_bytes(&proof(MAX_ORGANISATION_BYTES + 1).to_bytes()).is_none());
-    let unknown = crate::parts::Writer::labelled("consort/attest/verdict/v1")
+    assert!(Proof::from_bytes(&proof(MAX_ORGANISATION_BYTES).to_bytes()).is_ok());
+    assert!(Proof::from_bytes(&proof(MAX_ORGANISATION_BYTES + 1).to_bytes()).is_err());
+    let unknown = consort_aggregation::Canonical::new("consort/attest/verdict/v1")
         .u64(9)
         .bytes(&[0; 16])
         .finish();
