@@ -1,10 +1,11 @@
 //! Channels, good and attacked. Every story runs inside the process, on an in-memory pipe or the loopback.
 
+mod handshake;
+
 use std::sync::Arc;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rustls::pki_types::ServerName;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tower::Service as _;
@@ -475,68 +476,6 @@ fn a_message_with_an_overlong_name_or_an_unknown_verdict_does_not_read() {
         ClientChannel::new(settings(&name, clinic_key(), CLINIC)),
         Err(ChannelError::Name)
     ));
-}
-
-/// What the server makes of a TLS client of this configuration.
-async fn server_meets_tls_client(config: rustls::ClientConfig) -> ChannelError {
-    let (near, far) = duplex(256 * 1024);
-    let server = ServerChannel::new(coordinator()).unwrap();
-    let name = ServerName::try_from("consort.invalid").unwrap();
-    let client = async {
-        // In TLS 1.3 the client is done before its certificate is judged; it keeps the stream open, and may fail.
-        TlsConnector::from(Arc::new(config))
-            .connect(name, far)
-            .await
-    };
-    let (accepted, _open) = tokio::join!(accept_on(near, &server), client);
-    accepted.unwrap_err()
-}
-
-#[tokio::test]
-async fn a_stolen_certificate_without_its_key_is_refused() {
-    let (victim, thief) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
-    let (mut config, _) = thief.client_config(world::now()).unwrap();
-    let (certificate, _, _) = victim.certificate(world::now()).unwrap();
-    let (_, key, _) = thief.certificate(world::now()).unwrap();
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
-    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-        vec![certificate],
-        key,
-    )));
-    let error = server_meets_tls_client(config).await;
-    let bad_signature = rustls::Error::InvalidCertificate(rustls::CertificateError::BadSignature);
-    assert!(
-        matches!(&error, ChannelError::Tls(tls) if *tls == bad_signature),
-        "{error:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_client_without_a_certificate_is_refused() {
-    let (mut config, _) = TlsKey::generate()
-        .unwrap()
-        .client_config(world::now())
-        .unwrap();
-    config.client_auth_cert_resolver = Arc::new(NoCertificate);
-    let error = server_meets_tls_client(config).await;
-    let none = rustls::Error::NoCertificatesPresented;
-    assert!(
-        matches!(&error, ChannelError::Tls(tls) if *tls == none),
-        "{error:?}"
-    );
-}
-
-#[derive(Debug)]
-struct NoCertificate;
-
-impl rustls::client::ResolvesClientCert for NoCertificate {
-    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
-    }
 }
 
 #[tokio::test]
