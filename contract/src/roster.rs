@@ -136,11 +136,13 @@ impl SignedRoster {
         }
         let mut keys = BTreeSet::from([*document.coordinator.identity.as_bytes()]);
         let mut chips = BTreeSet::from([document.coordinator.chip_id]);
-        let canonical = document.canonical();
         for (name, member) in &document.members {
             if !keys.insert(*member.identity.as_bytes()) || !chips.insert(member.chip_id) {
                 return Err(RosterError::Shared(name.to_string()));
             }
+        }
+        let canonical = document.canonical();
+        for (name, member) in &document.members {
             let text = self
                 .signatures
                 .get(name)
