@@ -28,7 +28,8 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let Command::Verify { dir, key, json } = command;
     let trusted = key.as_deref().map(read_key).transpose()?;
-    let report = consort_audit::verify(&dir, trusted.as_ref()).map_err(|error| broken(&dir, &error))?;
+    let report =
+        consort_audit::verify(&dir, trusted.as_ref()).map_err(|error| broken(&dir, &error))?;
     if json {
         println!("{}", to_json(&report));
     } else {
@@ -52,9 +53,14 @@ pub(crate) fn broken(dir: &Path, error: &VerifyError) -> Failure {
 
 fn read_key(file: &Path) -> Result<NoteVerifier, Failure> {
     let text = config::read(file)?;
-    text.trim().parse().map_err(|error: consort_audit::NoteError| {
-        Failure::usage(error.code(), format!("{} holds no audit key: {error}", file.display()))
-    })
+    text.trim()
+        .parse()
+        .map_err(|error: consort_audit::NoteError| {
+            Failure::usage(
+                error.code(),
+                format!("{} holds no audit key: {error}", file.display()),
+            )
+        })
 }
 
 fn to_json(report: &Report) -> serde_json::Value {

@@ -27,8 +27,16 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { config } => {
             let config = Config::load(&config)?;
-            consort_coordinator::init(&config).map_err(|error| Failure::failed(error.code(), error))?;
-            println!("{}", config.node.state_dir.join(consort_daemon::node::ENTRY_FILE).display());
+            consort_coordinator::init(&config)
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            println!(
+                "{}",
+                config
+                    .node
+                    .state_dir
+                    .join(consort_daemon::node::ENTRY_FILE)
+                    .display()
+            );
             Ok(())
         }
         Command::Serve(options) => serve(options).await,
@@ -38,8 +46,11 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 async fn serve(options: ServeOptions) -> Result<(), Failure> {
     let config = Config::load(&options.config)?;
     consort_daemon::telemetry::init_logs(config.node.log_json);
-    let crash = CrashPoints::new(options.dangerous_crash_at, consort_coordinator::CRASH_POINTS)
-        .map_err(|error| Failure::usage("crash_point", error))?;
+    let crash = CrashPoints::new(
+        options.dangerous_crash_at,
+        consort_coordinator::CRASH_POINTS,
+    )
+    .map_err(|error| Failure::usage("crash_point", error))?;
     consort_coordinator::serve(config, crash, shutdown(options.until_input_ends))
         .await
         .map_err(|error| Failure::failed(error.code(), error))

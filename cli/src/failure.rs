@@ -110,10 +110,5 @@ impl From<Status> for Failure {
 
 /// Adds what was done to which file to an error of the file system.
 pub(crate) fn at(path: &std::path::Path) -> impl Fn(std::io::Error) -> Failure + '_ {
-    move |error| {
-        Failure::failed(
-            "file_unusable",
-            format!("{}: {error}", path.display()),
-        )
-    }
+    move |error| Failure::failed("file_unusable", format!("{}: {error}", path.display()))
 }

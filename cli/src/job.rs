@@ -129,11 +129,19 @@ pub(crate) fn random_key() -> String {
 
 /// The failure of a job that ended without a model.
 pub(crate) fn ended_without_model(job: &wire::Job) -> Failure {
-    let code = if job.code.is_empty() { "job_ended" } else { &job.code };
+    let code = if job.code.is_empty() {
+        "job_ended"
+    } else {
+        &job.code
+    };
     let what = format!(
         "job {} ended without a model: {}",
         job.id,
-        if job.reason.is_empty() { "no reason was given" } else { &job.reason }
+        if job.reason.is_empty() {
+            "no reason was given"
+        } else {
+            &job.reason
+        }
     );
     Failure::refused(code, what)
 }

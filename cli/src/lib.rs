@@ -83,8 +83,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(command: Command) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::failed("runtime", error))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::failed("runtime", error))?;
     runtime.block_on(async {
         match command {
             Command::Demo(options) => demo::run(&options).await,

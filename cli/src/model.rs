@@ -41,7 +41,9 @@ pub(crate) struct Download {
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     let Command::Download(download) = command;
     let mut operators = download.access.connect().await?;
-    fetch(&mut operators, &download.id).await?.write(&download.out)?;
+    fetch(&mut operators, &download.id)
+        .await?
+        .write(&download.out)?;
     println!("{}", download.out.join(MODEL_FILE).display());
     println!("{}", download.out.join(MANIFEST_FILE).display());
     Ok(())
@@ -69,7 +71,9 @@ impl Fetched {
 
 /// Fetches the model of a job.
 pub(crate) async fn fetch(operators: &mut Operators, job: &str) -> Result<Fetched, Failure> {
-    let request = DownloadModelRequest { job: job.to_owned() };
+    let request = DownloadModelRequest {
+        job: job.to_owned(),
+    };
     let mut parts = operators.models.download_model(request).await?.into_inner();
     let mut fetched = Fetched {
         manifest: Vec::new(),

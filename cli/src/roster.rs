@@ -39,14 +39,26 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let coordinator = config::load_json(&new.coordinator)?;
     let mut members = BTreeMap::new();
     for (name, file) in &new.members {
-        if members.insert(name.clone(), config::load_json(file)?).is_some() {
-            return Err(Failure::usage("roster_member_twice", format!("member {name} is given twice")));
+        if members
+            .insert(name.clone(), config::load_json(file)?)
+            .is_some()
+        {
+            return Err(Failure::usage(
+                "roster_member_twice",
+                format!("member {name} is given twice"),
+            ));
         }
     }
     let count = members.len();
     let document = write(&new.out, new.consortium, coordinator, members)?;
-    println!("roster of {count} members in {}, not signed yet", new.out.display());
-    println!("fingerprint {}: members compare it by telephone before they sign", document.root());
+    println!(
+        "roster of {count} members in {}, not signed yet",
+        new.out.display()
+    );
+    println!(
+        "fingerprint {}: members compare it by telephone before they sign",
+        document.root()
+    );
     Ok(())
 }
 
@@ -64,7 +76,8 @@ pub(crate) fn write(
         members,
     };
     let roster = SignedRoster::assemble(document, &BTreeMap::new());
-    let text = serde_json::to_string_pretty(&roster).map_err(|error| Failure::failed("roster_json", error))?;
+    let text = serde_json::to_string_pretty(&roster)
+        .map_err(|error| Failure::failed("roster_json", error))?;
     std::fs::write(path, text).map_err(at(path))?;
     Ok(roster.document)
 }

@@ -28,9 +28,15 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { dir } => {
             let root = init(&dir)?;
-            println!("SIMULATED vendor in {}: its evidence proves nothing about hardware.", dir.display());
+            println!(
+                "SIMULATED vendor in {}: its evidence proves nothing about hardware.",
+                dir.display()
+            );
             println!("A policy that accepts it says: dangerous_simulated_roots = [\"{root}\"]");
-            println!("and each node's configuration lists {}.", dir.join(ROOTS_FILE).display());
+            println!(
+                "and each node's configuration lists {}.",
+                dir.join(ROOTS_FILE).display()
+            );
             Ok(())
         }
     }
@@ -39,10 +45,15 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
 /// Makes a vendor and tells the hash of its root, hexadecimal.
 pub(crate) fn init(dir: &Path) -> Result<String, Failure> {
     if dir.join(ROOTS_FILE).exists() {
-        let what = format!("{} holds a simulated vendor already; choose another folder", dir.display());
+        let what = format!(
+            "{} holds a simulated vendor already; choose another folder",
+            dir.display()
+        );
         return Err(Failure::usage("simulated_exists", what));
     }
-    let failed = |error: consort_attestation::simulated::SimulationFault| Failure::failed(error.code(), error);
+    let failed = |error: consort_attestation::simulated::SimulationFault| {
+        Failure::failed(error.code(), error)
+    };
     let vendor = SimulatedVendor::create(PRODUCT, SystemTime::now()).map_err(failed)?;
     std::fs::create_dir_all(dir).map_err(crate::failure::at(dir))?;
     vendor.save(dir).map_err(failed)?;

@@ -40,17 +40,33 @@ pub(crate) struct Accuracies {
 ///
 /// # Errors
 /// A [`Failure`] if a file of the demo cannot be read or a model does not fit the job.
-pub(crate) fn accuracies(layout: &Layout, plan: &Plan, model: &[u8]) -> Result<Accuracies, Failure> {
+pub(crate) fn accuracies(
+    layout: &Layout,
+    plan: &Plan,
+    model: &[u8],
+) -> Result<Accuracies, Failure> {
     let job = crate::job::check(&layout.document)?;
     let spec = job.model();
     let parameters = read_model(spec, model)?;
     let parts = Parts::load(layout, plan, &job)?;
-    let alone = |data: &DataSet| parts.accuracy(spec, &trained(spec, &job, data.features(), data.labels())?);
+    let alone = |data: &DataSet| {
+        parts.accuracy(spec, &trained(spec, &job, data.features(), data.labels())?)
+    };
     Ok(Accuracies {
         federated: parts.accuracy(spec, &parameters)?,
         pooled: {
-            let features: Vec<f32> = parts.train.iter().flat_map(DataSet::features).copied().collect();
-            let labels: Vec<f32> = parts.train.iter().flat_map(DataSet::labels).copied().collect();
+            let features: Vec<f32> = parts
+                .train
+                .iter()
+                .flat_map(DataSet::features)
+                .copied()
+                .collect();
+            let labels: Vec<f32> = parts
+                .train
+                .iter()
+                .flat_map(DataSet::labels)
+                .copied()
+                .collect();
             parts.accuracy(spec, &trained(spec, &job, &features, &labels)?)?
         },
         local: parts.train.iter().map(alone).collect::<Result<_, _>>()?,
@@ -67,8 +83,13 @@ impl Parts {
     fn load(layout: &Layout, plan: &Plan, job: &Job) -> Result<Self, Failure> {
         let schema = &job.document().data;
         let all = |file: &str| {
-            let paths = plan.sites.iter().map(|site| layout.folder(&site.name).join(file));
-            paths.map(|path| read(&path, schema, &plan.job)).collect::<Result<Vec<_>, _>>()
+            let paths = plan
+                .sites
+                .iter()
+                .map(|site| layout.folder(&site.name).join(file));
+            paths
+                .map(|path| read(&path, schema, &plan.job))
+                .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
             train: all(TRAIN_FILE)?,
@@ -95,12 +116,21 @@ fn read(path: &Path, schema: &DataSchema, job: &DemoJob) -> Result<DataSet, Fail
     load(path, schema, job.max_records).map_err(|error| Failure::failed(error.code(), error))
 }
 
-fn trained(spec: &ModelSpec, job: &Job, features: &[f32], labels: &[f32]) -> Result<Parameters, Failure> {
+fn trained(
+    spec: &ModelSpec,
+    job: &Job,
+    features: &[f32],
+    labels: &[f32],
+) -> Result<Parameters, Failure> {
     let start = Parameters::initial(spec, &job.initial_seed());
     train(spec, &start, &batch(spec, features, labels)?, &RECIPE).map_err(failed)
 }
 
-fn batch<'a>(spec: &ModelSpec, features: &'a [f32], labels: &'a [f32]) -> Result<Batch<'a>, Failure> {
+fn batch<'a>(
+    spec: &ModelSpec,
+    features: &'a [f32],
+    labels: &'a [f32],
+) -> Result<Batch<'a>, Failure> {
     Batch::new(features, labels, spec.inputs()).map_err(failed)
 }
 
@@ -110,13 +140,23 @@ fn failed(error: TrainingError) -> Failure {
 
 /// Reads the released model by the names of its layout.
 fn read_model(spec: &ModelSpec, file: &[u8]) -> Result<Parameters, Failure> {
-    let unusable = |what: String| Failure::failed("model_unusable", format!("the released model is unusable: {what}"));
+    let unusable = |what: String| {
+        Failure::failed(
+            "model_unusable",
+            format!("the released model is unusable: {what}"),
+        )
+    };
     let tensors = SafeTensors::deserialize(file).map_err(|error| unusable(error.to_string()))?;
     let mut bytes = Vec::new();
     for expected in spec.layout().tensors() {
-        let tensor = tensors.tensor(&expected.name).map_err(|error| unusable(error.to_string()))?;
+        let tensor = tensors
+            .tensor(&expected.name)
+            .map_err(|error| unusable(error.to_string()))?;
         if tensor.dtype() != Dtype::F32 {
-            return Err(unusable(format!("{} is not of 32-bit numbers", expected.name)));
+            return Err(unusable(format!(
+                "{} is not of 32-bit numbers",
+                expected.name
+            )));
         }
         bytes.extend_from_slice(tensor.data());
     }

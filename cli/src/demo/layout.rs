@@ -12,7 +12,8 @@ use consort_contract::job::{
 };
 use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
-use consort_participant::{ConsentPolicy, DatasetConfig};
+use consort_participant::config::DatasetConfig;
+use consort_participant::consent::ConsentPolicy;
 use serde::Serialize;
 
 use super::jobs::DemoJob;
@@ -158,19 +159,25 @@ impl Layout {
     /// Keys, roster and signatures: `init` of everybody, `roster new`, `sign-roster` of every member.
     fn found(&self, plan: &Plan) -> Result<(), Failure> {
         let config = consort_coordinator::Config::load(&self.config(COORDINATOR))?;
-        let coordinator =
-            consort_coordinator::init(&config).map_err(|error| Failure::failed(error.code(), error))?;
+        let coordinator = consort_coordinator::init(&config)
+            .map_err(|error| Failure::failed(error.code(), error))?;
         let mut members = BTreeMap::new();
         let mut configs = Vec::new();
         for site in &plan.sites {
             let config = consort_participant::Config::load(&self.config(&site.name))?;
-            let entry =
-                consort_participant::init(&config).map_err(|error| Failure::failed(error.code(), error))?;
+            let entry = consort_participant::init(&config)
+                .map_err(|error| Failure::failed(error.code(), error))?;
             members.insert(organisation(&site.name)?, entry);
             configs.push(config);
         }
-        let consortium = ConsortiumId::new("demo").map_err(|error| Failure::failed(error.code(), error))?;
-        roster::write(&self.root.join("roster.json"), consortium, coordinator, members)?;
+        let consortium =
+            ConsortiumId::new("demo").map_err(|error| Failure::failed(error.code(), error))?;
+        roster::write(
+            &self.root.join("roster.json"),
+            consortium,
+            coordinator,
+            members,
+        )?;
         for config in &configs {
             consort_participant::sign_roster(config)
                 .map_err(|error| Failure::refused(error.code(), error))?;
@@ -183,7 +190,10 @@ impl Layout {
 fn refuse_used(root: &Path) -> Result<(), Failure> {
     let used = std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
     if used || root.is_file() {
-        let what = format!("{} is not empty; name a new folder with --dir", root.display());
+        let what = format!(
+            "{} is not empty; name a new folder with --dir",
+            root.display()
+        );
         return Err(Failure::usage("demo_dir_used", what));
     }
     Ok(())
@@ -215,7 +225,12 @@ struct Ports {
 
 impl Ports {
     fn free(members: usize) -> Result<Self, Failure> {
-        let failed = |error| Failure::failed("no_free_port", format!("no port is free on 127.0.0.1: {error}"));
+        let failed = |error| {
+            Failure::failed(
+                "no_free_port",
+                format!("no port is free on 127.0.0.1: {error}"),
+            )
+        };
         let held: Vec<TcpListener> = (0..members + 3)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
             .collect::<Result<_, _>>()
@@ -256,7 +271,9 @@ fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
 
 /// A chip of its own for each simulated machine.
 fn chip_id(name: &str) -> String {
-    let half = |part: &str| hex(Digest::of(format!("{part} half of the chip of {name}").as_bytes()).as_bytes());
+    let half = |part: &str| {
+        hex(Digest::of(format!("{part} half of the chip of {name}").as_bytes()).as_bytes())
+    };
     half("first") + &half("second")
 }
 

@@ -43,6 +43,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Folder of the model inside the demo's folder.
 const MODEL_FOLDER: &str = "model";
 
+/// Folder of the audit log's copy beside the model, when the rest is not kept.
+const AUDIT_FOLDER: &str = "audit";
+
 /// Runs the demo and prints its summary.
 ///
 /// # Errors
@@ -73,7 +76,10 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     };
     if options.json {
         let text = serde_json::to_string(&summary);
-        println!("{}", text.map_err(|error| Failure::failed("summary_json", error))?);
+        println!(
+            "{}",
+            text.map_err(|error| Failure::failed("summary_json", error))?
+        );
     } else {
         println!("{summary}");
     }
@@ -104,7 +110,11 @@ async fn train(
         let job = follow(layout, operators, job, progress).await?;
         let seconds = started.elapsed().as_secs_f64();
         let model = model::fetch(&mut reach(layout).await?, &job.id).await?;
-        Ok(Trained { job, model, seconds })
+        Ok(Trained {
+            job,
+            model,
+            seconds,
+        })
     };
     tokio::select! {
         trained = work => trained,
@@ -117,7 +127,9 @@ fn daemons(layout: &Layout, plan: &Plan) -> Vec<Daemon> {
         program: "coordinator",
         name: COORDINATOR.to_owned(),
         config: layout.config(COORDINATOR),
-        crash_at: plan.crash_coordinator.map(|round| format!("mid-collecting@{round}")),
+        crash_at: plan
+            .crash_coordinator
+            .map(|round| format!("mid-collecting@{round}")),
     };
     let participant = |site: &site::Site| Daemon {
         program: "participant",
@@ -129,7 +141,9 @@ fn daemons(layout: &Layout, plan: &Plan) -> Vec<Daemon> {
             .find(|drop| drop.name == site.name)
             .map(|drop| format!("mid-upload@{}", drop.round)),
     };
-    std::iter::once(coordinator).chain(plan.sites.iter().map(participant)).collect()
+    std::iter::once(coordinator)
+        .chain(plan.sites.iter().map(participant))
+        .collect()
 }
 
 /// Connects to the coordinator as soon as it listens.
@@ -138,7 +152,9 @@ async fn reach(layout: &Layout) -> Result<Operators, Failure> {
     loop {
         match layout.access().connect().await {
             Ok(operators) => return Ok(operators),
-            Err(failure) if failure.exit != Exit::Failed || Instant::now() > deadline => return Err(failure),
+            Err(failure) if failure.exit != Exit::Failed || Instant::now() > deadline => {
+                return Err(failure);
+            }
             Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
         }
     }
@@ -176,9 +192,15 @@ async fn follow(
 }
 
 /// Verifies what was left behind, compares, and writes the model.
-fn conclude(layout: &Layout, plan: &Plan, folders: &Folders, trained: Trained) -> Result<Summary, Failure> {
+fn conclude(
+    layout: &Layout,
+    plan: &Plan,
+    folders: &Folders,
+    trained: Trained,
+) -> Result<Summary, Failure> {
     let audit = layout.audit();
-    let report = consort_audit::verify(&audit, None).map_err(|error| crate::audit::broken(&audit, &error))?;
+    let report = consort_audit::verify(&audit, None)
+        .map_err(|error| crate::audit::broken(&audit, &error))?;
     let roster: SignedRoster = config::load_json(&folders.work.join("roster.json"))?;
     consort_coordinator::verify_manifest(
         &trained.model.manifest,
@@ -187,16 +209,37 @@ fn conclude(layout: &Layout, plan: &Plan, folders: &Folders, trained: Trained) -
     )
     .map_err(|error| Failure::refused(error.code(), error))?;
     trained.model.write(&folders.model)?;
+    if folders.temporary.is_some() {
+        copy_files(&audit, &folders.model.join(AUDIT_FOLDER))?;
+    }
     let accuracies = compare::accuracies(layout, plan, &trained.model.model)?;
     let findings = Findings {
         names: plan.sites.iter().map(|site| site.name.clone()).collect(),
         accuracies,
         seconds: trained.seconds,
         audit_entries: report.checkpoint.size,
+        audit_path: if folders.temporary.is_some() {
+            folders.model.join(AUDIT_FOLDER)
+        } else {
+            audit
+        }
+        .display()
+        .to_string(),
         model_path: folders.model.join(MODEL_FILE).display().to_string(),
         manifest_path: folders.model.join(MANIFEST_FILE).display().to_string(),
     };
     Ok(Summary::new(&trained.job, findings))
+}
+
+/// Copies a folder of files, replacing those of an earlier demo.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(to).map_err(at(to))?;
+    for entry in std::fs::read_dir(from).map_err(at(from))? {
+        let entry = entry.map_err(at(from))?;
+        let path = to.join(entry.file_name());
+        std::fs::copy(entry.path(), &path).map_err(at(&path))?;
+    }
+    Ok(())
 }
 
 /// Where the demo works, and where the model goes.
@@ -231,7 +274,11 @@ impl Folders {
     fn keep_after(self, failure: Failure) -> Failure {
         let kept = self.temporary.map_or(self.work, tempfile::TempDir::keep);
         Failure {
-            message: format!("{}; everything is kept in {}", failure.message, kept.display()),
+            message: format!(
+                "{}; everything is kept in {}",
+                failure.message,
+                kept.display()
+            ),
             ..failure
         }
     }

@@ -89,7 +89,10 @@ impl Options {
             let most = consort_contract::job::MAX_ROUNDS;
             return Err(Failure::usage(
                 "demo_rounds",
-                format!("--rounds {} is outside its range; it must be 1 to {most}", job.rounds),
+                format!(
+                    "--rounds {} is outside its range; it must be 1 to {most}",
+                    job.rounds
+                ),
             ));
         }
         if !(job.epsilon.is_finite() && job.epsilon > 0.0) {
@@ -132,7 +135,9 @@ impl Options {
             Dataset::Heart => {
                 let count = hospitals::HOSPITALS.len();
                 if self.members.is_some_and(|members| members != count) {
-                    let what = format!("--dataset heart has {count} members, its hospitals; leave --members out");
+                    let what = format!(
+                        "--dataset heart has {count} members, its hospitals; leave --members out"
+                    );
                     return Err(Failure::usage("demo_members", what));
                 }
                 let folder = self.data.as_deref().ok_or_else(|| {
@@ -155,7 +160,10 @@ impl Options {
         match (0..drops.len()).find(|at| twice(*at)) {
             Some(at) => Err(Failure::usage(
                 "demo_drop",
-                format!("--drop names {} twice; a participant dies once in a demo", drops[at].name),
+                format!(
+                    "--drop names {} twice; a participant dies once in a demo",
+                    drops[at].name
+                ),
             )),
             None => Ok(drops),
         }
@@ -164,7 +172,10 @@ impl Options {
 
 fn parse_drop(text: &str, sites: &[Site], rounds: u32) -> Result<Drop, Failure> {
     let form = || {
-        let what = format!("--drop {text:?} is no NAME@ROUND; write for instance {}@4", sites[0].name);
+        let what = format!(
+            "--drop {text:?} is no NAME@ROUND; write for instance {}@4",
+            sites[0].name
+        );
         Failure::usage("demo_drop", what)
     };
     let (name, round) = text.split_once('@').ok_or_else(form)?;
@@ -173,7 +184,10 @@ fn parse_drop(text: &str, sites: &[Site], rounds: u32) -> Result<Drop, Failure> 
         let names: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
         return Err(Failure::usage(
             "demo_drop",
-            format!("--drop names {name:?}, who is no member; the members are {}", names.join(", ")),
+            format!(
+                "--drop names {name:?}, who is no member; the members are {}",
+                names.join(", ")
+            ),
         ));
     }
     check_round("--drop", round, rounds)?;
@@ -266,6 +280,9 @@ mod tests {
     #[test]
     fn heart_needs_its_files_and_has_four_members() {
         assert_eq!(refused(&["--dataset", "heart"]).0, "demo_data");
-        assert_eq!(refused(&["--dataset", "heart", "--members", "5"]).0, "demo_members");
+        assert_eq!(
+            refused(&["--dataset", "heart", "--members", "5"]).0,
+            "demo_members"
+        );
     }
 }

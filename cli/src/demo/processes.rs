@@ -56,7 +56,12 @@ impl Processes {
     /// A [`Failure`] if the process cannot be started.
     pub(crate) fn start(&mut self, daemon: Daemon) -> Result<(), Failure> {
         let child = spawn(&daemon, daemon.crash_at.as_deref())?;
-        let task = keep(daemon, child, self.stop.subscribe(), self.ended_sender.clone());
+        let task = keep(
+            daemon,
+            child,
+            self.stop.subscribe(),
+            self.ended_sender.clone(),
+        );
         self.tasks.spawn(task);
         Ok(())
     }
@@ -112,11 +117,17 @@ async fn keep(
 
 fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
     let path = log_path(&daemon.config);
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(at(&path))?;
     let errors = log.try_clone().map_err(at(&path))?;
     let program = std::env::current_exe().map_err(|error| Failure::failed("own_program", error))?;
     let mut command = Command::new(&program);
-    command.args([daemon.program, "serve", "--until-input-ends", "--config"]).arg(&daemon.config);
+    command
+        .args([daemon.program, "serve", "--until-input-ends", "--config"])
+        .arg(&daemon.config);
     if let Some(point) = crash_at {
         command.args(["--dangerous-crash-at", point]);
     }
@@ -132,7 +143,10 @@ fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
 
 async fn end(child: &mut Child) {
     drop(child.stdin.take());
-    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait())
+        .await
+        .is_err()
+    {
         // It has ended by itself if it cannot be killed.
         let _ = child.kill().await;
     }
@@ -152,7 +166,10 @@ fn unexpected(daemon: &Daemon, status: std::io::Result<ExitStatus>) -> Failure {
     };
     let (code, said) = last_error(&path);
     let name = &daemon.name;
-    let what = format!("{name} ended ({how}): {said}; its log is {}", path.display());
+    let what = format!(
+        "{name} ended ({how}): {said}; its log is {}",
+        path.display()
+    );
     Failure::failed(&code, what)
 }
 
@@ -179,9 +196,16 @@ mod tests {
     fn the_code_and_the_reason_of_an_ended_daemon_are_read_from_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join(LOG_FILE);
-        std::fs::write(&log, "INFO started\nerror: 127.0.0.1:1 is in use [port_in_use]\n").unwrap();
+        std::fs::write(
+            &log,
+            "INFO started\nerror: 127.0.0.1:1 is in use [port_in_use]\n",
+        )
+        .unwrap();
         let (code, said) = last_error(&log);
-        assert_eq!((code.as_str(), said.as_str()), ("port_in_use", "127.0.0.1:1 is in use"));
+        assert_eq!(
+            (code.as_str(), said.as_str()),
+            ("port_in_use", "127.0.0.1:1 is in use")
+        );
     }
 
     #[test]

@@ -65,20 +65,32 @@ impl Progress {
             self.restarts = job.coordinator_restarts;
             self.say("the coordinator was restarted and goes on");
         }
-        let new: Vec<String> = job.rounds.iter().skip(self.told).map(|round| round_line(job, round)).collect();
+        let new: Vec<String> = job
+            .rounds
+            .iter()
+            .skip(self.told)
+            .map(|round| round_line(job, round))
+            .collect();
         self.told = self.told.max(job.rounds.len());
         match &mut self.display {
-            Display::Bars { all, rounds, members } => {
+            Display::Bars {
+                all,
+                rounds,
+                members,
+            } => {
                 rounds.set_length(rounds_planned(job).into());
                 rounds.set_position(self.told as u64);
                 rounds.set_message(headline(job));
                 if job.members.len() <= MAX_MEMBER_LINES {
                     for member in &job.members {
-                        let line = members.entry(member.organisation.clone()).or_insert_with(|| {
-                            let line = all.add(ProgressBar::new_spinner());
-                            line.set_style(style("  {msg}"));
-                            line
-                        });
+                        let line =
+                            members
+                                .entry(member.organisation.clone())
+                                .or_insert_with(|| {
+                                    let line = all.add(ProgressBar::new_spinner());
+                                    line.set_style(style("  {msg}"));
+                                    line
+                                });
                         line.set_message(member_line(member));
                     }
                 }
@@ -89,7 +101,10 @@ impl Progress {
 
     /// Ends the display.
     pub(crate) fn finish(&self) {
-        if let Display::Bars { rounds, members, .. } = &self.display {
+        if let Display::Bars {
+            rounds, members, ..
+        } = &self.display
+        {
             members.values().for_each(ProgressBar::finish_and_clear);
             rounds.finish();
         }
@@ -121,12 +136,19 @@ fn counts_by_phase(job: &wire::Job) -> String {
     for member in &job.members {
         *counts.entry(member.phase.as_str()).or_default() += 1;
     }
-    let counts: Vec<String> = counts.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(phase, count)| format!("{count} {phase}"))
+        .collect();
     counts.join(", ")
 }
 
 fn member_line(member: &wire::MemberProgress) -> String {
-    let link = if member.connected { "" } else { "  (not connected)" };
+    let link = if member.connected {
+        ""
+    } else {
+        "  (not connected)"
+    };
     format!(
         "{:<14} {:<14} {:>9} bytes sent{link}",
         member.organisation, member.phase, member.update_bytes
@@ -138,7 +160,9 @@ fn round_line(job: &wire::Job, round: &wire::RoundSummary) -> String {
     if !round.aborted.is_empty() {
         return format!("{head}  no sum: {}", round.aborted);
     }
-    let loss = round.noised_loss.map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
+    let loss = round
+        .noised_loss
+        .map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
     let total: u64 = round.phase_ms.values().sum();
     format!(
         "{head}  {}/{} members{loss}  epsilon {:.4}  {total} ms",
@@ -171,7 +195,10 @@ mod tests {
     fn a_round_is_told_with_survivors_loss_and_epsilon() {
         let job = job();
         let line = round_line(&job, &job.rounds[0]);
-        assert!(line.contains("3/4 members") && line.contains("0.693") && line.contains("0.2500"), "{line}");
+        assert!(
+            line.contains("3/4 members") && line.contains("0.693") && line.contains("0.2500"),
+            "{line}"
+        );
     }
 
     #[test]
