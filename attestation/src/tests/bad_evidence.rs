@@ -69,12 +69,16 @@ fn a_turin_machine_is_accepted_with_its_own_layout() {
 #[test]
 fn each_check_refuses_a_report_that_fails_it_alone() {
     type Edit = fn(&mut [u8; REPORT_BYTES]);
-    let cases: [(Reason, Edit); 17] = [
+    let cases: [(Reason, Edit); 20] = [
         (Reason::ReportVersion, |report| report[0] = 2),
         (Reason::ReportVersion, |report| report[0] = 4),
         (Reason::ReportEncoding, |report| report[0x4C] = 1),
         (Reason::ReportEncoding, |report| report[0x18B] = 1),
         (Reason::ReportEncoding, |report| report[0x188] = 0x17),
+        // These are reserved bytes that `sev` reads past: in a TCB, and behind the signature, where nothing is signed.
+        (Reason::ReportEncoding, |report| report[0x3A] = 1),
+        (Reason::ReportEncoding, |report| report[0x330] = 1),
+        (Reason::ReportEncoding, |report| report[0x49F] = 0x80),
         (Reason::SignatureAlgorithm, |report| report[0x34] = 2),
         (Reason::SigningKey, |report| report[0x48] = 1 << 2),
         (Reason::SigningKey, |report| report[0x48] = 1 << 1),
@@ -323,10 +327,10 @@ fn a_signature_with_padding_is_refused_for_its_padding() {
     }
 }
 
-/// Flips all bits of the header and the signature's edges and every 7th elsewhere: 7 and 8 share no factor, so every bit
-/// position of a byte is met. The chain is cached, so each flip costs one P-384 verification at most.
+/// Flips all bits of the first 64 bytes and every 7th elsewhere: 7 and 8 share no factor, so every bit position of a byte is
+/// met. The chain is cached, so each flip costs one P-384 verification at most.
 #[test]
-fn every_single_bit_flip_of_a_report_is_refused() {
+fn single_bit_flips_all_over_a_report_are_refused() {
     let (verifier, evidence) = (verifier_with(""), attester().attest(STATEMENT).unwrap());
     assert!(judge(&verifier, &evidence).is_ok());
     for bit in (0..0x40 * 8).chain((0x40 * 8..REPORT_BYTES * 8).step_by(7)) {
