@@ -41,7 +41,9 @@ pub(crate) fn parse_strict(der: &[u8]) -> Result<Certificate, Reason> {
     let again = certificate
         .to_der()
         .map_err(|_| Reason::CertificateEncoding)?;
-    if again != der || certificate.signature_algorithm != certificate.tbs_certificate.signature {
+    let agree = certificate.signature_algorithm == certificate.tbs_certificate.signature;
+    // The count of unused bits is not signed either, and whoever checks the signature reads whole bytes.
+    if again != der || !agree || certificate.signature.unused_bits() != 0 {
         return Err(Reason::CertificateEncoding);
     }
     Ok(certificate)

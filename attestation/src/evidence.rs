@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 use sha2::{Digest, Sha256};
 
-use crate::parts::{Reader, Writer};
 use crate::reason::Reason;
 
 /// The length of an attestation report (AMD 56860, table 23).
@@ -49,7 +49,7 @@ impl Evidence {
         if bytes.len() > MAX_EVIDENCE_BYTES {
             return Err(Reason::EvidenceSize);
         }
-        let (report, vcek_der) = Self::split(bytes).ok_or(Reason::EvidenceEncoding)?;
+        let (report, vcek_der) = Self::split(bytes).map_err(|_| Reason::EvidenceEncoding)?;
         let report = report.try_into().map_err(|_| Reason::ReportSize)?;
         Ok(Self {
             report: Box::new(report),
@@ -57,16 +57,19 @@ impl Evidence {
         })
     }
 
-    fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut reader = Reader::labelled(bytes, LABEL)?;
-        let halves = (reader.bytes()?, reader.bytes()?);
-        reader.end()?;
-        Some(halves)
+    fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, LABEL)?;
+        let halves = (
+            reader.bytes(MAX_EVIDENCE_BYTES)?,
+            reader.bytes(MAX_EVIDENCE_BYTES)?,
+        );
+        reader.finish()?;
+        Ok(halves)
     }
 
     /// The canonical encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Writer::labelled(LABEL)
+        Canonical::new(LABEL)
             .bytes(self.report.as_slice())
             .bytes(&self.vcek_der)
             .finish()
@@ -129,7 +132,7 @@ mod tests {
         let mut longer = sample().to_bytes();
         longer.push(0);
         assert_eq!(Evidence::from_bytes(&longer), Err(Reason::EvidenceEncoding));
-        let other = Writer::labelled("consort/attest/evidence/v2")
+        let other = Canonical::new("consort/attest/evidence/v2")
             .bytes(&[7; REPORT_BYTES])
             .bytes(&[1])
             .finish();
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_report_of_another_length_is_refused() {
-        let short = Writer::labelled(LABEL)
+        let short = Canonical::new(LABEL)
             .bytes(&[7; REPORT_BYTES - 1])
             .bytes(&[1])
             .finish();

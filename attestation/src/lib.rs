@@ -5,10 +5,9 @@
 
 mod attester;
 mod certificate;
-
+pub mod channel;
 mod evidence;
 mod machine;
-mod parts;
 pub mod policy;
 mod reason;
 pub mod simulated;

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256, Sha512};
+use consort_aggregation::Canonical;
+use sha2::{Digest, Sha512};
 
 use crate::machine::IdentityKey;
-use crate::parts::Writer;
 
 /// The 64 bytes that a report carries for its guest.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,13 +69,18 @@ impl SessionContext {
         manifest_hash: &[u8; 32],
         job: &[u8],
     ) -> Self {
-        let encoding = Writer::labelled("consort/attest/context/v1")
+        let hash = Canonical::new("consort/attest/context/v1")
             .u64(protocol_version)
             .bytes(consortium)
             .bytes(manifest_hash)
             .bytes(job)
-            .finish();
-        Self(Sha256::digest(encoding).into())
+            .hash();
+        Self(*hash.as_bytes())
+    }
+
+    /// The digest.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -84,8 +89,21 @@ impl SessionContext {
 pub struct Statement(Vec<u8>);
 
 impl Statement {
-    fn new(domain: &str, parts: Writer) -> Self {
-        Self([domain.as_bytes(), &[0], &parts.finish()].concat())
+    fn of(domain: &str) -> Self {
+        Self([domain.as_bytes(), &[0]].concat())
+    }
+
+    /// Adds a part behind its length, 4 bytes big-endian.
+    fn part(mut self, part: &[u8]) -> Self {
+        let length = u32::try_from(part.len()).expect("a part is far below 4 GiB");
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(part);
+        self
+    }
+
+    /// Adds an integer: a part of 8 bytes, big-endian.
+    fn integer(self, value: u64) -> Self {
+        self.part(&value.to_be_bytes())
     }
 
     /// What the hardware is asked to sign.
@@ -106,12 +124,11 @@ pub fn certificate(
     not_before: SystemTime,
     not_after: SystemTime,
 ) -> Statement {
-    let parts = Writer::bare()
-        .bytes(role.name().as_bytes())
-        .bytes(own_spki)
-        .u64(unix_seconds(not_before))
-        .u64(unix_seconds(not_after));
-    Statement::new("consort/attest/cert/v1", parts)
+    Statement::of("consort/attest/cert/v1")
+        .part(role.name().as_bytes())
+        .part(own_spki)
+        .integer(unix_seconds(not_before))
+        .integer(unix_seconds(not_after))
 }
 
 /// What `consort/attest/session/v1` says: this very TLS session ends in this machine.
@@ -135,15 +152,14 @@ pub struct Session<'a> {
 
 /// `consort/attest/session/v1`, good for one connection.
 pub fn session(session: &Session<'_>) -> Statement {
-    let parts = Writer::bare()
-        .bytes(session.role.name().as_bytes())
-        .bytes(session.own_spki)
-        .bytes(session.peer_spki)
-        .bytes(session.exporter)
-        .bytes(session.server_nonce)
-        .bytes(session.client_nonce)
-        .bytes(&session.context.0);
-    Statement::new("consort/attest/session/v1", parts)
+    Statement::of("consort/attest/session/v1")
+        .part(session.role.name().as_bytes())
+        .part(session.own_spki)
+        .part(session.peer_spki)
+        .part(session.exporter)
+        .part(session.server_nonce)
+        .part(session.client_nonce)
+        .part(&session.context.0)
 }
 
 /// `consort/attest/identity/v1`: this machine holds the organisation's identity key, having seen the log up to this
@@ -154,12 +170,11 @@ pub fn identity(
     manifest_hash: &[u8; 32],
     log_head: &[u8; 32],
 ) -> Statement {
-    let parts = Writer::bare()
-        .bytes(organisation.as_bytes())
-        .bytes(key.as_bytes())
-        .bytes(manifest_hash)
-        .bytes(log_head);
-    Statement::new("consort/attest/identity/v1", parts)
+    Statement::of("consort/attest/identity/v1")
+        .part(organisation.as_bytes())
+        .part(key.as_bytes())
+        .part(manifest_hash)
+        .part(log_head)
 }
 
 /// What `consort/attest/round-keys/v1` says: these round keys were made in this machine.
@@ -186,16 +201,15 @@ pub struct RoundKeys<'a> {
 /// `consort/attest/round-keys/v1`, good for one round, handed to every peer, so that no one stands in the middle of the
 /// masks, not even the coordinator.
 pub fn round_keys(keys: &RoundKeys<'_>) -> Statement {
-    let parts = Writer::bare()
-        .bytes(keys.identity_key.as_bytes())
-        .bytes(keys.job)
-        .u64(keys.round)
-        .bytes(keys.announcement_hash)
-        .bytes(keys.organisation.as_bytes())
-        .bytes(keys.mask_key)
-        .bytes(keys.share_key)
-        .bytes(keys.manifest_hash);
-    Statement::new("consort/attest/round-keys/v1", parts)
+    Statement::of("consort/attest/round-keys/v1")
+        .part(keys.identity_key.as_bytes())
+        .part(keys.job)
+        .integer(keys.round)
+        .part(keys.announcement_hash)
+        .part(keys.organisation.as_bytes())
+        .part(keys.mask_key)
+        .part(keys.share_key)
+        .part(keys.manifest_hash)
 }
 
 /// Whole seconds since 1970; a time before that is 1970.

@@ -3,6 +3,8 @@
 //! What a report says is looked at only after its signature was found good, so that a reason is always about something that
 //! the machine really said. The verifier reads no clock and no network; time comes in, roots were given.
 
+mod claims;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -11,12 +13,14 @@ use sha2::{Digest, Sha256};
 
 use crate::certificate::{Dates, Vcek};
 use crate::evidence::Evidence;
-use crate::machine::{ChipId, HostData, MachineBinding, Measurement, Product, Tcb};
+use crate::machine::{MachineBinding, Product};
 use crate::policy::{Policy, PolicyError};
 use crate::reason::Reason;
 use crate::snp::{self, Report};
 use crate::statements::ReportData;
 use crate::trust::{Anchor, TrustStore};
+
+pub use claims::Claims;
 
 /// How many checked VCEKs are remembered. One peer has one or a few; a full cache is emptied, which costs time alone.
 const MAX_CACHED_VCEKS: usize = 1024;
@@ -36,91 +40,6 @@ pub struct Expected<'a> {
     pub machine: &'a MachineBinding,
     /// The statement that the machine was asked for.
     pub report_data: ReportData,
-}
-
-/// What verified evidence says. Only [`Verifier::verify`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims {
-    simulated: bool,
-    product: Product,
-    report_version: u32,
-    measurement: Measurement,
-    host_data: HostData,
-    chip_id: ChipId,
-    current_tcb: Tcb,
-    committed_tcb: Tcb,
-    reported_tcb: Tcb,
-    guest_policy: u64,
-    platform_info: u64,
-    report_data: ReportData,
-    root: [u8; 32],
-}
-
-impl Claims {
-    /// Whether a simulated root vouches for this, and so no hardware does. Shown wherever the claims are.
-    pub fn simulated(&self) -> bool {
-        self.simulated
-    }
-
-    /// The processor's product line.
-    pub fn product(&self) -> Product {
-        self.product
-    }
-
-    /// The version of the report's layout.
-    pub fn report_version(&self) -> u32 {
-        self.report_version
-    }
-
-    /// Which software was launched. A simulated machine's is declared, not measured.
-    pub fn measurement(&self) -> &Measurement {
-        &self.measurement
-    }
-
-    /// The launch configuration.
-    pub fn host_data(&self) -> &HostData {
-        &self.host_data
-    }
-
-    /// The chip.
-    pub fn chip_id(&self) -> &ChipId {
-        &self.chip_id
-    }
-
-    /// The firmware level that runs now.
-    pub fn current_tcb(&self) -> &Tcb {
-        &self.current_tcb
-    }
-
-    /// The firmware level that the platform cannot be rolled back below.
-    pub fn committed_tcb(&self) -> &Tcb {
-        &self.committed_tcb
-    }
-
-    /// The firmware level that the signing key was derived for.
-    pub fn reported_tcb(&self) -> &Tcb {
-        &self.reported_tcb
-    }
-
-    /// The guest policy's bits, unknown ones too.
-    pub fn guest_policy(&self) -> u64 {
-        self.guest_policy
-    }
-
-    /// The platform's bits, unknown ones too: they are recorded, not refused.
-    pub fn platform_info(&self) -> u64 {
-        self.platform_info
-    }
-
-    /// The statement.
-    pub fn report_data(&self) -> &ReportData {
-        &self.report_data
-    }
-
-    /// SHA-256 of the ARK that vouches for all this.
-    pub fn root(&self) -> &[u8; 32] {
-        &self.root
-    }
 }
 
 struct TrustedAnchor {

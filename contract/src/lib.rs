@@ -15,6 +15,6 @@ pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError};
-pub use roster::{Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
+pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

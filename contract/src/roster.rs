@@ -11,6 +11,9 @@ use crate::organisation::{ConsortiumId, OrganisationId};
 /// Most organisations of a consortium; a bound on what a roster file may make us read.
 pub const MAX_ORGANISATIONS: usize = 1024;
 
+/// The name under which the coordinator proves itself; no member may bear it.
+pub const COORDINATOR: &str = "coordinator";
+
 /// One organisation: its key and the machine it runs on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +93,9 @@ pub enum RosterError {
         "{0} shares its identity key or its chip with another entry; each organisation has its own"
     )]
     Shared(String),
+    /// A member bears the coordinator's name.
+    #[error("no member may be called {COORDINATOR}; choose another name")]
+    ReservedName,
     /// A member's signature is missing.
     #[error("the roster lacks the signature of {0}; every member signs the genesis document")]
     Unsigned(OrganisationId),
@@ -109,6 +115,7 @@ impl RosterError {
         match self {
             Self::Size(_) => "roster_size",
             Self::Shared(_) => "roster_shared_key",
+            Self::ReservedName => "roster_reserved_name",
             Self::Unsigned(_) => "roster_unsigned",
             Self::Signature(_) => "roster_signature",
             Self::Stranger(_) => "roster_stranger",
@@ -136,11 +143,16 @@ impl SignedRoster {
         }
         let mut keys = BTreeSet::from([*document.coordinator.identity.as_bytes()]);
         let mut chips = BTreeSet::from([document.coordinator.chip_id]);
-        let canonical = document.canonical();
         for (name, member) in &document.members {
+            if name.as_str() == COORDINATOR {
+                return Err(RosterError::ReservedName);
+            }
             if !keys.insert(*member.identity.as_bytes()) || !chips.insert(member.chip_id) {
                 return Err(RosterError::Shared(name.to_string()));
             }
+        }
+        let canonical = document.canonical();
+        for (name, member) in &document.members {
             let text = self
                 .signatures
                 .get(name)

@@ -5,17 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use consort_aggregation::Digest;
+use consort_attestation::channel::ChannelSettings;
 use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor, SimulationFault};
+use consort_attestation::statements::SessionContext;
 use consort_attestation::{
     Attester, ChipId, HostData, Measurement, Policy, PolicyError, Tcb, TrustError, TrustStore,
     Verifier,
 };
 use consort_contract::{IdentitySecret, Roster, RosterEntry, RosterError, SignedRoster};
+use consort_round::PROTOCOL_VERSION;
 use consort_vault::{StateKey, VaultError};
+use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, ConfigError};
+use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -283,6 +289,33 @@ impl Node {
             verifier: Arc::new(verifier),
             config,
         })
+    }
+}
+
+impl Node {
+    /// How the roster judges peers.
+    pub fn peers(&self) -> RosterPeers {
+        RosterPeers::new(self.roster.clone(), self.verifier.clone())
+    }
+
+    /// What this node's side of an attested channel needs. Connections serve all jobs; the manifest in force is the roster.
+    pub fn channel_settings(&self) -> ChannelSettings {
+        let consortium = Digest::of(self.roster.consortium().as_str().as_bytes());
+        let manifest = self.roster.root();
+        ChannelSettings {
+            organisation: self.config.organisation.clone(),
+            identity: SigningKey::from_bytes(&self.identity.to_seed()),
+            attester: self.attester.clone(),
+            verifier: self.verifier.clone(),
+            directory: Arc::new(self.peers()),
+            context: SessionContext::new(
+                PROTOCOL_VERSION,
+                consortium.as_bytes(),
+                manifest.as_bytes(),
+                b"",
+            ),
+            clock: SystemTime::now,
+        }
     }
 }
 

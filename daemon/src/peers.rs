@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use consort_attestation::Role;
+use consort_attestation::channel::{PeerDirectory, Refused};
 use consort_attestation::statements::{self, ReportData};
 use consort_attestation::{
     Attester, ChipId, Evidence, Expected, HostData, IdentityKey, MachineBinding, Verifier,
 };
-use consort_contract::{Roster, RosterEntry};
+use consort_contract::{COORDINATOR, OrganisationId, Roster, RosterEntry};
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 
 /// The roster and the verifier together.
@@ -39,6 +41,31 @@ pub fn binding(entry: &RosterEntry) -> MachineBinding {
     MachineBinding {
         chip_id: ChipId::new(entry.chip_id),
         host_data: HostData::new(entry.host_data),
+    }
+}
+
+impl PeerDirectory for RosterPeers {
+    fn expected(
+        &self,
+        role: Role,
+        organisation: &str,
+        identity_key: &IdentityKey,
+    ) -> Result<MachineBinding, Refused> {
+        let entry = match role {
+            Role::Coordinator if organisation == COORDINATOR => self.roster.coordinator(),
+            Role::Coordinator => return Err(Refused::Role),
+            Role::Participant => {
+                let name =
+                    OrganisationId::new(organisation).map_err(|_| Refused::UnknownOrganisation)?;
+                self.roster
+                    .member(&name)
+                    .ok_or(Refused::UnknownOrganisation)?
+            }
+        };
+        if entry.identity.as_bytes() != identity_key.as_bytes() {
+            return Err(Refused::IdentityKey);
+        }
+        Ok(binding(entry))
     }
 }
 

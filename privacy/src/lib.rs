@@ -18,7 +18,7 @@ mod quantity;
 mod update;
 
 #[cfg(test)]
-mod known_answers;
+mod known_answers_tests;
 
 pub use calibrate::{CalibrationError, least_noise_multiplier};
 pub use entry::{Account, DebitKey, Entry, EntryError};

@@ -7,6 +7,9 @@
 //! A coordinator that breaks any rule gets refusals, and learns from the messages it did get no more than the sum over one
 //! survivor set of at least max(t, n_min, c+2) members. The rules that a member enforces are in [`participant`], one per check.
 
+/// The version of the protocol that docs/protocol.md describes; part of every session's context.
+pub const PROTOCOL_VERSION: u64 = 1;
+
 pub mod coordinator;
 pub mod messages;
 pub mod participant;

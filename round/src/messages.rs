@@ -592,7 +592,8 @@ pub struct UnmaskShares {
 }
 
 impl UnmaskShares {
-    pub(crate) fn sign(
+    /// Signs shares as their sender.
+    pub fn sign(
         context2: &RoundKeyContext,
         u3: &Digest,
         member: MemberIndex,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use x509_cert::TbsCertificate;
-use x509_cert::der::Encode;
 use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier, OctetString};
+use x509_cert::der::{Decode, Encode};
+use x509_cert::{Certificate, TbsCertificate};
 
 use super::world::{MACHINE, STATEMENT, attester, judge, now, start, vendor, verifier_with};
 use crate::certificate::oid;
@@ -16,6 +16,12 @@ fn judge_with(edit: impl FnOnce(&mut TbsCertificate)) -> Result<Claims, Reason> 
         .attester_with_edited_vcek(MACHINE, start(), edit)
         .unwrap();
     judge(&verifier_with(""), &attester.attest(STATEMENT).unwrap())
+}
+
+fn judge_der(vcek_der: Vec<u8>) -> Reason {
+    let report = *attester().attest(STATEMENT).unwrap().report();
+    let evidence = Evidence::new(report, vcek_der).unwrap();
+    judge(&verifier_with(""), &evidence).unwrap_err()
 }
 
 fn set(certificate: &mut TbsCertificate, kind: ObjectIdentifier, value: Vec<u8>) {
@@ -160,6 +166,37 @@ fn garbage_and_trailing_bytes_are_no_certificate() {
     }
 }
 
+/// What says how it was signed outside of what is signed must say the same as inside.
+#[test]
+fn a_certificate_whose_outer_signature_algorithm_differs_is_refused() {
+    let mut certificate = Certificate::from_der(attester().vcek_der()).unwrap();
+    certificate.signature_algorithm.parameters = None;
+    assert_eq!(
+        judge_der(certificate.to_der().unwrap()),
+        Reason::CertificateEncoding
+    );
+}
+
+/// `critical` is spelled out although FALSE is its default, which DER forbids (X.690, section 11.5). A parser that lets it pass
+/// and checks the signature over its own encoding would accept bytes that nobody signed.
+#[test]
+fn a_certificate_that_is_not_its_own_encoding_is_refused() {
+    let mut der = attester().vcek_der().to_vec();
+    let tagged = der.windows(2).position(|two| two == [0xA3, 0x81]).unwrap();
+    let (list, first) = (tagged + 3, tagged + 6);
+    let behind_oid = first + 2 + 2 + 9;
+    assert_eq!((der[list], der[first], der[first + 2]), (0x30, 0x30, 0x06));
+    der.splice(behind_oid..behind_oid, [0x01, 0x01, 0x00]);
+    der[first + 1] += 3;
+    der[list + 2] += 3;
+    der[tagged + 2] += 3;
+    for outer in [0, 4] {
+        let length = u16::from_be_bytes([der[outer + 2], der[outer + 3]]) + 3;
+        der[outer + 2..outer + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    assert_eq!(judge_der(der), Reason::CertificateEncoding);
+}
+
 /// Every 11th bit, which meets every bit position; each flip is a new certificate and costs an RSA verification.
 #[test]
 fn every_single_bit_flip_of_a_vcek_is_refused() {
@@ -172,6 +209,21 @@ fn every_single_bit_flip_of_a_vcek_is_refused() {
             judge(&verifier, &flipped).is_err(),
             "bit {bit} was flipped and nobody minded"
         );
+    }
+}
+
+/// Found by the flips: four unused bits of a signature whose last byte ends in four zero bits are strict DER.
+#[test]
+fn a_signature_that_is_not_whole_bytes_is_refused() {
+    let certificate = attester().vcek_der();
+    let at = certificate.len() - 257;
+    for unused in 1..8 {
+        let mut der = certificate.to_vec();
+        assert_eq!(std::mem::replace(&mut der[at], unused), 0);
+        *der.last_mut().unwrap() &= 0x80;
+        let evidence = Evidence::new(*attester().attest(STATEMENT).unwrap().report(), der).unwrap();
+        let reason = judge(&verifier_with(""), &evidence).unwrap_err();
+        assert_eq!(reason, Reason::CertificateEncoding);
     }
 }
 

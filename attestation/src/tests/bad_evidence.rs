@@ -69,12 +69,16 @@ fn a_turin_machine_is_accepted_with_its_own_layout() {
 #[test]
 fn each_check_refuses_a_report_that_fails_it_alone() {
     type Edit = fn(&mut [u8; REPORT_BYTES]);
-    let cases: [(Reason, Edit); 17] = [
+    let cases: [(Reason, Edit); 20] = [
         (Reason::ReportVersion, |report| report[0] = 2),
         (Reason::ReportVersion, |report| report[0] = 4),
         (Reason::ReportEncoding, |report| report[0x4C] = 1),
         (Reason::ReportEncoding, |report| report[0x18B] = 1),
         (Reason::ReportEncoding, |report| report[0x188] = 0x17),
+        // These are reserved bytes that `sev` reads past: in a TCB, and behind the signature, where nothing is signed.
+        (Reason::ReportEncoding, |report| report[0x3A] = 1),
+        (Reason::ReportEncoding, |report| report[0x330] = 1),
+        (Reason::ReportEncoding, |report| report[0x49F] = 0x80),
         (Reason::SignatureAlgorithm, |report| report[0x34] = 2),
         (Reason::SigningKey, |report| report[0x48] = 1 << 2),
         (Reason::SigningKey, |report| report[0x48] = 1 << 1),

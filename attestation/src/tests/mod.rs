@@ -1,7 +1,7 @@
-//! Stories of the whole crate: evidence good and bad, real evidence, policies, channels.
+//! Stories of the whole crate: evidence good and bad, real evidence, policies.
 
 mod bad_certificates;
 mod bad_evidence;
 mod policies;
 mod real_evidence;
-mod world;
+pub(crate) mod world;

@@ -1,5 +1,9 @@
 //! Policy files and trust stores that are not taken, and the vendor's directory.
 
+use x509_cert::Certificate;
+use x509_cert::der::EncodePem;
+use x509_cert::der::pem::LineEnding;
+
 use super::world::{MACHINE, STATEMENT, judge, policy_text, start, vendor};
 use crate::simulated::{SimulatedVendor, SimulationFault};
 use crate::{Attester, Policy, PolicyError, TrustError, TrustStore, Verifier};
@@ -152,6 +156,19 @@ fn a_bundle_that_is_not_an_ark_and_its_ask_is_refused() {
         add("-----BEGIN CERTIFICATE-----\nnonsense".to_owned()),
         Err(TrustError::NotPem)
     );
+}
+
+#[test]
+fn an_ark_that_did_not_sign_itself_is_refused() {
+    let pem = vendor().roots_pem().unwrap();
+    let mut certificates = Certificate::load_pem_chain(pem.as_bytes()).unwrap();
+    certificates[1].signature = certificates[0].signature.clone();
+    let forged: String = certificates
+        .iter()
+        .map(|certificate| certificate.to_pem(LineEnding::LF).unwrap())
+        .collect();
+    let added = TrustStore::new().add_pem_bundle(forged.as_bytes());
+    assert_eq!(added, Err(TrustError::NotSigned));
 }
 
 #[test]

@@ -7,9 +7,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{DecodePem, Encode};
 
 use crate::snp::Report;
-use crate::{
-    Claims, Evidence, Expected, MachineBinding, Policy, Reason, ReportData, TrustStore, Verifier,
-};
+use crate::{Claims, Evidence, Expected, MachineBinding, Policy, Reason, TrustStore, Verifier};
 
 /// The vectors' directory; tests say so and end where it is absent, and the same checks run on simulated evidence everywhere.
 fn vectors() -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use crate::{
     Tcb, Verifier,
 };
 
-pub(super) const TCB: Tcb = Tcb {
+pub(crate) const TCB: Tcb = Tcb {
     fmc: None,
     bootloader: 10,
     tee: 1,
@@ -17,37 +17,37 @@ pub(super) const TCB: Tcb = Tcb {
     microcode: 84,
 };
 
-pub(super) const MACHINE: SimulatedMachine = SimulatedMachine {
+pub(crate) const MACHINE: SimulatedMachine = SimulatedMachine {
     chip_id: ChipId::new([0xC1; 64]),
     measurement: Measurement::new([0x4D; 48]),
     host_data: HostData::new([0x4F; 32]),
     tcb: TCB,
 };
 
-pub(super) const STATEMENT: ReportData = ReportData::new([0x5A; 64]);
+pub(crate) const STATEMENT: ReportData = ReportData::new([0x5A; 64]);
 
 /// When the simulated certificates begin: 2026-01-01.
-pub(super) fn start() -> SystemTime {
+pub(crate) fn start() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_767_225_600)
 }
 
 /// A day into their life.
-pub(super) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     start() + Duration::from_secs(24 * 60 * 60)
 }
 
-pub(super) fn vendor() -> &'static SimulatedVendor {
+pub(crate) fn vendor() -> &'static SimulatedVendor {
     static VENDOR: OnceLock<SimulatedVendor> = OnceLock::new();
     VENDOR.get_or_init(|| SimulatedVendor::create(Product::Genoa, start()).unwrap())
 }
 
-pub(super) fn attester() -> &'static SimulatedAttester {
+pub(crate) fn attester() -> &'static SimulatedAttester {
     static ATTESTER: OnceLock<SimulatedAttester> = OnceLock::new();
     ATTESTER.get_or_init(|| vendor().attester(MACHINE, start()).unwrap())
 }
 
 /// A strict policy that names the vendor's root, with more lines for `[snp]`.
-pub(super) fn policy_text(snp_lines: &str) -> String {
+pub(crate) fn policy_text(snp_lines: &str) -> String {
     format!(
         r#"
         [trust]
@@ -70,7 +70,7 @@ pub(super) fn policy_text(snp_lines: &str) -> String {
     )
 }
 
-pub(super) fn verifier_with(snp_lines: &str) -> Verifier {
+pub(crate) fn verifier_with(snp_lines: &str) -> Verifier {
     Verifier::new(
         Policy::from_toml(&policy_text(snp_lines)).unwrap(),
         &vendor().trust_store().unwrap(),
@@ -78,7 +78,7 @@ pub(super) fn verifier_with(snp_lines: &str) -> Verifier {
     .unwrap()
 }
 
-pub(super) fn judge(verifier: &Verifier, evidence: &Evidence) -> Result<Claims, Reason> {
+pub(crate) fn judge(verifier: &Verifier, evidence: &Evidence) -> Result<Claims, Reason> {
     verifier.verify(
         evidence,
         &Expected {
@@ -90,7 +90,7 @@ pub(super) fn judge(verifier: &Verifier, evidence: &Evidence) -> Result<Claims, 
 }
 
 /// Judges correctly signed evidence whose report was edited first, under the strict policy.
-pub(super) fn judge_edited(
+pub(crate) fn judge_edited(
     edit: impl FnOnce(&mut [u8; crate::REPORT_BYTES]),
 ) -> Result<Claims, Reason> {
     judge(

@@ -77,12 +77,14 @@ fn read_row(
     let (features, records) = (data.features.len(), data.labels.len());
     // A dropped row is still read to its end: a damaged field beside a missing one is a damaged file.
     let mut missing = false;
-    let mut note = |column: &str, fault| match fault {
-        FieldFault::Missing if schema.missing() == MissingValues::DropRow => {
-            missing = true;
+    let mut note = |column: &str, fault| {
+        let dropped = fault == FieldFault::Missing && schema.missing() == MissingValues::DropRow;
+        missing |= dropped;
+        if dropped {
             Ok(())
+        } else {
+            Err(place.error(column, fault))
         }
-        fault => Err(place.error(column, fault)),
     };
     for (index, feature) in &columns.features {
         if let Err(fault) = push_inputs(feature, &row[*index], &mut data.features) {
@@ -146,9 +148,10 @@ fn first_line(text: &[u8], row: &StringRecord) -> u64 {
 fn unreadable(path: &Path, fault: csv::Error) -> DataError {
     let path = path.to_owned();
     let line = fault.position().map_or(1, csv::Position::line);
-    match fault.into_kind() {
-        ErrorKind::Io(source) => DataError::Read { path, source },
-        // Of the remaining kinds a reader of flexible string records has only the one of its encoding.
-        _ => DataError::NotText { path, line },
+    // Of the other kinds a reader of flexible string records has only the one of its encoding.
+    if let ErrorKind::Io(source) = fault.into_kind() {
+        DataError::Read { path, source }
+    } else {
+        DataError::NotText { path, line }
     }
 }

@@ -58,11 +58,13 @@ impl Collecting {
                 Err(wrong_phase(&other, "collecting"))
             }
         };
-        if matches!(outcome, Ok(Accepted::New)) && self.complete() {
-            if let Err((have, need)) = self.common.enough(self.seals.len()) {
+        let over = matches!(outcome, Ok(Accepted::New)) && self.complete();
+        match self.common.enough(self.seals.len()) {
+            Err((have, need)) if over => {
                 let round = Round::Aborted(AbortReason::TooFewSurvivors { have, need });
                 return Transition { round, outcome };
             }
+            Ok(()) | Err(_) => {}
         }
         Transition {
             round: Round::Collecting(self),

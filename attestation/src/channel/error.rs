@@ -1,0 +1,188 @@
+//! How a channel fails, by whose fault it is.
+
+use std::fmt;
+
+use super::peer::Refused;
+use crate::attester::AttesterFault;
+use crate::machine::IdentityKey;
+use crate::reason::Reason;
+use crate::statements::Role;
+
+/// A connection that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The network failed, or the peer went away.
+    #[error("the connection failed before the peer was attested")]
+    Io(#[from] std::io::Error),
+    /// TLS failed.
+    #[error("the TLS session failed")]
+    Tls(#[from] rustls::Error),
+    /// Handshake and exchange took too long, or the connection did not open.
+    #[error("the peer did not attest in time")]
+    Timeout,
+    /// A frame is larger than is ever read or written.
+    #[error("an attestation frame is larger than is allowed")]
+    FrameTooLarge,
+    /// A frame does not hold the message that is due.
+    #[error("the peer broke the attestation protocol: {0} was due")]
+    Malformed(&'static str),
+    /// The own organisation's name is too long.
+    #[error("this organisation's name is longer than a peer would read")]
+    Name,
+    /// The address has no host or port.
+    #[error("the address names no host and port")]
+    Address,
+    /// This machine gave no evidence.
+    #[error(transparent)]
+    Attester(#[from] AttesterFault),
+    /// The peer did not prove itself. This is the record to keep; the peer knows the correlation id.
+    #[error(transparent)]
+    PeerRefused(Box<PeerRefused>),
+    /// The peer did not accept this side's proof. Its operator finds the precise reason under the correlation id.
+    #[error(
+        "the peer refused this side: {reason}; ask its operator for attestation record {correlation}"
+    )]
+    RefusedByPeer {
+        /// As much as the peer says.
+        reason: CoarseReason,
+        /// Under which the peer recorded its reason.
+        correlation: CorrelationId,
+    },
+}
+
+impl ChannelError {
+    /// The stable code. A refused peer's is the precise reason's.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "channel.io",
+            Self::Tls(_) => "channel.tls",
+            Self::Timeout => "channel.timeout",
+            Self::FrameTooLarge => "channel.frame-too-large",
+            Self::Malformed(_) => "channel.malformed",
+            Self::Name => "channel.name",
+            Self::Address => "channel.address",
+            Self::Attester(fault) => fault.code(),
+            Self::PeerRefused(refused) => refused.cause.code(),
+            Self::RefusedByPeer { .. } => "channel.refused-by-peer",
+        }
+    }
+}
+
+/// A peer that did not prove itself, for the audit record.
+#[derive(Debug, thiserror::Error)]
+#[error("{role} {organisation:?} was refused: {cause} (attestation record {correlation})")]
+pub struct PeerRefused {
+    /// The organisation it claimed to speak for.
+    pub organisation: String,
+    /// The identity key it showed.
+    pub identity_key: IdentityKey,
+    /// The role it played.
+    pub role: Role,
+    /// Why.
+    pub cause: RefusalCause,
+    /// What the peer was told to ask for.
+    pub correlation: CorrelationId,
+    /// The evidence as it came.
+    pub evidence: Vec<u8>,
+}
+
+/// Why a peer was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// The directory does not have it.
+    Directory(Refused),
+    /// Its identity key did not sign this session.
+    IdentitySignature,
+    /// Its evidence failed a check.
+    Evidence(Reason),
+}
+
+impl RefusalCause {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Directory(refused) => refused.code(),
+            Self::IdentitySignature => "channel.identity-signature",
+            Self::Evidence(reason) => reason.code(),
+        }
+    }
+
+    /// As much as the peer is told.
+    pub fn coarse(self) -> CoarseReason {
+        match self {
+            Self::Directory(_) => CoarseReason::NotEnrolled,
+            Self::IdentitySignature => CoarseReason::Identity,
+            Self::Evidence(_) => CoarseReason::Evidence,
+        }
+    }
+}
+
+impl fmt::Display for RefusalCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What a refused peer is told: enough to know whom to ask, too little to learn the policy from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoarseReason {
+    /// Organisation, identity key and role are not enrolled together.
+    NotEnrolled,
+    /// The identity key's signature is not good for this session.
+    Identity,
+    /// The evidence is not good for this session under the policy.
+    Evidence,
+}
+
+impl CoarseReason {
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::NotEnrolled => 1,
+            Self::Identity => 2,
+            Self::Evidence => 3,
+        }
+    }
+
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        [Self::NotEnrolled, Self::Identity, Self::Evidence]
+            .into_iter()
+            .find(|reason| reason.number() == number)
+    }
+}
+
+impl fmt::Display for CoarseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotEnrolled => "not enrolled",
+            Self::Identity => "identity not proven",
+            Self::Evidence => "evidence not accepted",
+        })
+    }
+}
+
+/// Names one refusal on both sides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CorrelationId([u8; 16]);
+
+impl CorrelationId {
+    pub(super) const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CorrelationId({self})")
+    }
+}

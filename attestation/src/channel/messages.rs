@@ -1,0 +1,127 @@
+//! What the exchange's frames hold, in the canonical encoding.
+
+use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
+
+use super::error::{CoarseReason, CorrelationId};
+use super::frame::MAX_FRAME_BYTES;
+use crate::machine::IdentityKey;
+
+/// The most bytes of an organisation's name: it is kept and shown before anything vouches for it.
+pub const MAX_ORGANISATION_BYTES: usize = 256;
+
+/// A correlation id's length.
+const CORRELATION_BYTES: usize = 16;
+
+const HELLO: &str = "consort/attest/hello/v1";
+const OPENING: &str = "consort/attest/opening/v1";
+const PROOF: &str = "consort/attest/proof/v1";
+const VERDICT: &str = "consort/attest/verdict/v1";
+
+/// The server's first word.
+pub(super) struct Hello {
+    pub(super) nonce: [u8; 32],
+}
+
+impl Hello {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        Canonical::new(HELLO).bytes(&self.nonce).finish()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, HELLO)?;
+        let hello = Self {
+            nonce: reader.array()?,
+        };
+        reader.finish()?;
+        Ok(hello)
+    }
+}
+
+/// The client's first word.
+pub(super) struct Opening {
+    pub(super) nonce: [u8; 32],
+    pub(super) proof: Proof,
+}
+
+impl Opening {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        Canonical::new(OPENING)
+            .bytes(&self.nonce)
+            .bytes(&self.proof.to_bytes())
+            .finish()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, OPENING)?;
+        let opening = Self {
+            nonce: reader.array()?,
+            proof: Proof::from_bytes(reader.bytes(MAX_FRAME_BYTES)?)?,
+        };
+        reader.finish()?;
+        Ok(opening)
+    }
+}
+
+/// Who speaks, and what shows it.
+pub(super) struct Proof {
+    pub(super) organisation: String,
+    pub(super) identity_key: IdentityKey,
+    pub(super) signature: [u8; 64],
+    pub(super) evidence: Vec<u8>,
+}
+
+impl Proof {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        Canonical::new(PROOF)
+            .bytes(self.organisation.as_bytes())
+            .bytes(self.identity_key.as_bytes())
+            .bytes(&self.signature)
+            .bytes(&self.evidence)
+            .finish()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = CanonicalReader::new(bytes, PROOF)?;
+        let organisation = reader.str(MAX_ORGANISATION_BYTES)?.to_owned();
+        let proof = Self {
+            organisation,
+            identity_key: IdentityKey::new(reader.array()?),
+            signature: reader.array()?,
+            evidence: reader.bytes(MAX_FRAME_BYTES)?.to_vec(),
+        };
+        reader.finish()?;
+        Ok(proof)
+    }
+}
+
+/// What a side made of the other's proof.
+pub(super) enum Verdict {
+    Accepted,
+    Refused(CoarseReason, CorrelationId),
+}
+
+impl Verdict {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let (number, correlation) = match self {
+            Self::Accepted => (0, &[][..]),
+            Self::Refused(reason, correlation) => (reason.number(), &correlation.as_bytes()[..]),
+        };
+        Canonical::new(VERDICT)
+            .u64(number)
+            .bytes(correlation)
+            .finish()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut reader = CanonicalReader::new(bytes, VERDICT).ok()?;
+        let (number, correlation) = (reader.u64().ok()?, reader.bytes(CORRELATION_BYTES).ok()?);
+        reader.finish().ok()?;
+        if number == 0 {
+            return correlation.is_empty().then_some(Self::Accepted);
+        }
+        Some(Self::Refused(
+            CoarseReason::from_number(number)?,
+            CorrelationId::new(correlation.try_into().ok()?),
+        ))
+    }
+}

@@ -1,0 +1,112 @@
+//! TLS clients that do not get as far as the exchange.
+
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::io::duplex;
+use tokio_rustls::TlsConnector;
+
+use super::super::tls::TlsKey;
+use super::super::*;
+use super::coordinator;
+use crate::tests::world;
+
+/// What the server makes of a TLS client of this configuration.
+async fn server_meets_tls_client(config: rustls::ClientConfig) -> ChannelError {
+    let (near, far) = duplex(256 * 1024);
+    let server = ServerChannel::new(coordinator()).unwrap();
+    let name = ServerName::try_from("consort.invalid").unwrap();
+    let client = async {
+        // In TLS 1.3 the client is done before its certificate is judged; it keeps the stream open, and may fail.
+        TlsConnector::from(Arc::new(config))
+            .connect(name, far)
+            .await
+    };
+    let (accepted, _open) = tokio::join!(accept_on(near, &server), client);
+    accepted.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_stolen_certificate_without_its_key_is_refused() {
+    let (victim, thief) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
+    let (mut config, _) = thief.client_config(world::now()).unwrap();
+    let (certificate, _, _) = victim.certificate(world::now()).unwrap();
+    let (_, key, _) = thief.certificate(world::now()).unwrap();
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        vec![certificate],
+        key,
+    )));
+    let error = server_meets_tls_client(config).await;
+    let bad_signature = rustls::Error::InvalidCertificate(rustls::CertificateError::BadSignature);
+    assert!(
+        matches!(&error, ChannelError::Tls(tls) if *tls == bad_signature),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let (mut config, _) = TlsKey::generate()
+        .unwrap()
+        .client_config(world::now())
+        .unwrap();
+    config.client_auth_cert_resolver = Arc::new(NoCertificate);
+    let error = server_meets_tls_client(config).await;
+    let none = rustls::Error::NoCertificatesPresented;
+    assert!(
+        matches!(&error, ChannelError::Tls(tls) if *tls == none),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_of_tls_1_2_is_refused() {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let error = server_meets_tls_client(config).await;
+    assert!(
+        matches!(error, ChannelError::Tls(rustls::Error::PeerIncompatible(_))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_would_resume_is_given_no_ticket() {
+    let (near, far) = duplex(256 * 1024);
+    let server = ServerChannel::new(coordinator()).unwrap();
+    let (mut config, _) = TlsKey::generate()
+        .unwrap()
+        .client_config(world::now())
+        .unwrap();
+    config.resumption = rustls::client::Resumption::default();
+    let client = async {
+        let name = ServerName::try_from("consort.invalid").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut stream = connector.connect(name, far).await.unwrap();
+        // Tickets would come before the hello does.
+        frame::read(&mut stream).await.unwrap();
+        stream.get_ref().1.tls13_tickets_received()
+    };
+    let (accepted, tickets) = tokio::join!(accept_on(near, &server), client);
+    assert!(matches!(accepted, Err(ChannelError::Io(_))));
+    assert_eq!(tickets, 0);
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl rustls::client::ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}

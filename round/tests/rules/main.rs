@@ -1,0 +1,8 @@
+//! The protocol's rules: each kept once and broken once, over whole cohorts in one process.
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+
+mod cluster;
+mod dropouts;
+mod hostile_coordinator;
+mod hostile_member;
