@@ -52,7 +52,9 @@ fn an_overspend_is_refused_and_books_nothing() {
 fn a_cap_that_was_lowered_refuses_what_comes_next() {
     let folder = tempfile::tempdir().unwrap();
     let data = label("records");
-    opened(&folder, 3.0).pay(&data, key(1, 1), &round()).unwrap();
+    opened(&folder, 3.0)
+        .pay(&data, key(1, 1), &round())
+        .unwrap();
     let mut ledger = opened(&folder, 0.1);
     let refused = ledger.pay(&data, key(2, 1), &round()).unwrap_err();
     assert_eq!(refused.code(), "privacy_over_cap");
@@ -78,7 +80,9 @@ fn the_same_attempt_is_not_paid_twice_not_even_after_a_restart() {
 fn another_attempt_at_a_round_that_was_paid_for_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = label("records");
-    opened(&folder, 3.0).pay(&data, key(1, 1), &round()).unwrap();
+    opened(&folder, 3.0)
+        .pay(&data, key(1, 1), &round())
+        .unwrap();
     let mut ledger = opened(&folder, 3.0);
     let refused = ledger.pay(&data, key(1, 2), &round()).unwrap_err();
     assert_eq!(refused.code(), "ledger_round_spent");

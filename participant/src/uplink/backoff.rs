@@ -8,7 +8,7 @@ use rand_core::RngCore;
 const FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait: a member is back five seconds after its coordinator, at the latest.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Doubling waits with jitter, so that members do not come back all at once.
 pub(super) struct Backoff {
@@ -20,7 +20,7 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// A connection succeeded.
+    /// A connection held.
     pub(super) fn reset(&mut self) {
         self.next = FIRST;
     }

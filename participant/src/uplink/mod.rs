@@ -14,6 +14,7 @@ use consort_daemon::crash::CrashPoints;
 use consort_proto::wire::round::v1 as wire;
 use rand_core::{OsRng, RngCore};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tonic::transport::{Endpoint, Uri};
 
 use crate::agent::{Effect, Input};
@@ -77,7 +78,12 @@ impl Uplink {
     pub async fn keep_open(&self) {
         let mut backoff = Backoff::new();
         loop {
-            let ended = self.follow(&mut backoff).await;
+            let opened = Instant::now();
+            let ended = self.follow().await;
+            // Only a link that held: else a coordinator that fails each call would be dialled ten times a second.
+            if opened.elapsed() >= backoff::LONGEST {
+                backoff.reset();
+            }
             self.session.send_replace(None);
             metrics::gauge!("consort_participant_connected").set(0.0);
             let wait = backoff.next_wait(&mut OsRng);
@@ -95,7 +101,7 @@ impl Uplink {
     }
 
     /// One connection, from its attestation to its end.
-    async fn follow(&self, backoff: &mut Backoff) -> Result<&'static str, String> {
+    async fn follow(&self) -> Result<&'static str, String> {
         let channel = self
             .endpoint
             .connect_with_connector(self.connector.clone())
@@ -103,7 +109,6 @@ impl Uplink {
             .map_err(|error| with_sources(&error))?;
         let session = Session::new(channel, Arc::clone(&self.crash), self.inputs.clone());
         let mut events = session.follow(self.instance).await?;
-        backoff.reset();
         metrics::gauge!("consort_participant_connected").set(1.0);
         tracing::info!("the coordinator is attested and followed");
         let session = Arc::new(session);
@@ -118,7 +123,12 @@ impl Uplink {
             };
             match message {
                 Ok(Some(wire::FollowResponse { event: Some(event) })) => {
-                    if self.inputs.send(Input::Said(Box::new(event))).await.is_err() {
+                    if self
+                        .inputs
+                        .send(Input::Said(Box::new(event)))
+                        .await
+                        .is_err()
+                    {
                         return Ok("the agent ended");
                     }
                 }
