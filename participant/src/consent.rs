@@ -148,7 +148,9 @@ pub enum ConsentRefused {
     #[error("the data set {0} has no file in this organisation's configuration")]
     NoFile(Label),
     /// Too few members.
-    #[error("a sum of {opened} members could be opened and this organisation asks for at least {least}")]
+    #[error(
+        "a sum of {opened} members could be opened and this organisation asks for at least {least}"
+    )]
     Cohort {
         /// Fewest members whose sum may be opened.
         opened: u32,

@@ -146,7 +146,9 @@ pub enum PayError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Another attempt at the round was paid for.
-    #[error("round {round} of job {job} was paid for in an earlier attempt: a submitted round is spent and not released again")]
+    #[error(
+        "round {round} of job {job} was paid for in an earlier attempt: a submitted round is spent and not released again"
+    )]
     RoundSpent {
         /// The job.
         job: String,

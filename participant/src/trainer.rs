@@ -43,7 +43,9 @@ pub enum TrainingFault {
     #[error(transparent)]
     Noise(#[from] NoiseError),
     /// The task ended without an answer.
-    #[error("the training task ended without an answer; look for an earlier message of this process")]
+    #[error(
+        "the training task ended without an answer; look for an earlier message of this process"
+    )]
     Lost,
 }
 

@@ -52,8 +52,7 @@ impl Agreement {
     /// Reads a stored agreement; everything is checked as it was at first.
     pub(super) fn restore(job: &JobId, stored: &StoredJob, site: &Site) -> Result<Self, String> {
         let parsed = parse(&stored.proposal, site)?;
-        let vote =
-            vote_from_wire(Some(stored.vote.clone())).map_err(|error| error.to_string())?;
+        let vote = vote_from_wire(Some(stored.vote.clone())).map_err(|error| error.to_string())?;
         let mut agreement = Self::new(Arc::new(parsed), vote);
         if let Some(approval) = &stored.approval {
             agreement.accept(job, approval.clone(), site)?;
@@ -97,17 +96,15 @@ impl Agreement {
         model: Digest,
     ) -> Option<Expectations> {
         let (agreed, plan) = &*self.agreed;
-        let cohort = self
-            .members(site)
-            .into_iter()
-            .zip(1..)
-            .filter_map(|((organisation, identity), index)| {
+        let cohort = self.members(site).into_iter().zip(1..).filter_map(
+            |((organisation, identity), index)| {
                 let member = CohortMember {
                     organisation,
                     identity,
                 };
                 Some((MemberIndex::new(index)?, member))
-            });
+            },
+        );
         Some(Expectations {
             consortium: site.roster.consortium().clone(),
             job: job.clone(),
@@ -138,10 +135,7 @@ impl Agreement {
 
 impl Agent {
     /// A job is proposed: it is voted on once, and the same proposal gets the same vote again.
-    pub(super) fn proposed(
-        &mut self,
-        proposal: wire::Proposal,
-    ) -> Result<Vec<Effect>, AgentFault> {
+    pub(super) fn proposed(&mut self, proposal: wire::Proposal) -> Result<Vec<Effect>, AgentFault> {
         let Ok(id) = JobId::new(&proposal.job) else {
             tracing::warn!("a proposal has no valid name");
             return Ok(Vec::new());
@@ -211,10 +205,7 @@ impl Agent {
     }
 
     /// All members voted yes, says the coordinator; each vote is verified here.
-    pub(super) fn approved(
-        &mut self,
-        approval: wire::Approval,
-    ) -> Result<Vec<Effect>, AgentFault> {
+    pub(super) fn approved(&mut self, approval: wire::Approval) -> Result<Vec<Effect>, AgentFault> {
         let agreement = JobId::new(&approval.job)
             .ok()
             .and_then(|job| Some((self.agreements.get_mut(&job)?, job)));
@@ -251,8 +242,7 @@ fn read_data(job: &Job, site: &Site) -> Result<DataSet, ConsentRefused> {
         .datasets
         .get(&document.dataset)
         .ok_or_else(|| ConsentRefused::NoFile(document.dataset.clone()))?;
-    let most =
-        usize::try_from(document.dp_fedsgd.max_records_per_member).unwrap_or(usize::MAX);
+    let most = usize::try_from(document.dp_fedsgd.max_records_per_member).unwrap_or(usize::MAX);
     Ok(data::load(path, &document.data, most)?)
 }
 

@@ -187,8 +187,7 @@ impl Agent {
         let newest = self.state.newest_answered(&key.job);
         let (model, parameters) = agreement.model.clone();
         let sequence = self.ledger.sequence();
-        let Some(expected) =
-            agreement.expectations(&key.job, &self.site, newest, sequence, model)
+        let Some(expected) = agreement.expectations(&key.job, &self.site, newest, sequence, model)
         else {
             return Ok(Vec::new());
         };
