@@ -43,7 +43,11 @@ impl Config {
         let base = config::base_of(path);
         config.node = config.node.resolve(&base);
         let operators = &mut config.operators;
-        for path in [&mut operators.certificate, &mut operators.key, &mut operators.token_file] {
+        for path in [
+            &mut operators.certificate,
+            &mut operators.key,
+            &mut operators.token_file,
+        ] {
             *path = base.join(&*path);
         }
         Ok(config)
@@ -67,7 +71,10 @@ mod tests {
     fn the_sample_configuration_is_read_and_its_paths_start_at_the_file() {
         let (folder, path) = written(SAMPLE);
         let config = Config::load(&path).unwrap();
-        assert_eq!(config.operators.token_file, folder.path().join("operator.token"));
+        assert_eq!(
+            config.operators.token_file,
+            folder.path().join("operator.token")
+        );
         assert_eq!(config.node.state_dir, folder.path().join("state"));
     }
 

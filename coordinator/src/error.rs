@@ -41,7 +41,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal.
     pub fn new(kind: RefusalKind, code: &'static str, message: impl ToString) -> Self {
-        Self { kind, code, message: message.to_string() }
+        Self {
+            kind,
+            code,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -60,9 +64,13 @@ impl From<ProposalError> for Refusal {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let kind = match &rejection {
-            Rejection::NotAsked(_) | Rejection::WrongPhase { .. } | Rejection::Stale { .. } => RefusalKind::NotNow,
+            Rejection::NotAsked(_) | Rejection::WrongPhase { .. } | Rejection::Stale { .. } => {
+                RefusalKind::NotNow
+            }
             Rejection::Equivocation(_) | Rejection::AnsweredOnce(_) => RefusalKind::Conflict,
-            Rejection::Evidence { .. } | Rejection::Signature(_) | Rejection::CoordinatorSignature => RefusalKind::Forbidden,
+            Rejection::Evidence { .. }
+            | Rejection::Signature(_)
+            | Rejection::CoordinatorSignature => RefusalKind::Forbidden,
             Rejection::Malformed(_)
             | Rejection::Share { .. }
             | Rejection::Terms(_)
@@ -156,7 +164,9 @@ pub enum ServeError {
     #[error("the audit log cannot be opened: {0}")]
     Audit(#[from] LogError),
     /// A port is in use.
-    #[error("{address} cannot be listened on: {source}; stop what uses it or choose another address")]
+    #[error(
+        "{address} cannot be listened on: {source}; stop what uses it or choose another address"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,

@@ -42,14 +42,25 @@ async fn main() -> anyhow::Result<()> {
         Command::Init { config } => {
             let config = Config::load(&config)?;
             init(&config)?;
-            println!("{}", config.node.state_dir.join(consort_daemon::node::ENTRY_FILE).display());
+            println!(
+                "{}",
+                config
+                    .node
+                    .state_dir
+                    .join(consort_daemon::node::ENTRY_FILE)
+                    .display()
+            );
             Ok(())
         }
-        Command::Serve { config, dangerous_crash_at } => {
+        Command::Serve {
+            config,
+            dangerous_crash_at,
+        } => {
             let config = Config::load(&config)?;
             telemetry::init_logs(config.node.log_json);
             let crash = CrashPoints::new(dangerous_crash_at, CRASH_POINTS)?;
-            let mut terminated = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+            let mut terminated =
+                signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
             let shutdown = async move {
                 tokio::select! {
                     _ = terminated.recv() => {}

@@ -96,7 +96,13 @@ impl ManifestError {
 
 impl Manifest {
     /// What is said about a job's model.
-    pub fn of(state: &JobState, roster: &consort_contract::Roster, simulated: bool, dangerous: &[String], model: &[u8]) -> Self {
+    pub fn of(
+        state: &JobState,
+        roster: &consort_contract::Roster,
+        simulated: bool,
+        dangerous: &[String],
+        model: &[u8],
+    ) -> Self {
         let contract = &state.contract;
         let document = contract.job.document();
         let noise = contract.plan.noise();
@@ -116,7 +122,11 @@ impl Manifest {
             rounds: state.rounds.iter().map(round).collect(),
             epsilon: contract.epsilon_after(state.spent_rounds),
             epsilon_rdp: noise.spend().rdp().value(),
-            epsilon_by_coalition: noise.epsilon_table().into_iter().map(|epsilon| epsilon.value()).collect(),
+            epsilon_by_coalition: noise
+                .epsilon_table()
+                .into_iter()
+                .map(|epsilon| epsilon.value())
+                .collect(),
             delta: document.privacy.delta,
             c_noise: document.privacy.c_noise,
             sigma: noise.noise_multiplier().value(),
@@ -129,7 +139,10 @@ impl Manifest {
     /// Signs it as the coordinator; the bytes of the file.
     pub fn sign(self, coordinator: &IdentitySecret) -> Vec<u8> {
         let signature = hex(&coordinator.sign(&self.canonical()).0);
-        let signed = SignedManifest { manifest: self, signature };
+        let signed = SignedManifest {
+            manifest: self,
+            signature,
+        };
         serde_json::to_vec_pretty(&signed).expect("a manifest holds nothing that JSON cannot hold")
     }
 
@@ -148,7 +161,10 @@ impl Manifest {
             canonical = canonical.u64(round.round.into()).u64(round.attempt.into());
             canonical = texts(canonical, &round.survivors);
         }
-        canonical = canonical.u64(real(self.epsilon)).u64(real(self.epsilon_rdp)).list(self.epsilon_by_coalition.len());
+        canonical = canonical
+            .u64(real(self.epsilon))
+            .u64(real(self.epsilon_rdp))
+            .list(self.epsilon_by_coalition.len());
         for epsilon in &self.epsilon_by_coalition {
             canonical = canonical.u64(real(*epsilon));
         }
@@ -157,23 +173,34 @@ impl Manifest {
             .u64(self.c_noise.into())
             .u64(real(self.sigma))
             .str(&self.attestation);
-        texts(canonical, &self.dangerous).str(&self.model_sha256).finish()
+        texts(canonical, &self.dangerous)
+            .str(&self.model_sha256)
+            .finish()
     }
 }
 
 fn texts(canonical: Canonical, list: &[String]) -> Canonical {
-    list.iter().fold(canonical.list(list.len()), |canonical, text| canonical.str(text))
+    list.iter()
+        .fold(canonical.list(list.len()), |canonical, text| {
+            canonical.str(text)
+        })
 }
 
 /// Checks a manifest's signature and that it is about this file.
 ///
 /// # Errors
 /// [`ManifestError`].
-pub fn verify_manifest(manifest: &[u8], model: &[u8], coordinator: &IdentityKey) -> Result<Manifest, ManifestError> {
+pub fn verify_manifest(
+    manifest: &[u8],
+    model: &[u8],
+    coordinator: &IdentityKey,
+) -> Result<Manifest, ManifestError> {
     let signed: SignedManifest = serde_json::from_slice(manifest)?;
     let signature = unhex(&signed.signature).and_then(|bytes| Signature::from_slice(&bytes));
     let signature = signature.ok_or(ManifestError::Signature)?;
-    coordinator.verify(&signed.manifest.canonical(), &signature).map_err(|_| ManifestError::Signature)?;
+    coordinator
+        .verify(&signed.manifest.canonical(), &signature)
+        .map_err(|_| ManifestError::Signature)?;
     if signed.manifest.model_sha256 != Digest::of(model).to_string() {
         return Err(ManifestError::OtherModel);
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use consort_aggregation::Digest;
-use consort_audit::{AuditLog, Code, Event, Hash, JobId, LogError, NoteSigner, Organisation, Record, Text};
+use consort_audit::{
+    AuditLog, Code, Event, Hash, JobId, LogError, NoteSigner, Organisation, Record, Text,
+};
 use consort_contract::{IdentitySecret, Roster};
 use ed25519_dalek::SigningKey;
 
@@ -36,7 +38,8 @@ impl Recorder {
         now_unix_ms: u64,
     ) -> Result<Self, LogError> {
         let key = SigningKey::from_bytes(&identity.to_seed());
-        let signer = NoteSigner::new(origin, key).map_err(|error| LogError::Checkpoint(error.into()))?;
+        let signer =
+            NoteSigner::new(origin, key).map_err(|error| LogError::Checkpoint(error.into()))?;
         let mut log = AuditLog::open(folder, signer)?;
         let size = log.size();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
@@ -47,12 +50,23 @@ impl Recorder {
         }
         let dangerous = dangerous.iter().map(|choice| text(choice)).collect();
         let event = if size == 0 {
-            Event::Started { build: text(BUILD), dangerous }
+            Event::Started {
+                build: text(BUILD),
+                dangerous,
+            }
         } else {
-            Event::CoordinatorRestarted { build: text(BUILD), log_size: size, dangerous }
+            Event::CoordinatorRestarted {
+                build: text(BUILD),
+                log_size: size,
+                dangerous,
+            }
         };
         log.append(&Record::of_consortium(now_unix_ms, event))?;
-        Ok(Self { log: Mutex::new(log), found, begins: size == 0 })
+        Ok(Self {
+            log: Mutex::new(log),
+            found,
+            begins: size == 0,
+        })
     }
 
     /// Enters every organisation of the roster when the log begins.
@@ -63,7 +77,10 @@ impl Recorder {
         if !self.begins {
             return Ok(());
         }
-        let enrolment = |(name, entry): (&consort_contract::OrganisationId, &consort_contract::RosterEntry)| {
+        let enrolment = |(name, entry): (
+            &consort_contract::OrganisationId,
+            &consort_contract::RosterEntry,
+        )| {
             let event = Event::Enrolment {
                 organisation: organisation(name.as_str()),
                 identity: hash(&entry.identity.fingerprint()),
@@ -129,6 +146,14 @@ pub(crate) fn hash(digest: &Digest) -> Hash {
 }
 
 fn clean(words: &str) -> String {
-    let printable: String = words.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(consort_audit::MAX_TEXT_BYTES).collect();
-    if printable.is_empty() { "unnamed".to_owned() } else { printable }
+    let printable: String = words
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .take(consort_audit::MAX_TEXT_BYTES)
+        .collect();
+    if printable.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        printable
+    }
 }

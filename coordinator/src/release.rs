@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use consort_aggregation::{Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema};
+use consort_aggregation::{
+    Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema,
+};
 use consort_contract::{Job, Plan};
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
@@ -20,7 +22,10 @@ pub fn update_key(attempt: &AttemptKey, member: MemberIndex) -> Result<BlobKey, 
 
 /// The prefix of an attempt's updates.
 pub fn updates_of(attempt: &AttemptKey) -> String {
-    format!("updates/{}/{}/{}", attempt.job, attempt.round.0, attempt.attempt.0)
+    format!(
+        "updates/{}/{}/{}",
+        attempt.job, attempt.round.0, attempt.attempt.0
+    )
 }
 
 /// Why a sum could not be made of what is stored.
@@ -79,8 +84,14 @@ pub fn step(
     plan: &Plan,
     sum: &AggregateSum,
 ) -> Result<(OptimizerState, Option<f64>), StepError> {
-    let (loss, gradient) = sum.values().split_last().expect("a schema has the loss element at least");
-    Ok((state.step(plan.step(), gradient)?, plan.noised_loss(job, *loss)))
+    let (loss, gradient) = sum
+        .values()
+        .split_last()
+        .expect("a schema has the loss element at least");
+    Ok((
+        state.step(plan.step(), gradient)?,
+        plan.noised_loss(job, *loss),
+    ))
 }
 
 /// The hash of a model as rounds announce it.
@@ -92,14 +103,19 @@ pub fn model_digest(state: &OptimizerState) -> Digest {
 ///
 /// # Errors
 /// A text when the format cannot hold the model.
-pub fn safetensors(job: &Job, state: &OptimizerState, metadata: BTreeMap<String, String>) -> Result<Vec<u8>, String> {
+pub fn safetensors(
+    job: &Job,
+    state: &OptimizerState,
+    metadata: BTreeMap<String, String>,
+) -> Result<Vec<u8>, String> {
     let bytes = state.parameters().to_le_bytes();
     let layout = job.model().layout();
     let mut tensors = Vec::new();
     for tensor in layout.tensors() {
         let range = tensor.range();
         let data = &bytes[4 * range.start..4 * range.end];
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), data).map_err(|error| error.to_string())?;
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), data)
+            .map_err(|error| error.to_string())?;
         tensors.push((tensor.name.clone(), view));
     }
     // The format's library takes no other map; the file is written once and then only read.

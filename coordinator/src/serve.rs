@@ -48,30 +48,47 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`ServeError`] says what cannot be used and what to do.
-pub async fn serve(config: Config, crash: CrashPoints, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Config,
+    crash: CrashPoints,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let node = Node::open(config.node.clone())?;
     check_own_entry(&node)?;
     let token = Token::load(&config.operators.token_file)?;
-    let identity = Identity::from_pem(config::read(&config.operators.certificate)?, config::read(&config.operators.key)?);
+    let identity = Identity::from_pem(
+        config::read(&config.operators.certificate)?,
+        config::read(&config.operators.key)?,
+    );
     // Ports first: a port in use must not cost a restart record in the audit log.
     let participants = listen(config.participants_address).await?;
     let operators = listen(config.operators_address).await?;
     if let Some(address) = config.node.metrics_address {
         telemetry::serve_metrics(address)?;
     }
-    let channel = ServerChannel::new(node.channel_settings())
-        .map_err(|error| ServeError::Tls { what: "the attested channel", problem: error.to_string() })?;
+    let channel = ServerChannel::new(node.channel_settings()).map_err(|error| ServeError::Tls {
+        what: "the attested channel",
+        problem: error.to_string(),
+    })?;
     let (fault_sender, mut faults) = mpsc::unbounded_channel();
     let services = Arc::new(open_services(node, crash)?);
     let desk = {
         let services = services.clone();
         tokio::task::spawn_blocking(move || Desk::open(services, now, fault_sender)).await
     };
-    let desk = Arc::new(desk.map_err(|error| ServeError::Tls { what: "the recovery of jobs", problem: error.to_string() })??);
+    let desk = Arc::new(desk.map_err(|error| ServeError::Tls {
+        what: "the recovery of jobs",
+        problem: error.to_string(),
+    })??);
     tracing::info!(participants = %config.participants_address, operators = %config.operators_address, "the coordinator serves");
 
     let (stop, stopped) = watch::channel(false);
-    let attested = attested_port(desk.clone(), Arc::new(channel), participants, stopped.clone());
+    let attested = attested_port(
+        desk.clone(),
+        Arc::new(channel),
+        participants,
+        stopped.clone(),
+    );
     let plain = operators_port(desk.clone(), token, identity, operators, stopped);
     let servers = async { tokio::try_join!(attested, plain).map(drop) };
     tokio::pin!(servers);
@@ -87,16 +104,24 @@ pub async fn serve(config: Config, crash: CrashPoints, shutdown: impl Future<Out
     // Both servers hold a receiver; if they are gone they have stopped.
     let _ = stop.send(true);
     // Streams that stay open are cut: members connect again.
-    tokio::time::timeout(STOP_GRACE, servers).await.unwrap_or(Ok(()))
+    tokio::time::timeout(STOP_GRACE, servers)
+        .await
+        .unwrap_or(Ok(()))
 }
 
 /// The time on both clocks.
 fn now() -> Now {
     static START: OnceLock<Instant> = OnceLock::new();
     let mono = START.get_or_init(Instant::now).elapsed().as_millis();
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
     let narrow = |millis: u128| u64::try_from(millis).unwrap_or(u64::MAX);
-    Now { mono: Millis(narrow(mono)), unix_ms: narrow(unix) }
+    Now {
+        mono: Millis(narrow(mono)),
+        unix_ms: narrow(unix),
+    }
 }
 
 fn check_own_entry(node: &Node) -> Result<(), ServeError> {
@@ -108,18 +133,34 @@ fn check_own_entry(node: &Node) -> Result<(), ServeError> {
 
 fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError> {
     let mut dangerous = node.config.dangerous();
-    dangerous.extend(node.verifier.policy().simulated_roots().iter().map(|_| "dangerous_simulated_roots".to_owned()));
+    dangerous.extend(
+        node.verifier
+            .policy()
+            .simulated_roots()
+            .iter()
+            .map(|_| "dangerous_simulated_roots".to_owned()),
+    );
     dangerous.extend(crash.armed());
     for choice in &dangerous {
         tracing::warn!(choice, "a dangerous choice is in force");
     }
-    let simulated = if node.verifier.policy().simulated_roots().is_empty() { 0.0 } else { 1.0 };
+    let simulated = if node.verifier.policy().simulated_roots().is_empty() {
+        0.0
+    } else {
+        1.0
+    };
     metrics::gauge!("consort_simulated_attestation").set(simulated);
     let folder = &node.config.state_dir;
     let store = EmbeddedStore::open(folder.join("events.redb"))?;
     let blobs = LocalBlobs::open(folder.join("blobs"))?;
     let origin = format!("{}/audit", node.roster.consortium());
-    let recorder = Recorder::open(&folder.join("audit"), &origin, &node.identity, &dangerous, now().unix_ms)?;
+    let recorder = Recorder::open(
+        &folder.join("audit"),
+        &origin,
+        &node.identity,
+        &dangerous,
+        now().unix_ms,
+    )?;
     recorder.enrol(&node.roster, now().unix_ms)?;
     Ok(Services {
         judge: Arc::new(node.peers()),
@@ -135,7 +176,9 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
 }
 
 async fn attested_port(
@@ -150,8 +193,13 @@ async fn attested_port(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(MAX_CONNECTION_AGE)
-        .add_service(RoundServiceServer::new(Rounds(desk.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(ConsentServiceServer::new(Consent(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(
+            RoundServiceServer::new(Rounds(desk.clone()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            ConsentServiceServer::new(Consent(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
         .serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
             // An error means that the daemon is gone, which is a stop as well.
             let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -170,7 +218,9 @@ async fn admit(
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
-        let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
+        let Ok(permit) = handshakes.clone().acquire_owned().await else {
+            return;
+        };
         let Ok((stream, address)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -186,20 +236,40 @@ async fn admit(
     }
 }
 
-async fn attest(desk: &Arc<Desk>, channel: &ServerChannel, stream: TcpStream, address: SocketAddr) -> Option<AttestedStream> {
+async fn attest(
+    desk: &Arc<Desk>,
+    channel: &ServerChannel,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<AttestedStream> {
     let outcome = channel::accept(stream, channel).await;
     let event = match &outcome {
         Ok(stream) => {
             let peer = stream.peer();
-            verdict(peer.organisation(), true, "accepted", peer.claims().simulated(), &peer.evidence().to_bytes())
+            verdict(
+                peer.organisation(),
+                true,
+                "accepted",
+                peer.claims().simulated(),
+                &peer.evidence().to_bytes(),
+            )
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
             let reason = refused.cause.code();
             match refused.cause {
-                RefusalCause::Evidence(_) => verdict(&refused.organisation, false, reason, false, &refused.evidence),
+                RefusalCause::Evidence(_) => verdict(
+                    &refused.organisation,
+                    false,
+                    reason,
+                    false,
+                    &refused.evidence,
+                ),
                 RefusalCause::Directory(_) | RefusalCause::IdentitySignature => {
-                    Event::MemberRefused { organisation: organisation(&refused.organisation), code: code(reason) }
+                    Event::MemberRefused {
+                        organisation: organisation(&refused.organisation),
+                        code: code(reason),
+                    }
                 }
             }
         }
@@ -208,7 +278,9 @@ async fn attest(desk: &Arc<Desk>, channel: &ServerChannel, stream: TcpStream, ad
             return None;
         }
     };
-    let label = outcome.as_ref().map_or_else(|error| error.code(), |_| "accepted");
+    let label = outcome
+        .as_ref()
+        .map_or_else(|error| error.code(), |_| "accepted");
     metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
     let record = Record::of_consortium(now().unix_ms, event);
     let services = desk.services().clone();
@@ -240,7 +312,10 @@ async fn operators_port(
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let unusable = |error: &dyn std::fmt::Display| ServeError::Tls { what: "the operators' certificate", problem: error.to_string() };
+    let unusable = |error: &dyn std::fmt::Display| ServeError::Tls {
+        what: "the operators' certificate",
+        problem: error.to_string(),
+    };
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<JobServiceServer<Jobs>>().await;
     reporter.set_serving::<ModelServiceServer<Models>>().await;
@@ -250,8 +325,12 @@ async fn operators_port(
             .with_service_name("consort.job.v1.JobService")
             .with_service_name("consort.model.v1.ModelService")
     };
-    let schema = |error: tonic_reflection::server::Error| ServeError::Tls { what: "the schema", problem: error.to_string() };
-    let jobs = JobServiceServer::new(Jobs(desk.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let schema = |error: tonic_reflection::server::Error| ServeError::Tls {
+        what: "the schema",
+        problem: error.to_string(),
+    };
+    let jobs =
+        JobServiceServer::new(Jobs(desk.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let models = ModelServiceServer::new(Models(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES);
     Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity))

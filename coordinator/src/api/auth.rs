@@ -26,8 +26,12 @@ impl Token {
     /// # Errors
     /// [`ConfigError`] when there is none, or it is short.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::new(config::read(path)?.trim())
-            .ok_or_else(|| ConfigError::invalid(path, format!("a token has at least {MIN_TOKEN_CHARACTERS} characters")))
+        Self::new(config::read(path)?.trim()).ok_or_else(|| {
+            ConfigError::invalid(
+                path,
+                format!("a token has at least {MIN_TOKEN_CHARACTERS} characters"),
+            )
+        })
     }
 
     fn new(token: &str) -> Option<Self> {
@@ -35,8 +39,12 @@ impl Token {
     }
 
     fn admits(&self, metadata: &MetadataMap) -> bool {
-        let shown = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let shown = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let shown = shown
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
         shown.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
 }
@@ -53,7 +61,11 @@ impl Interceptor for Token {
             return Ok(request);
         }
         let message = "the header `authorization: Bearer TOKEN` is missing or wrong; the token is in the coordinator's token_file";
-        Err(errors::status(Code::Unauthenticated, "operator_token", message))
+        Err(errors::status(
+            Code::Unauthenticated,
+            "operator_token",
+            message,
+        ))
     }
 }
 
@@ -66,7 +78,9 @@ mod tests {
     fn asked_with(header: Option<&str>) -> Result<Request<()>, Status> {
         let mut request = Request::new(());
         if let Some(header) = header {
-            request.metadata_mut().insert("authorization", header.parse().unwrap());
+            request
+                .metadata_mut()
+                .insert("authorization", header.parse().unwrap());
         }
         Token::new(TOKEN).unwrap().call(request)
     }
@@ -76,7 +90,14 @@ mod tests {
         assert!(asked_with(Some(&format!("Bearer {TOKEN}"))).is_ok());
         let longer = format!("Bearer {TOKEN}0");
         let shorter = format!("Bearer {}", &TOKEN[1..]);
-        for header in [None, Some("Bearer "), Some(TOKEN), Some(longer.as_str()), Some(shorter.as_str()), Some("")] {
+        for header in [
+            None,
+            Some("Bearer "),
+            Some(TOKEN),
+            Some(longer.as_str()),
+            Some(shorter.as_str()),
+            Some(""),
+        ] {
             let refused = asked_with(header).unwrap_err();
             assert_eq!(refused.code(), Code::Unauthenticated, "{header:?}");
             assert_eq!(errors::code_of(&refused).as_deref(), Some("operator_token"));
@@ -86,6 +107,9 @@ mod tests {
     #[test]
     fn a_short_token_is_no_token_and_none_is_printed() {
         assert!(Token::new("short").is_none());
-        assert_eq!(format!("{:?}", Token::new(TOKEN).unwrap()), "Token(32 characters)");
+        assert_eq!(
+            format!("{:?}", Token::new(TOKEN).unwrap()),
+            "Token(32 characters)"
+        );
     }
 }

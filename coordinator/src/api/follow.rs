@@ -25,12 +25,19 @@ pub(super) async fn follow(
     let mut said: Vec<Arc<Event>> = Vec::new();
     loop {
         watcher.borrow_and_update();
-        let Some(wanted) = desk.services().board.wanted(&member, &link) else { break };
+        let Some(wanted) = desk.services().board.wanted(&member, &link) else {
+            break;
+        };
         let is_new = |event: &&Arc<Event>| !said.iter().any(|known| Arc::ptr_eq(known, event));
         let news: Vec<_> = wanted.iter().filter(is_new).cloned().collect();
         let mut gone = false;
         for event in news {
-            gone |= sender.send(Ok(FollowResponse { event: Some((*event).clone()) })).await.is_err();
+            gone |= sender
+                .send(Ok(FollowResponse {
+                    event: Some((*event).clone()),
+                }))
+                .await
+                .is_err();
         }
         said = wanted;
         let beat = tokio::select! {
@@ -45,7 +52,12 @@ pub(super) async fn follow(
             }
         };
         if beat {
-            gone |= sender.send(Ok(FollowResponse { event: Some(Event::Heartbeat(Heartbeat {})) })).await.is_err();
+            gone |= sender
+                .send(Ok(FollowResponse {
+                    event: Some(Event::Heartbeat(Heartbeat {})),
+                }))
+                .await
+                .is_err();
         }
         if gone {
             break;

@@ -26,7 +26,9 @@ impl JobService for Jobs {
         let request = request.into_inner();
         let document = job_from_wire(request.spec).map_err(|error| status(&error.into()))?;
         let desk = self.0.clone();
-        let submitted = tokio::task::spawn_blocking(move || desk.submit(document, &request.idempotency_key)).await;
+        let submitted =
+            tokio::task::spawn_blocking(move || desk.submit(document, &request.idempotency_key))
+                .await;
         match submitted.map_err(|error| Status::internal(error.to_string()))? {
             Ok(Ok(job)) => Ok(Response::new(wire::SubmitJobResponse { job: Some(job) })),
             Ok(Err(refusal)) => Err(status(&refusal)),
@@ -38,18 +40,29 @@ impl JobService for Jobs {
         }
     }
 
-    async fn list_jobs(&self, _: Request<wire::ListJobsRequest>) -> Result<Response<wire::ListJobsResponse>, Status> {
-        Ok(Response::new(wire::ListJobsResponse { jobs: self.0.services().board.views() }))
+    async fn list_jobs(
+        &self,
+        _: Request<wire::ListJobsRequest>,
+    ) -> Result<Response<wire::ListJobsResponse>, Status> {
+        Ok(Response::new(wire::ListJobsResponse {
+            jobs: self.0.services().board.views(),
+        }))
     }
 
-    async fn show_job(&self, request: Request<wire::ShowJobRequest>) -> Result<Response<wire::ShowJobResponse>, Status> {
+    async fn show_job(
+        &self,
+        request: Request<wire::ShowJobRequest>,
+    ) -> Result<Response<wire::ShowJobResponse>, Status> {
         let job = self.view(&job_id(&request.into_inner().id)?)?;
         Ok(Response::new(wire::ShowJobResponse { job: Some(job) }))
     }
 
     type WatchJobStream = ReceiverStream<Result<wire::WatchJobResponse, Status>>;
 
-    async fn watch_job(&self, request: Request<wire::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        request: Request<wire::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         let id = job_id(&request.into_inner().id)?;
         self.view(&id)?;
         let (sender, receiver) = mpsc::channel(1);
@@ -63,7 +76,11 @@ impl JobService for Jobs {
                 let over = has_ended(&job);
                 if last.as_ref() != Some(&job) {
                     last = Some(job.clone());
-                    if sender.send(Ok(wire::WatchJobResponse { job: Some(job) })).await.is_err() {
+                    if sender
+                        .send(Ok(wire::WatchJobResponse { job: Some(job) }))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -85,10 +102,15 @@ impl JobService for Jobs {
     ) -> Result<Response<wire::CancelJobResponse>, Status> {
         let id = job_id(&request.into_inner().id)?;
         let mut watcher = self.0.services().board.watch();
-        self.0.ask(&id, Command::Cancel).await.map_err(|refusal| status(&refusal))?;
+        self.0
+            .ask(&id, Command::Cancel)
+            .await
+            .map_err(|refusal| status(&refusal))?;
         // The job is shown as ended right after it answered.
         while !has_ended(&self.view(&id)?) && watcher.changed().await.is_ok() {}
-        Ok(Response::new(wire::CancelJobResponse { job: Some(self.view(&id)?) }))
+        Ok(Response::new(wire::CancelJobResponse {
+            job: Some(self.view(&id)?),
+        }))
     }
 }
 

@@ -44,13 +44,26 @@ fn status(refusal: &Refusal) -> Status {
 
 /// A fault as gRPC says it. The daemon ends because of it; the caller learns no more than that.
 fn unavailable(fault: &Fault) -> Status {
-    errors::status(Code::Unavailable, fault.code(), "the coordinator's storage failed; it stops and must be looked at")
+    errors::status(
+        Code::Unavailable,
+        fault.code(),
+        "the coordinator's storage failed; it stops and must be looked at",
+    )
 }
 
 /// The member at the other end, whom the channel has attested.
 fn caller<T>(request: &Request<T>) -> Result<(OrganisationId, Arc<VerifiedPeer>), Status> {
-    let unattested = || errors::status(Code::Unauthenticated, "not_attested", "this port serves attested members only");
-    let peer = request.extensions().get::<Arc<VerifiedPeer>>().ok_or_else(unattested)?;
+    let unattested = || {
+        errors::status(
+            Code::Unauthenticated,
+            "not_attested",
+            "this port serves attested members only",
+        )
+    };
+    let peer = request
+        .extensions()
+        .get::<Arc<VerifiedPeer>>()
+        .ok_or_else(unattested)?;
     let name = OrganisationId::new(peer.organisation()).map_err(|_| unattested())?;
     Ok((name, peer.clone()))
 }

@@ -26,13 +26,18 @@ impl ModelService for Models {
         let id = job_id(&request.into_inner().job)?;
         let desk = self.0.clone();
         let released = tokio::task::spawn_blocking(move || desk.released(&id)).await;
-        let (model, manifest) = match released.map_err(|error| Status::internal(error.to_string()))? {
-            Ok(released) => released.map_err(|refusal| status(&refusal))?,
-            Err(fault) => return Err(unavailable(&fault)),
-        };
-        let pieces = model.chunks(PIECE_BYTES).map(|piece| Part::Data(piece.to_vec()));
+        let (model, manifest) =
+            match released.map_err(|error| Status::internal(error.to_string()))? {
+                Ok(released) => released.map_err(|refusal| status(&refusal))?,
+                Err(fault) => return Err(unavailable(&fault)),
+            };
+        let pieces = model
+            .chunks(PIECE_BYTES)
+            .map(|piece| Part::Data(piece.to_vec()));
         let parts = std::iter::once(Part::Manifest(manifest)).chain(pieces);
-        let messages: Vec<_> = parts.map(|part| Ok(DownloadModelResponse { part: Some(part) })).collect();
+        let messages: Vec<_> = parts
+            .map(|part| Ok(DownloadModelResponse { part: Some(part) }))
+            .collect();
         Ok(Response::new(tokio_stream::iter(messages)))
     }
 }

@@ -9,7 +9,7 @@ use consort_proto::convert::{attempt_from_wire, seal_from_wire};
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::submit_update_request::Part;
 use consort_round::{MemberMessage, UpdateSeal};
-use consort_storage::{BlobError, BlobStore, BlobWriter};
+use consort_storage::{BlobError, BlobWriter};
 use tonic::{Code, Status, Streaming};
 
 use super::{status, unavailable};
@@ -23,22 +23,41 @@ pub(super) async fn receive(
     from: &OrganisationId,
     mut parts: Streaming<wire::SubmitUpdateRequest>,
 ) -> Result<(), Status> {
-    let Some(Part::Id(id)) = next(&mut parts).await? else { return Err(out_of_order()) };
+    let Some(Part::Id(id)) = next(&mut parts).await? else {
+        return Err(out_of_order());
+    };
     let key = attempt_from_wire(Some(id)).map_err(|error| status(&error.into()))?;
-    let begin = Command::BeginUpload { from: from.clone(), key: key.clone() };
-    let answer = desk.ask(&key.job, begin).await.map_err(|refusal| status(&refusal))?;
-    let Answer::Upload(upload) = answer else { return Err(out_of_order()) };
+    let begin = Command::BeginUpload {
+        from: from.clone(),
+        key: key.clone(),
+    };
+    let answer = desk
+        .ask(&key.job, begin)
+        .await
+        .map_err(|refusal| status(&refusal))?;
+    let Answer::Upload(upload) = answer else {
+        return Err(out_of_order());
+    };
     let mut incoming = Incoming::begin(desk, &upload).await?;
     let seal = loop {
         match next(&mut parts).await? {
             Some(Part::Chunk(chunk)) => incoming = incoming.take(desk, chunk).await?,
-            Some(Part::Seal(seal)) => break seal_from_wire(&seal).map_err(|error| status(&error.into()))?,
+            Some(Part::Seal(seal)) => {
+                break seal_from_wire(&seal).map_err(|error| status(&error.into()))?;
+            }
             Some(Part::Id(_)) | None => return Err(out_of_order()),
         }
     };
     incoming.finish(desk, upload, &seal).await?;
-    let message = Command::Message { from: from.clone(), key: key.clone(), message: Box::new(MemberMessage::Seal(seal)) };
-    desk.ask(&key.job, message).await.map(drop).map_err(|refusal| status(&refusal))
+    let message = Command::Message {
+        from: from.clone(),
+        key: key.clone(),
+        message: Box::new(MemberMessage::Seal(seal)),
+    };
+    desk.ask(&key.job, message)
+        .await
+        .map(drop)
+        .map_err(|refusal| status(&refusal))
 }
 
 /// The checks on an update's form, chunk by chunk.
@@ -63,7 +82,15 @@ impl Incoming {
             Err(BlobError::Exists { .. }) => None,
             Err(error) => return Err(failed(desk, error)),
         };
-        Ok(Self { form: Form { schema: upload.schema, tree: ChunkTree::new(), bytes: 0, last: 0 }, writer })
+        Ok(Self {
+            form: Form {
+                schema: upload.schema,
+                tree: ChunkTree::new(),
+                bytes: 0,
+                last: 0,
+            },
+            writer,
+        })
     }
 
     async fn take(mut self, desk: &Arc<Desk>, chunk: wire::MaskedChunk) -> Result<Self, Status> {
@@ -76,7 +103,12 @@ impl Incoming {
     }
 
     /// Makes the chunks durable if they are what the seal says.
-    async fn finish(self, desk: &Arc<Desk>, upload: Upload, seal: &UpdateSeal) -> Result<(), Status> {
+    async fn finish(
+        self,
+        desk: &Arc<Desk>,
+        upload: Upload,
+        seal: &UpdateSeal,
+    ) -> Result<(), Status> {
         self.form.check(seal).map_err(|refusal| status(&refusal))?;
         let taken = match self.writer {
             None => true,
@@ -91,18 +123,25 @@ impl Incoming {
         }
         // Another stream of this member finished first: only the same update is a repeat.
         let (blobs, limit) = (desk.services().blobs.clone(), upload.schema.packed_len());
-        let stored = blocking(move || blobs.read(&upload.blob, limit)).await?.map_err(|error| failed(desk, error))?;
+        let stored = blocking(move || blobs.read(&upload.blob, limit))
+            .await?
+            .map_err(|error| failed(desk, error))?;
         if release::tree_hash(&stored) == seal.tree_hash {
             return Ok(());
         }
         let message = "another update of this attempt is stored; a member has one";
-        Err(status(&Refusal::new(RefusalKind::Conflict, "update_second", message)))
+        Err(status(&Refusal::new(
+            RefusalKind::Conflict,
+            "update_second",
+            message,
+        )))
     }
 }
 
 impl Form {
     fn take(&mut self, chunk: &wire::MaskedChunk) -> Result<(), Refusal> {
-        let wrong = |message: &str| Err(Refusal::new(RefusalKind::Invalid, "update_chunk", message));
+        let wrong =
+            |message: &str| Err(Refusal::new(RefusalKind::Invalid, "update_chunk", message));
         if u64::from(chunk.index) != self.tree.chunks() {
             return wrong("chunks come in order, from 0, without gaps");
         }
@@ -120,14 +159,23 @@ impl Form {
     fn check(&self, seal: &UpdateSeal) -> Result<(), Refusal> {
         let wrong = |code, message: &str| Err(Refusal::new(RefusalKind::Invalid, code, message));
         if self.bytes != self.schema.packed_len() {
-            return wrong("update_length", "the update ends before the vector of the contract does");
+            return wrong(
+                "update_length",
+                "the update ends before the vector of the contract does",
+            );
         }
         let used = self.schema.elements() * u64::from(self.schema.width().bits()) % 8;
         if used != 0 && self.last >> used != 0 {
-            return wrong("update_unused_bits", "the unused bits of the last byte must be zero");
+            return wrong(
+                "update_unused_bits",
+                "the unused bits of the last byte must be zero",
+            );
         }
         if self.tree.root() != seal.tree_hash {
-            return wrong("update_tree_hash", "the chunks do not hash to what the seal says");
+            return wrong(
+                "update_tree_hash",
+                "the chunks do not hash to what the seal says",
+            );
         }
         Ok(())
     }
@@ -137,8 +185,12 @@ async fn next(parts: &mut Streaming<wire::SubmitUpdateRequest>) -> Result<Option
     Ok(parts.message().await?.and_then(|message| message.part))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Status::internal(error.to_string()))
 }
 
 fn failed(desk: &Desk, error: BlobError) -> Status {
@@ -149,7 +201,11 @@ fn failed(desk: &Desk, error: BlobError) -> Status {
 }
 
 fn out_of_order() -> Status {
-    errors::status(Code::InvalidArgument, "update_order", "an upload is the attempt, then the chunks, then the seal")
+    errors::status(
+        Code::InvalidArgument,
+        "update_order",
+        "an upload is the attempt, then the chunks, then the seal",
+    )
 }
 
 #[cfg(test)]
@@ -161,16 +217,28 @@ mod tests {
 
     fn form() -> Form {
         let schema = VectorSchema::new(3, Width::new(7).unwrap()).unwrap();
-        Form { schema, tree: ChunkTree::new(), bytes: 0, last: 0 }
+        Form {
+            schema,
+            tree: ChunkTree::new(),
+            bytes: 0,
+            last: 0,
+        }
     }
 
     fn chunk(index: u32, data: &[u8]) -> wire::MaskedChunk {
-        wire::MaskedChunk { index, data: data.to_vec() }
+        wire::MaskedChunk {
+            index,
+            data: data.to_vec(),
+        }
     }
 
     fn seal_of(data: &[u8]) -> UpdateSeal {
         let member = consort_aggregation::MemberIndex::new(1).unwrap();
-        UpdateSeal { member, tree_hash: release::tree_hash(data), signature: Signature([0; 64]) }
+        UpdateSeal {
+            member,
+            tree_hash: release::tree_hash(data),
+            signature: Signature([0; 64]),
+        }
     }
 
     #[test]
@@ -179,17 +247,35 @@ mod tests {
         let mut whole = form();
         whole.take(&chunk(0, &data)).unwrap();
         assert!(whole.check(&seal_of(&data)).is_ok());
-        assert_eq!(whole.check(&seal_of(&[1, 2, 4])).unwrap_err().code, "update_tree_hash");
-        assert_eq!(form().check(&seal_of(&data)).unwrap_err().code, "update_length");
+        assert_eq!(
+            whole.check(&seal_of(&[1, 2, 4])).unwrap_err().code,
+            "update_tree_hash"
+        );
+        assert_eq!(
+            form().check(&seal_of(&data)).unwrap_err().code,
+            "update_length"
+        );
     }
 
     #[test]
     fn chunks_out_of_order_of_another_length_or_with_unused_bits_are_refused() {
-        assert_eq!(form().take(&chunk(1, &[1, 2, 3])).unwrap_err().code, "update_chunk");
-        assert_eq!(form().take(&chunk(0, &[1, 2])).unwrap_err().code, "update_chunk");
-        assert_eq!(form().take(&chunk(0, &[1, 2, 3, 4])).unwrap_err().code, "update_chunk");
+        assert_eq!(
+            form().take(&chunk(1, &[1, 2, 3])).unwrap_err().code,
+            "update_chunk"
+        );
+        assert_eq!(
+            form().take(&chunk(0, &[1, 2])).unwrap_err().code,
+            "update_chunk"
+        );
+        assert_eq!(
+            form().take(&chunk(0, &[1, 2, 3, 4])).unwrap_err().code,
+            "update_chunk"
+        );
         let mut padded = form();
         padded.take(&chunk(0, &[1, 2, 0x80])).unwrap();
-        assert_eq!(padded.check(&seal_of(&[1, 2, 0x80])).unwrap_err().code, "update_unused_bits");
+        assert_eq!(
+            padded.check(&seal_of(&[1, 2, 0x80])).unwrap_err().code,
+            "update_unused_bits"
+        );
     }
 }

@@ -53,7 +53,10 @@ struct Inner {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { inner: Mutex::default(), revision: watch::channel(0).0 }
+        Self {
+            inner: Mutex::default(),
+            revision: watch::channel(0).0,
+        }
     }
 }
 
@@ -73,7 +76,11 @@ impl Board {
     pub fn connect(&self, member: &OrganisationId, instance: Instance, simulated: bool) -> Link {
         let mut inner = self.lock();
         inner.generation += 1;
-        let link = Link { instance, simulated, generation: inner.generation };
+        let link = Link {
+            instance,
+            simulated,
+            generation: inner.generation,
+        };
         inner.links.insert(member.clone(), link);
         drop(inner);
         self.changed();
@@ -106,7 +113,8 @@ impl Board {
         if inner.links.get(member) != Some(link) {
             return None;
         }
-        let of_job = |(_, poster): &(JobId, Poster)| poster.wanted.get(member).cloned().unwrap_or_default();
+        let of_job =
+            |(_, poster): &(JobId, Poster)| poster.wanted.get(member).cloned().unwrap_or_default();
         Some(inner.jobs.iter().flat_map(of_job).collect())
     }
 
@@ -120,7 +128,11 @@ impl Board {
     /// All jobs, oldest first.
     pub fn views(&self) -> Vec<JobView> {
         let inner = self.lock();
-        inner.jobs.iter().map(|(_, poster)| with_links(&poster.view, &inner.links)).collect()
+        inner
+            .jobs
+            .iter()
+            .map(|(_, poster)| with_links(&poster.view, &inner.links))
+            .collect()
     }
 
     /// Tells when something changed.
@@ -141,7 +153,8 @@ impl Board {
 fn with_links(view: &JobView, links: &BTreeMap<OrganisationId, Link>) -> JobView {
     let mut view = view.clone();
     for member in &mut view.members {
-        member.connected = OrganisationId::new(&member.organisation).is_ok_and(|name| links.contains_key(&name));
+        member.connected =
+            OrganisationId::new(&member.organisation).is_ok_and(|name| links.contains_key(&name));
     }
     view
 }

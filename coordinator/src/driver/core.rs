@@ -8,9 +8,9 @@ use consort_audit::Record;
 use consort_contract::JobId;
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::wire::round::v1::follow_response::Event;
-use consort_round::{Millis, RoundOpen};
 use consort_round::coordinator::{Accepted, Input, Round};
 use consort_round::rejection::Rejection;
+use consort_round::{Millis, RoundOpen};
 use consort_storage::{RecordChange, RecordKey, StreamId, Version};
 
 use super::board::Instance;
@@ -74,14 +74,23 @@ impl Driver {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn submit(services: Arc<Services>, contract: Contract, changes: &[RecordChange], now: Now) -> Result<Self, Fault> {
+    pub fn submit(
+        services: Arc<Services>,
+        contract: Contract,
+        changes: &[RecordChange],
+        now: Now,
+    ) -> Result<Self, Fault> {
         let mut driver = Self::empty(services, contract.clone(), now)?;
         driver.commit(JobEvent::Submitted(Box::new(contract)), changes, now)?;
         Ok(driver)
     }
 
     /// A driver before its first event.
-    pub(super) fn empty(services: Arc<Services>, contract: Contract, now: Now) -> Result<Self, Fault> {
+    pub(super) fn empty(
+        services: Arc<Services>,
+        contract: Contract,
+        now: Now,
+    ) -> Result<Self, Fault> {
         let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
         Ok(Self {
             stream: stream_of(&contract.id)?,
@@ -134,9 +143,20 @@ impl Driver {
     }
 
     /// Stores an event that is no input of a machine, then takes it.
-    pub(super) fn commit(&mut self, event: JobEvent, changes: &[RecordChange], now: Now) -> Result<(), Fault> {
+    pub(super) fn commit(
+        &mut self,
+        event: JobEvent,
+        changes: &[RecordChange],
+        now: Now,
+    ) -> Result<(), Fault> {
         self.store(&event, changes, now)?;
-        self.adopt(Stamped { at_unix_ms: now.unix_ms, event }, now.mono);
+        self.adopt(
+            Stamped {
+                at_unix_ms: now.unix_ms,
+                event,
+            },
+            now.mono,
+        );
         Ok(())
     }
 
@@ -149,7 +169,10 @@ impl Driver {
         now: Now,
     ) -> Result<Result<Accepted, Rejection>, Fault> {
         let Some(round) = self.round.take() else {
-            return Ok(Err(Rejection::WrongPhase { message: "round", phase: "between rounds" }));
+            return Ok(Err(Rejection::WrongPhase {
+                message: "round",
+                phase: "between rounds",
+            }));
         };
         let before = round.phase();
         let transition = round.handle(input, now.mono);
@@ -158,7 +181,13 @@ impl Driver {
         }
         self.round = Some(transition.round);
         if transition.outcome == Ok(Accepted::New) {
-            self.note(Stamped { at_unix_ms: now.unix_ms, event }, Some(before));
+            self.note(
+                Stamped {
+                    at_unix_ms: now.unix_ms,
+                    event,
+                },
+                Some(before),
+            );
         }
         Ok(transition.outcome)
     }
@@ -166,7 +195,10 @@ impl Driver {
     fn store(&mut self, event: &JobEvent, changes: &[RecordChange], now: Now) -> Result<(), Fault> {
         let key = self.state.attempt.as_ref().map(|attempt| &attempt.key);
         let bytes = event.encode(self.id(), now.unix_ms, key);
-        self.version = self.services.store.append_with(&self.stream, self.version, &[bytes], changes)?;
+        self.version =
+            self.services
+                .store
+                .append_with(&self.stream, self.version, &[bytes], changes)?;
         Ok(())
     }
 
@@ -183,7 +215,9 @@ impl Driver {
                 self.asked.clear();
                 self.clock = PhaseClock::default();
             }
-            JobEvent::Released(_) | JobEvent::Aborted { .. } | JobEvent::Ended(_) => self.round = None,
+            JobEvent::Released(_) | JobEvent::Aborted { .. } | JobEvent::Ended(_) => {
+                self.round = None
+            }
             JobEvent::Submitted(_)
             | JobEvent::Voted(_)
             | JobEvent::Advertised(_)
@@ -207,7 +241,10 @@ impl Driver {
         let phase_after = self.phase();
         self.clock.enter(phase_after, stamped.at_unix_ms);
         let simulated = match &stamped.event {
-            JobEvent::Advertised(advert) => self.arrivals.get(&advert.member).is_some_and(|arrival| arrival.simulated),
+            JobEvent::Advertised(advert) => self
+                .arrivals
+                .get(&advert.member)
+                .is_some_and(|arrival| arrival.simulated),
             _ => false,
         };
         let moment = projection::Moment {
@@ -251,8 +288,13 @@ impl Driver {
 
     /// The record that says which process advertised, kept beside the advert.
     pub(super) fn arrival_key(&self, member: MemberIndex) -> Result<RecordKey, Fault> {
-        let key = self.state.attempt.as_ref().map_or((0, 0), |attempt| (attempt.key.round.0, attempt.key.attempt.0));
-        Ok(RecordKey::new("arrivals", format!("{}/{}/{}/{}", self.id(), key.0, key.1, member.get()))?)
+        let key = self.state.attempt.as_ref().map_or((0, 0), |attempt| {
+            (attempt.key.round.0, attempt.key.attempt.0)
+        });
+        Ok(RecordKey::new(
+            "arrivals",
+            format!("{}/{}/{}/{}", self.id(), key.0, key.1, member.get()),
+        )?)
     }
 }
 
@@ -265,7 +307,10 @@ impl Arrival {
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (simulated, instance) = bytes.split_last()?;
-        Some(Self { instance: Instance(instance.try_into().ok()?), simulated: *simulated != 0 })
+        Some(Self {
+            instance: Instance(instance.try_into().ok()?),
+            simulated: *simulated != 0,
+        })
     }
 }
 

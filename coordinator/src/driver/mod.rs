@@ -7,8 +7,8 @@ mod core;
 mod desk;
 mod projection;
 mod recover;
-mod rounds;
 mod requests;
+mod rounds;
 mod show;
 mod thread;
 
@@ -30,7 +30,13 @@ use consort_storage::{BlobStore, EventStore, RecordStore};
 use crate::recorder::Recorder;
 
 /// Where the coordinator can be made to die, for tests and the demo.
-pub const CRASH_POINTS: &[&str] = &["round-opened", "mid-collecting", "before-survivors", "before-release", "after-release"];
+pub const CRASH_POINTS: &[&str] = &[
+    "round-opened",
+    "mid-collecting",
+    "before-survivors",
+    "before-release",
+    "after-release",
+];
 
 /// Events and records in one store.
 pub trait Store: EventStore + RecordStore {}

@@ -33,15 +33,30 @@ impl Moment<'_> {
         let at = stamped.at_unix_ms;
         let id = job(&self.state.contract.id);
         let of_job = |event| Record::of_job(at, id.clone(), event);
-        let key = self.attempt_before.or(self.state.attempt.as_ref()).map(|attempt| &attempt.key);
-        let mut records: Vec<_> = self.job_events(&stamped.event).into_iter().map(of_job).collect();
+        let key = self
+            .attempt_before
+            .or(self.state.attempt.as_ref())
+            .map(|attempt| &attempt.key);
+        let mut records: Vec<_> = self
+            .job_events(&stamped.event)
+            .into_iter()
+            .map(of_job)
+            .collect();
         if let Some(round) = key.map(round_ref) {
-            let events = self.round_events(&stamped.event).into_iter().chain(self.phase_event(at));
+            let events = self
+                .round_events(&stamped.event)
+                .into_iter()
+                .chain(self.phase_event(at));
             records.extend(events.map(|event| Record::of_round(at, id.clone(), round, event)));
         }
         if let JobEvent::Ended(ending) = &stamped.event {
-            if let Some((model, manifest)) = self.released.filter(|_| ending.state == Final::Completed) {
-                records.push(of_job(Event::ModelReleased { model: hash(&model), manifest: hash(&manifest) }));
+            if let Some((model, manifest)) =
+                self.released.filter(|_| ending.state == Final::Completed)
+            {
+                records.push(of_job(Event::ModelReleased {
+                    model: hash(&model),
+                    manifest: hash(&manifest),
+                }));
             }
             let state = match ending.state {
                 Final::Completed => AuditState::Completed,
@@ -57,8 +72,13 @@ impl Moment<'_> {
         let contract = hash(&self.state.contract.hash);
         match event {
             JobEvent::Submitted(_) => vec![
-                Event::JobSubmitted { contract, by: text("operator") },
-                Event::JobState { state: AuditState::Voting },
+                Event::JobSubmitted {
+                    contract,
+                    by: text("operator"),
+                },
+                Event::JobState {
+                    state: AuditState::Voting,
+                },
             ],
             JobEvent::Voted(vote) => {
                 let mut events = vec![Event::Vote {
@@ -67,7 +87,9 @@ impl Moment<'_> {
                     approve: vote.approve,
                 }];
                 if *self.stage_before == Stage::Voting && self.state.stage == Stage::Running {
-                    events.push(Event::JobState { state: AuditState::Running });
+                    events.push(Event::JobState {
+                        state: AuditState::Running,
+                    });
                 }
                 events
             }
@@ -94,7 +116,12 @@ impl Moment<'_> {
                 vec![Event::RoundOpened {
                     context: hash(&open.terms.context()),
                     model: hash(&open.terms.model),
-                    cohort: open.terms.cohort.values().map(|m| organisation(m.organisation.as_str())).collect(),
+                    cohort: open
+                        .terms
+                        .cohort
+                        .values()
+                        .map(|m| organisation(m.organisation.as_str()))
+                        .collect(),
                     n_min: thresholds.minimum(),
                     threshold: thresholds.threshold(),
                 }]
@@ -109,28 +136,47 @@ impl Moment<'_> {
                         simulated: self.simulated,
                         report: hash(&Digest::of(&advert.evidence)),
                     },
-                    Event::Advert { organisation: by, advert: hash(&Digest::of(&advert.signature.0)) },
+                    Event::Advert {
+                        organisation: by,
+                        advert: hash(&Digest::of(&advert.signature.0)),
+                    },
                 ]
             }
             JobEvent::Shared(message) => {
                 let statement = &message.statement;
                 let shares = hash(&Digest::of(&statement.signature.0));
-                vec![Event::Shares { organisation: self.name(statement.member), shares }]
+                vec![Event::Shares {
+                    organisation: self.name(statement.member),
+                    shares,
+                }]
             }
             JobEvent::Sealed { seal, .. } => {
-                vec![Event::UpdateAcknowledged { organisation: self.name(seal.member), tree: hash(&seal.tree_hash) }]
+                vec![Event::UpdateAcknowledged {
+                    organisation: self.name(seal.member),
+                    tree: hash(&seal.tree_hash),
+                }]
             }
             JobEvent::Survivors(survivors) => vec![Event::Survivors {
-                members: survivors.members.iter().map(|member| self.name(*member)).collect(),
+                members: survivors
+                    .members
+                    .iter()
+                    .map(|member| self.name(*member))
+                    .collect(),
                 root: hash(&member_set_hash(&survivors.members)),
             }],
             JobEvent::Released(released) => {
                 let mut events = self.spends();
-                events.push(Event::RoundReleased { aggregate: hash(&released.result.aggregate) });
+                events.push(Event::RoundReleased {
+                    aggregate: hash(&released.result.aggregate),
+                });
                 events
             }
             JobEvent::Aborted { code: reason, .. } => {
-                let mut events = if crate::jobs::is_spent(reason) { self.spends() } else { Vec::new() };
+                let mut events = if crate::jobs::is_spent(reason) {
+                    self.spends()
+                } else {
+                    Vec::new()
+                };
                 events.push(Event::RoundAborted { code: code(reason) });
                 events
             }
@@ -147,7 +193,10 @@ impl Moment<'_> {
 
     /// What the members whose updates were complete have spent. A member that paid and died before is known to its own ledger.
     fn spends(&self) -> Vec<Event> {
-        let sealed = self.attempt_before.iter().flat_map(|attempt| attempt.sealed.iter());
+        let sealed = self
+            .attempt_before
+            .iter()
+            .flat_map(|attempt| attempt.sealed.iter());
         let names = sealed.filter_map(|member| self.state.contract.name_of(*member));
         names.filter_map(|name| self.spend(name)).collect()
     }
@@ -155,11 +204,16 @@ impl Moment<'_> {
     fn spend(&self, name: &OrganisationId) -> Option<Event> {
         let rounds = self.state.spent.get(name).copied().unwrap_or_default();
         let epsilon = Epsilon::new(self.state.contract.epsilon_after(rounds)).ok()?;
-        Some(Event::Spend { by: organisation(name.as_str()), epsilon })
+        Some(Event::Spend {
+            by: organisation(name.as_str()),
+            epsilon,
+        })
     }
 
     fn phase_event(&self, at_unix_ms: u64) -> Option<Event> {
-        let after = self.phase_after.filter(|after| Some(*after) != self.phase_before)?;
+        let after = self
+            .phase_after
+            .filter(|after| Some(*after) != self.phase_before)?;
         let deadlines = self.state.contract.deadlines();
         let (phase, span) = match after {
             "joining" => (Phase::Joining, deadlines.joining_ms),
@@ -169,14 +223,25 @@ impl Moment<'_> {
             "unmasking" => (Phase::Unmasking, deadlines.unmasking_ms),
             _ => return None,
         };
-        Some(Event::PhaseChanged { phase, deadline_unix_ms: at_unix_ms.saturating_add(span) })
+        Some(Event::PhaseChanged {
+            phase,
+            deadline_unix_ms: at_unix_ms.saturating_add(span),
+        })
     }
 
     fn name(&self, member: MemberIndex) -> consort_audit::Organisation {
-        organisation(self.state.contract.name_of(member).map_or("unknown", OrganisationId::as_str))
+        organisation(
+            self.state
+                .contract
+                .name_of(member)
+                .map_or("unknown", OrganisationId::as_str),
+        )
     }
 }
 
 fn round_ref(key: &AttemptKey) -> RoundRef {
-    RoundRef { number: key.round.0.into(), attempt: key.attempt.0 }
+    RoundRef {
+        number: key.round.0.into(),
+        attempt: key.attempt.0,
+    }
 }

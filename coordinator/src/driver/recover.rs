@@ -39,13 +39,27 @@ impl Driver {
         let stored = services.store.read(stream, Version::START)?;
         let job = stream.as_str().to_owned();
         let mut events = stored.iter();
-        let first = events.next().map(|stored| decode(&job, stored)).transpose()?;
-        let Some(Stamped { event: JobEvent::Submitted(contract), .. }) = &first else {
-            return Err(Fault::Replay { job, problem: "its first event is not its submission".to_owned() });
+        let first = events
+            .next()
+            .map(|stored| decode(&job, stored))
+            .transpose()?;
+        let Some(Stamped {
+            event: JobEvent::Submitted(contract),
+            ..
+        }) = &first
+        else {
+            return Err(Fault::Replay {
+                job,
+                problem: "its first event is not its submission".to_owned(),
+            });
         };
         let mut driver = Self::empty(services, (**contract).clone(), now)?;
         let mut versions = stored.iter().map(|stored| stored.version);
-        for stamped in first.into_iter().map(Ok).chain(events.map(|stored| decode(&job, stored))) {
+        for stamped in first
+            .into_iter()
+            .map(Ok)
+            .chain(events.map(|stored| decode(&job, stored)))
+        {
             driver.replay(stamped?)?;
             driver.replayed(versions.next().unwrap_or_default());
         }
@@ -67,7 +81,13 @@ impl Driver {
     fn replay(&mut self, stamped: Stamped) -> Result<(), Fault> {
         if let JobEvent::Advertised(advert) = &stamped.event {
             let key = self.arrival_key(advert.member)?;
-            if let Some(arrival) = self.services.store.get(&key)?.as_deref().and_then(Arrival::from_bytes) {
+            if let Some(arrival) = self
+                .services
+                .store
+                .get(&key)?
+                .as_deref()
+                .and_then(Arrival::from_bytes)
+            {
                 self.simulated |= arrival.simulated;
                 self.arrivals.insert(advert.member, arrival);
             }
@@ -79,7 +99,10 @@ impl Driver {
             self.adopt(stamped, STANDSTILL);
             return Ok(());
         };
-        let round = self.round.take().ok_or_else(|| self.unfit("an input outside a round"))?;
+        let round = self
+            .round
+            .take()
+            .ok_or_else(|| self.unfit("an input outside a round"))?;
         let before = round.phase();
         let transition = round.handle(input, time);
         self.round = Some(transition.round);
@@ -88,7 +111,9 @@ impl Driver {
                 self.note(stamped, Some(before));
                 Ok(())
             }
-            Ok(Accepted::Repeat | Accepted::Idle) => Err(self.unfit("an input that changes nothing")),
+            Ok(Accepted::Repeat | Accepted::Idle) => {
+                Err(self.unfit("an input that changes nothing"))
+            }
             Err(rejection) => Err(self.unfit(&rejection.to_string())),
         }
     }
@@ -121,7 +146,15 @@ impl Driver {
 
     /// The optimizer's state after the newest released round.
     fn restore_model(&mut self) -> Result<(), Fault> {
-        let Some(newest) = self.state.rounds.iter().rev().find(|round| round.aborted.is_empty()) else { return Ok(()) };
+        let Some(newest) = self
+            .state
+            .rounds
+            .iter()
+            .rev()
+            .find(|round| round.aborted.is_empty())
+        else {
+            return Ok(());
+        };
         let key = state_key(self.id(), newest.key.round.0)?;
         let bytes = self.services.blobs.read(&key, u64::MAX)?;
         let state = OptimizerState::from_bytes(self.state.contract.job.model(), &bytes);
@@ -146,10 +179,16 @@ impl Driver {
             Stage::Running => "running",
             Stage::Ended(_) => "ended",
         };
-        Fault::Replay { job: self.id().to_string(), problem: format!("{problem} (while {stage})") }
+        Fault::Replay {
+            job: self.id().to_string(),
+            problem: format!("{problem} (while {stage})"),
+        }
     }
 }
 
 fn decode(job: &str, stored: &StoredEvent) -> Result<Stamped, Fault> {
-    Stamped::decode(&stored.bytes).map_err(|source| Fault::Event { job: job.to_owned(), source })
+    Stamped::decode(&stored.bytes).map_err(|source| Fault::Event {
+        job: job.to_owned(),
+        source,
+    })
 }

@@ -21,7 +21,8 @@ impl Driver {
     /// [`Fault`].
     pub fn advance(&mut self, now: Now) -> Result<(), Fault> {
         if self.deadline().is_some_and(|deadline| now.mono >= deadline) && self.round.is_some() {
-            self.feed(Input::Tick, JobEvent::PhaseExpired, &[], now)?.ok();
+            self.feed(Input::Tick, JobEvent::PhaseExpired, &[], now)?
+                .ok();
         }
         while self.proceed(now)? {}
         self.flush()?;
@@ -46,9 +47,13 @@ impl Driver {
         };
         if let Some(collecting) = round.survivors_wanted() {
             let survivors = collecting.announce(&self.services.identity);
-            self.services.crash.reached("before-survivors", self.round_number());
+            self.services
+                .crash
+                .reached("before-survivors", self.round_number());
             let input = Input::AnnounceSurvivors(survivors.clone());
-            return Ok(self.feed(input, JobEvent::Survivors(survivors), &[], now)?.is_ok());
+            return Ok(self
+                .feed(input, JobEvent::Survivors(survivors), &[], now)?
+                .is_ok());
         }
         match self.round.take() {
             Some(Round::Opened(opening)) => self.release_round(&opening, now)?,
@@ -71,23 +76,40 @@ impl Driver {
             return Ok(false);
         }
         let members = self.state.contract.members();
-        let silent: Vec<_> = members.iter().filter(|name| !self.state.votes.contains_key(*name)).map(ToString::to_string).collect();
-        let reason = format!("{} did not vote in time; start their participants and submit the job again", silent.join(", "));
+        let silent: Vec<_> = members
+            .iter()
+            .filter(|name| !self.state.votes.contains_key(*name))
+            .map(ToString::to_string)
+            .collect();
+        let reason = format!(
+            "{} did not vote in time; start their participants and submit the job again",
+            silent.join(", ")
+        );
         self.fail("voting_expired", reason, now)?;
         Ok(true)
     }
 
-    fn open_attempt(&mut self, round: RoundNumber, attempt: Attempt, now: Now) -> Result<(), Fault> {
+    fn open_attempt(
+        &mut self,
+        round: RoundNumber,
+        attempt: Attempt,
+        now: Now,
+    ) -> Result<(), Fault> {
         let services = self.services.clone();
         let contract = &self.state.contract;
         let identities = contract.identities(&services.roster);
         let votes = self.state.votes.values().cloned();
-        let votes = ApprovedVotes::verify(&contract.id, &contract.hash, &identities, votes).map_err(|error| Fault::Replay {
-            job: contract.id.to_string(),
-            problem: error.to_string(),
-        })?;
+        let votes = ApprovedVotes::verify(&contract.id, &contract.hash, &identities, votes)
+            .map_err(|error| Fault::Replay {
+                job: contract.id.to_string(),
+                problem: error.to_string(),
+            })?;
         let (job, cohort) = (contract.id.clone(), contract.cohort(&services.roster));
-        let (thresholds, hash, schema) = (*contract.job.thresholds(), contract.hash, contract.plan.schema());
+        let (thresholds, hash, schema) = (
+            *contract.job.thresholds(),
+            contract.hash,
+            contract.plan.schema(),
+        );
         // The announcement is bound to a log that has everything up to now.
         self.flush()?;
         let terms = RoundTerms {
@@ -114,8 +136,19 @@ impl Driver {
     fn abort(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
         tracing::warn!(job = %self.id(), round = self.round_number(), code, reason, "an attempt ended without a sum");
         metrics::counter!("consort_rounds_aborted_total", "code" => code.to_owned()).increment(1);
-        let key = self.state.attempt.as_ref().map(|attempt| attempt.key.clone());
-        self.commit(JobEvent::Aborted { code: code.to_owned(), reason: reason.clone() }, &[], now)?;
+        let key = self
+            .state
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.key.clone());
+        self.commit(
+            JobEvent::Aborted {
+                code: code.to_owned(),
+                reason: reason.clone(),
+            },
+            &[],
+            now,
+        )?;
         if let Some(key) = key {
             self.remove_blobs(&release::updates_of(&key))?;
             self.tell_aborted(&key, code, &reason);
@@ -125,22 +158,37 @@ impl Driver {
 
     fn release_round(&mut self, opening: &Opening, now: Now) -> Result<(), Fault> {
         let services = self.services.clone();
-        let Some(key) = self.state.attempt.as_ref().map(|attempt| attempt.key.clone()) else { return Ok(()) };
+        let Some(key) = self
+            .state
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.key.clone())
+        else {
+            return Ok(());
+        };
         let contract = &self.state.contract;
         let sum = match release::open_sum(opening, &key, contract.plan.schema(), &*services.blobs) {
             Ok(sum) => sum,
-            Err(error @ SumError::NotSealed(_)) => return self.abort("abort_update_damaged", error.to_string(), now),
+            Err(error @ SumError::NotSealed(_)) => {
+                return self.abort("abort_update_damaged", error.to_string(), now);
+            }
             Err(SumError::Blob(error)) => return Err(error.into()),
         };
-        let (stepped, noised_loss) = match release::step(&self.optimizer, &contract.job, &contract.plan, &sum) {
-            Ok(stepped) => stepped,
-            Err(error) => {
-                self.abort(error.code(), error.to_string(), now)?;
-                return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
-            }
-        };
+        let (stepped, noised_loss) =
+            match release::step(&self.optimizer, &contract.job, &contract.plan, &sum) {
+                Ok(stepped) => stepped,
+                Err(error) => {
+                    self.abort(error.code(), error.to_string(), now)?;
+                    return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
+                }
+            };
         self.put_blob(&state_key(&key.job, key.round.0)?, &stepped.to_bytes())?;
-        let result = RoundResult::new(opening.context, opening.survivors.clone(), sum.digest(), &services.identity);
+        let result = RoundResult::new(
+            opening.context,
+            opening.survivors.clone(),
+            sum.digest(),
+            &services.identity,
+        );
         let released = Released {
             result: result.clone(),
             model: release::model_digest(&stepped),
@@ -163,28 +211,56 @@ impl Driver {
     fn release_model(&mut self, now: Now) -> Result<(), Fault> {
         let services = self.services.clone();
         let contract = &self.state.contract;
-        let attestation = if self.simulated { "simulated" } else { "sev-snp" };
+        let attestation = if self.simulated {
+            "simulated"
+        } else {
+            "sev-snp"
+        };
         let metadata = BTreeMap::from([
             ("consort.job".to_owned(), contract.id.to_string()),
             ("consort.contract".to_owned(), contract.hash.to_string()),
             ("consort.attestation".to_owned(), attestation.to_owned()),
         ]);
         let (model_key, manifest_key) = released_keys(&contract.id)?;
-        let failed = |problem: String| Fault::Release { job: contract.id.to_string(), problem };
-        let file = release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
+        let failed = |problem: String| Fault::Release {
+            job: contract.id.to_string(),
+            problem,
+        };
+        let file =
+            release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
         self.put_blob(&model_key, &file)?;
         // An interrupted release has left its own file, which is the one that stays.
         let file = services.blobs.read(&model_key, u64::MAX)?;
-        let manifest = Manifest::of(&self.state, &services.roster, self.simulated, &services.dangerous, &file);
+        let manifest = Manifest::of(
+            &self.state,
+            &services.roster,
+            self.simulated,
+            &services.dangerous,
+            &file,
+        );
         self.put_blob(&manifest_key, &manifest.sign(&services.identity))?;
         let manifest = services.blobs.read(&manifest_key, u64::MAX)?;
         self.released = Some((Digest::of(&file), Digest::of(&manifest)));
-        self.end(Ending { state: Final::Completed, code: String::new(), reason: String::new() }, now)
+        self.end(
+            Ending {
+                state: Final::Completed,
+                code: String::new(),
+                reason: String::new(),
+            },
+            now,
+        )
     }
 
     fn fail(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
         tracing::warn!(job = %self.id(), code, reason, "the job failed");
-        self.end(Ending { state: Final::Failed, code: code.to_owned(), reason }, now)
+        self.end(
+            Ending {
+                state: Final::Failed,
+                code: code.to_owned(),
+                reason,
+            },
+            now,
+        )
     }
 
     /// Ends the job.
@@ -216,7 +292,10 @@ impl Driver {
     }
 
     pub(super) fn round_number(&self) -> u32 {
-        self.state.attempt.as_ref().map_or(0, |attempt| attempt.key.round.0)
+        self.state
+            .attempt
+            .as_ref()
+            .map_or(0, |attempt| attempt.key.round.0)
     }
 }
 
@@ -227,5 +306,8 @@ pub(super) fn state_key(job: &consort_contract::JobId, round: u32) -> Result<Blo
 
 /// Where a released model and its manifest lie.
 pub(crate) fn released_keys(job: &consort_contract::JobId) -> Result<(BlobKey, BlobKey), Fault> {
-    Ok((BlobKey::new(format!("released/{job}/model"))?, BlobKey::new(format!("released/{job}/manifest"))?))
+    Ok((
+        BlobKey::new(format!("released/{job}/model"))?,
+        BlobKey::new(format!("released/{job}/manifest"))?,
+    ))
 }

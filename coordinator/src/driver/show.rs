@@ -6,7 +6,8 @@ use std::sync::Arc;
 use consort_aggregation::MemberIndex;
 use consort_contract::OrganisationId;
 use consort_proto::convert::{
-    AttemptKey, attempt_to_wire, directive_to_wire, job_to_wire, plan_to_wire, result_to_wire, vote_to_wire,
+    AttemptKey, attempt_to_wire, directive_to_wire, job_to_wire, plan_to_wire, result_to_wire,
+    vote_to_wire,
 };
 use consort_proto::wire::consent::v1::{Approval, Proposal};
 use consort_proto::wire::round::v1::follow_response::Event;
@@ -22,9 +23,20 @@ impl Driver {
     pub(super) fn publish(&mut self) {
         let mut view = jobs::view(&self.state, self.phase().unwrap_or_default());
         view.dangerous_simulated_attestation = self.simulated;
-        view.model = self.released.map(|(model, _)| model.to_string()).unwrap_or_default();
-        let members: Vec<_> = self.state.contract.indexed().map(|(index, name)| (index, name.clone())).collect();
-        let wanted = members.iter().map(|(index, name)| (name.clone(), self.wanted(*index, name))).collect();
+        view.model = self
+            .released
+            .map(|(model, _)| model.to_string())
+            .unwrap_or_default();
+        let members: Vec<_> = self
+            .state
+            .contract
+            .indexed()
+            .map(|(index, name)| (index, name.clone()))
+            .collect();
+        let wanted = members
+            .iter()
+            .map(|(index, name)| (name.clone(), self.wanted(*index, name)))
+            .collect();
         self.services.board.put(self.id(), Poster { view, wanted });
     }
 
@@ -33,8 +45,17 @@ impl Driver {
         self.publish();
         let mut view = jobs::view(&self.state, "");
         view.dangerous_simulated_attestation = self.simulated;
-        view.model = self.released.map(|(model, _)| model.to_string()).unwrap_or_default();
-        self.services.board.put(self.id(), Poster { view, wanted: BTreeMap::new() });
+        view.model = self
+            .released
+            .map(|(model, _)| model.to_string())
+            .unwrap_or_default();
+        self.services.board.put(
+            self.id(),
+            Poster {
+                view,
+                wanted: BTreeMap::new(),
+            },
+        );
     }
 
     fn wanted(&mut self, index: MemberIndex, name: &OrganisationId) -> Vec<Arc<Event>> {
@@ -47,7 +68,12 @@ impl Driver {
                 wanted.extend(self.asked(index));
                 wanted
             }
-            Stage::Ended(_) => self.outcome.clone().into_iter().chain([self.paper("closed")]).collect(),
+            Stage::Ended(_) => self
+                .outcome
+                .clone()
+                .into_iter()
+                .chain([self.paper("closed")])
+                .collect(),
         }
     }
 
@@ -80,8 +106,14 @@ impl Driver {
                 spec: Some(job_to_wire(contract.job.document())),
                 plan: Some(plan_to_wire(&contract.job, &contract.plan)),
             }),
-            ("closed", Stage::Ended(ending)) => Event::JobClosed(JobClosed { job, state: ending.state.name().to_owned() }),
-            _ => Event::Approval(Approval { job, votes: self.state.votes.values().map(vote_to_wire).collect() }),
+            ("closed", Stage::Ended(ending)) => Event::JobClosed(JobClosed {
+                job,
+                state: ending.state.name().to_owned(),
+            }),
+            _ => Event::Approval(Approval {
+                job,
+                votes: self.state.votes.values().map(vote_to_wire).collect(),
+            }),
         };
         let paper = Arc::new(paper);
         self.papers.insert(which, paper.clone());
@@ -95,7 +127,11 @@ impl Driver {
 
     /// The newest attempt gave none.
     pub(super) fn tell_aborted(&mut self, key: &AttemptKey, code: &str, reason: &str) {
-        let aborted = RoundAborted { id: Some(attempt_to_wire(key)), code: code.to_owned(), reason: reason.to_owned() };
+        let aborted = RoundAborted {
+            id: Some(attempt_to_wire(key)),
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+        };
         self.outcome = Some(Arc::new(Event::RoundAborted(aborted)));
     }
 }

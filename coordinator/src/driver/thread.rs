@@ -25,7 +25,11 @@ pub(super) struct Handle(SyncSender<(Command, Reply)>);
 
 impl Handle {
     /// Runs a driver until its job ends; a fault goes to `faults` and ends the daemon.
-    pub(super) fn run(mut driver: Driver, clock: fn() -> Now, faults: mpsc::UnboundedSender<Fault>) -> Self {
+    pub(super) fn run(
+        mut driver: Driver,
+        clock: fn() -> Now,
+        faults: mpsc::UnboundedSender<Fault>,
+    ) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         std::thread::spawn(move || {
             if let Err(fault) = serve(&mut driver, &receiver, clock) {
@@ -38,7 +42,13 @@ impl Handle {
 
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&self, command: Command) -> Result<Answer, Refusal> {
-        let ended = || Refusal::new(RefusalKind::NotNow, "job_not_running", "the job is not running");
+        let ended = || {
+            Refusal::new(
+                RefusalKind::NotNow,
+                "job_not_running",
+                "the job is not running",
+            )
+        };
         let (reply, answer) = oneshot::channel();
         match self.0.try_send((command, reply)) {
             Ok(()) => {}
@@ -59,10 +69,16 @@ impl Handle {
     }
 }
 
-fn serve(driver: &mut Driver, requests: &Receiver<(Command, Reply)>, clock: fn() -> Now) -> Result<(), Fault> {
+fn serve(
+    driver: &mut Driver,
+    requests: &Receiver<(Command, Reply)>,
+    clock: fn() -> Now,
+) -> Result<(), Fault> {
     driver.advance(clock())?;
     while !driver.state().has_ended() {
-        let due = driver.deadline().map_or(IDLE, |deadline| Duration::from_millis(deadline.0.saturating_sub(clock().mono.0)));
+        let due = driver.deadline().map_or(IDLE, |deadline| {
+            Duration::from_millis(deadline.0.saturating_sub(clock().mono.0))
+        });
         match requests.recv_timeout(due.min(IDLE)) {
             Ok((command, reply)) => {
                 let outcome = driver.handle(command, clock())?;
@@ -80,10 +96,20 @@ fn serve(driver: &mut Driver, requests: &Receiver<(Command, Reply)>, clock: fn()
 
 /// The crash point `mid-collecting`: one update is stored and acknowledged, the others are not.
 fn crash_after_first_update(driver: &Driver) {
-    let sealed = driver.state().attempt.as_ref().map_or(0, |attempt| attempt.sealed.len());
-    let armed = format!("dangerous_crash_at mid-collecting@{}", driver.round_number());
+    let sealed = driver
+        .state()
+        .attempt
+        .as_ref()
+        .map_or(0, |attempt| attempt.sealed.len());
+    let armed = format!(
+        "dangerous_crash_at mid-collecting@{}",
+        driver.round_number()
+    );
     let crash = &driver.services.crash;
-    if sealed == 1 && matches!(driver.round, Some(Round::Collecting(_))) && crash.armed().any(|at| at == armed) {
+    if sealed == 1
+        && matches!(driver.round, Some(Round::Collecting(_)))
+        && crash.armed().any(|at| at == armed)
+    {
         std::thread::sleep(CRASH_PAUSE);
         crash.reached("mid-collecting", driver.round_number());
     }

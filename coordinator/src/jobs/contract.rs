@@ -48,7 +48,11 @@ impl Contract {
     ///
     /// # Errors
     /// [`ProposalError`] names the field that cannot be honoured.
-    pub fn propose(id: JobId, document: JobDocument, roster: &Roster) -> Result<Self, ProposalError> {
+    pub fn propose(
+        id: JobId,
+        document: JobDocument,
+        roster: &Roster,
+    ) -> Result<Self, ProposalError> {
         let job = Job::new(document)?;
         members_in_roster(&job, roster)?;
         let plan = Plan::derive(&job)?;
@@ -58,7 +62,12 @@ impl Contract {
     /// A contract of a plan that is known to follow from its job.
     pub fn of(id: JobId, job: Job, plan: Plan) -> Self {
         let hash = plan.contract_hash(&job);
-        Self { id, job, plan, hash }
+        Self {
+            id,
+            job,
+            plan,
+            hash,
+        }
     }
 
     /// Members, sorted: the place in this list, from 1, is the member's index.
@@ -68,17 +77,22 @@ impl Contract {
 
     /// The member at an index.
     pub fn name_of(&self, member: MemberIndex) -> Option<&OrganisationId> {
-        self.members().get(usize::try_from(member.get()).ok()?.checked_sub(1)?)
+        self.members()
+            .get(usize::try_from(member.get()).ok()?.checked_sub(1)?)
     }
 
     /// The index of a member.
     pub fn index_of(&self, organisation: &OrganisationId) -> Option<MemberIndex> {
-        self.indexed().find(|(_, name)| *name == organisation).map(|(index, _)| index)
+        self.indexed()
+            .find(|(_, name)| *name == organisation)
+            .map(|(index, _)| index)
     }
 
     /// Members with their indices.
     pub fn indexed(&self) -> impl Iterator<Item = (MemberIndex, &OrganisationId)> {
-        (1..).zip(self.members()).filter_map(|(index, name)| Some((MemberIndex::new(index)?, name)))
+        (1..)
+            .zip(self.members())
+            .filter_map(|(index, name)| Some((MemberIndex::new(index)?, name)))
     }
 
     /// The members' identity keys in the roster.
@@ -91,7 +105,13 @@ impl Contract {
     pub fn cohort(&self, roster: &Roster) -> BTreeMap<MemberIndex, CohortMember> {
         let member = |(index, name): (MemberIndex, &OrganisationId)| {
             let identity = roster.member(name)?.identity;
-            Some((index, CohortMember { organisation: name.clone(), identity }))
+            Some((
+                index,
+                CohortMember {
+                    organisation: name.clone(),
+                    identity,
+                },
+            ))
         };
         self.indexed().filter_map(member).collect()
     }
@@ -120,9 +140,19 @@ impl Contract {
             return noise.spend().enforced().value();
         }
         let one = noise.round_mechanism();
-        let Ok(steps) = Steps::new(rounds) else { return 0.0 };
-        let all = Mechanism::new(one.noise_multiplier(), one.sampling(), steps, one.relation(), one.unit());
+        let Ok(steps) = Steps::new(rounds) else {
+            return 0.0;
+        };
+        let all = Mechanism::new(
+            one.noise_multiplier(),
+            one.sampling(),
+            steps,
+            one.relation(),
+            one.unit(),
+        );
         // The plan accounted for more rounds of the same mechanism, so this cannot fail; the whole job's epsilon bounds it.
-        spend(&[all], noise.target().delta).map_or(noise.spend().enforced().value(), |spent| spent.enforced().value())
+        spend(&[all], noise.target().delta).map_or(noise.spend().enforced().value(), |spent| {
+            spent.enforced().value()
+        })
     }
 }

@@ -8,7 +8,9 @@ use consort_proto::convert::{self, AttemptKey, WireError};
 use consort_proto::wire::events::v1 as wire;
 use consort_proto::wire::job::v1::JobState as WireState;
 use consort_proto::wire::round::v1::RoundAborted;
-use consort_round::{Advert, Confirmation, RoundOpen, RoundResult, ShareKeys, Survivors, UnmaskShares, UpdateSeal};
+use consort_round::{
+    Advert, Confirmation, RoundOpen, RoundResult, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
+};
 use prost::Message;
 
 use super::Contract;
@@ -141,13 +143,20 @@ impl JobEvent {
             Self::RoundOpened(open) => Event::RoundOpened(convert::round_open_to_wire(open)),
             Self::Advertised(advert) => Event::Advertised(convert::advert_to_wire(advert)),
             Self::Shared(message) => Event::Shared(convert::share_keys_to_wire(&key, message)),
-            Self::Sealed { seal, bytes } => {
-                Event::Sealed(wire::Sealed { seal: Some(convert::seal_to_wire(seal)), bytes: *bytes })
+            Self::Sealed { seal, bytes } => Event::Sealed(wire::Sealed {
+                seal: Some(convert::seal_to_wire(seal)),
+                bytes: *bytes,
+            }),
+            Self::Survivors(survivors) => {
+                Event::Survivors(convert::survivors_to_wire(&key, survivors))
             }
-            Self::Survivors(survivors) => Event::Survivors(convert::survivors_to_wire(&key, survivors)),
-            Self::Confirmed(confirmation) => Event::Confirmed(convert::confirmation_to_wire(confirmation)),
+            Self::Confirmed(confirmation) => {
+                Event::Confirmed(convert::confirmation_to_wire(confirmation))
+            }
             Self::Unmasked(message) => Event::Unmasked(convert::unmask_to_wire(&key, message)),
-            Self::Departed(member) => Event::Departed(wire::Departed { member: member.get() }),
+            Self::Departed(member) => Event::Departed(wire::Departed {
+                member: member.get(),
+            }),
             Self::PhaseExpired => Event::PhaseExpired(wire::PhaseExpired {}),
             Self::Released(released) => Event::Released(wire::Released {
                 result: Some(convert::result_to_wire(&key, &released.result)),
@@ -179,25 +188,43 @@ impl Stamped {
         use wire::job_event::Event;
         let stored = wire::JobEvent::decode(bytes)?;
         let event = match stored.event.ok_or(WireError::Missing("event"))? {
-            Event::Submitted(submitted) => JobEvent::Submitted(Box::new(contract_from_wire(submitted)?)),
+            Event::Submitted(submitted) => {
+                JobEvent::Submitted(Box::new(contract_from_wire(submitted)?))
+            }
             Event::Voted(vote) => JobEvent::Voted(convert::vote_from_wire(Some(vote))?),
-            Event::RoundOpened(open) => JobEvent::RoundOpened(Box::new(convert::round_open_from_wire(open)?)),
-            Event::Advertised(advert) => JobEvent::Advertised(convert::advert_from_wire(Some(advert))?),
+            Event::RoundOpened(open) => {
+                JobEvent::RoundOpened(Box::new(convert::round_open_from_wire(open)?))
+            }
+            Event::Advertised(advert) => {
+                JobEvent::Advertised(convert::advert_from_wire(Some(advert))?)
+            }
             Event::Shared(message) => JobEvent::Shared(convert::share_keys_from_wire(message)?.1),
             Event::Sealed(sealed) => {
                 let seal = sealed.seal.ok_or(WireError::Missing("sealed.seal"))?;
-                JobEvent::Sealed { seal: convert::seal_from_wire(&seal)?, bytes: sealed.bytes }
+                JobEvent::Sealed {
+                    seal: convert::seal_from_wire(&seal)?,
+                    bytes: sealed.bytes,
+                }
             }
-            Event::Survivors(survivors) => JobEvent::Survivors(convert::survivors_from_wire(survivors)?.1),
-            Event::Confirmed(confirmation) => JobEvent::Confirmed(convert::confirmation_from_wire(&confirmation)?),
+            Event::Survivors(survivors) => {
+                JobEvent::Survivors(convert::survivors_from_wire(survivors)?.1)
+            }
+            Event::Confirmed(confirmation) => {
+                JobEvent::Confirmed(convert::confirmation_from_wire(&confirmation)?)
+            }
             Event::Unmasked(message) => JobEvent::Unmasked(convert::unmask_from_wire(message)?.1),
             Event::Departed(departed) => {
                 let member = MemberIndex::new(departed.member);
                 JobEvent::Departed(member.ok_or(WireError::Missing("departed.member"))?)
             }
             Event::PhaseExpired(_) => JobEvent::PhaseExpired,
-            Event::Released(released) => JobEvent::Released(Box::new(released_from_wire(released)?)),
-            Event::Aborted(aborted) => JobEvent::Aborted { code: aborted.code, reason: aborted.reason },
+            Event::Released(released) => {
+                JobEvent::Released(Box::new(released_from_wire(released)?))
+            }
+            Event::Aborted(aborted) => JobEvent::Aborted {
+                code: aborted.code,
+                reason: aborted.reason,
+            },
             Event::Restarted(_) => JobEvent::Restarted,
             Event::Ended(ended) => JobEvent::Ended(Ending {
                 state: Final::from_wire(ended.state()).ok_or(WireError::Missing("ended.state"))?,
@@ -205,7 +232,10 @@ impl Stamped {
                 reason: ended.reason,
             }),
         };
-        Ok(Self { at_unix_ms: stored.at_unix_ms, event })
+        Ok(Self {
+            at_unix_ms: stored.at_unix_ms,
+            event,
+        })
     }
 }
 
@@ -217,8 +247,11 @@ fn contract_from_wire(submitted: wire::Submitted) -> Result<Contract, EventError
 }
 
 fn released_from_wire(released: wire::Released) -> Result<Released, EventError> {
-    let result = released.result.ok_or(WireError::Missing("released.result"))?;
-    let model = <[u8; 32]>::try_from(released.model.as_slice()).map_err(|_| WireError::Missing("released.model"))?;
+    let result = released
+        .result
+        .ok_or(WireError::Missing("released.result"))?;
+    let model = <[u8; 32]>::try_from(released.model.as_slice())
+        .map_err(|_| WireError::Missing("released.model"))?;
     Ok(Released {
         result: convert::result_from_wire(result)?.1,
         model: Digest::new(model),

@@ -11,6 +11,6 @@ mod tests;
 
 pub use contract::{Contract, ProposalError};
 pub use event::{Ending, EventError, Final, JobEvent, Released, Stamped};
-pub use state::{EndedRound, JobState, MAX_ATTEMPTS, NextStep, RunningAttempt, Stage};
 pub(crate) use state::is_spent;
+pub use state::{EndedRound, JobState, MAX_ATTEMPTS, NextStep, RunningAttempt, Stage};
 pub use view::view;

@@ -136,15 +136,21 @@ impl JobState {
                     departed: BTreeSet::new(),
                 });
             }
-            JobEvent::Advertised(advert) => self.note(advert.member, |attempt| &mut attempt.advertised),
-            JobEvent::Shared(message) => self.note(message.statement.member, |attempt| &mut attempt.shared),
+            JobEvent::Advertised(advert) => {
+                self.note(advert.member, |attempt| &mut attempt.advertised)
+            }
+            JobEvent::Shared(message) => {
+                self.note(message.statement.member, |attempt| &mut attempt.shared)
+            }
             JobEvent::Sealed { seal, bytes } => {
                 self.note(seal.member, |attempt| &mut attempt.sealed);
                 if let Some(name) = self.contract.name_of(seal.member).cloned() {
                     *self.update_bytes.entry(name).or_default() += bytes;
                 }
             }
-            JobEvent::Confirmed(confirmation) => self.note(confirmation.member, |attempt| &mut attempt.confirmed),
+            JobEvent::Confirmed(confirmation) => {
+                self.note(confirmation.member, |attempt| &mut attempt.confirmed)
+            }
             JobEvent::Departed(member) => self.note(*member, |attempt| &mut attempt.departed),
             JobEvent::Survivors(_) | JobEvent::Unmasked(_) | JobEvent::PhaseExpired => {}
             JobEvent::Released(released) => self.released(released),
@@ -162,7 +168,10 @@ impl JobState {
         if let Some((round, attempt, reason)) = &self.retried {
             if attempt.0 >= MAX_ATTEMPTS {
                 let reason = format!("round {} was tried {MAX_ATTEMPTS} times: {reason}", round.0);
-                return NextStep::Fail { code: "round_attempts_exhausted", reason };
+                return NextStep::Fail {
+                    code: "round_attempts_exhausted",
+                    reason,
+                };
             }
             return NextStep::Open(*round, Attempt(attempt.0 + 1));
         }
@@ -174,7 +183,10 @@ impl JobState {
             NextStep::Release
         } else {
             let reason = "no round gave a sum; there is no model to hand over".to_owned();
-            NextStep::Fail { code: "no_round_released", reason }
+            NextStep::Fail {
+                code: "no_round_released",
+                reason,
+            }
         }
     }
 
@@ -183,8 +195,11 @@ impl JobState {
         matches!(self.stage, Stage::Ended(_))
     }
 
-
-    fn note(&mut self, member: MemberIndex, set: impl Fn(&mut RunningAttempt) -> &mut BTreeSet<MemberIndex>) {
+    fn note(
+        &mut self,
+        member: MemberIndex,
+        set: impl Fn(&mut RunningAttempt) -> &mut BTreeSet<MemberIndex>,
+    ) {
         if let Some(attempt) = &mut self.attempt {
             set(attempt).insert(member);
         }
@@ -192,14 +207,17 @@ impl JobState {
 
     fn vote(&mut self, vote: &Vote) {
         self.votes.insert(vote.organisation.clone(), vote.clone());
-        let approved = |name: &OrganisationId| self.votes.get(name).is_some_and(|vote| vote.approve);
+        let approved =
+            |name: &OrganisationId| self.votes.get(name).is_some_and(|vote| vote.approve);
         if self.stage == Stage::Voting && self.contract.members().iter().all(approved) {
             self.stage = Stage::Running;
         }
     }
 
     fn released(&mut self, released: &Released) {
-        let Some(attempt) = self.attempt.take() else { return };
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
         self.model = released.model;
         self.spend(&attempt);
         let name = |member: &MemberIndex| self.contract.name_of(*member).cloned();
@@ -215,7 +233,9 @@ impl JobState {
     }
 
     fn aborted(&mut self, code: &str, reason: &str) {
-        let Some(attempt) = self.attempt.take() else { return };
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
         if !is_spent(code) {
             self.retried = Some((attempt.key.round, attempt.key.attempt, reason.to_owned()));
             return;
