@@ -93,7 +93,7 @@ async fn keep(
     loop {
         let status = tokio::select! {
             status = child.wait() => status,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = told(&mut stop) => {
                 end(&mut child).await;
                 return;
             }
@@ -139,6 +139,11 @@ fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
         .kill_on_drop(true)
         .spawn()
         .map_err(at(&program))
+}
+
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the demo is over, which is a stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 async fn end(child: &mut Child) {
