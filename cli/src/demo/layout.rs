@@ -11,6 +11,7 @@ use consort_contract::job::{
     AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
+use consort_coordinator::config::OperatorsConfig;
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 use consort_participant::config::DatasetConfig;
 use consort_participant::consent::ConsentPolicy;
@@ -103,11 +104,11 @@ impl Layout {
     }
 
     fn write_coordinator(&self, ports: &Ports) -> Result<(), Failure> {
-        let config = CoordinatorFile {
+        let config = consort_coordinator::Config {
             participants_address: ports.participants,
             operators_address: ports.operators,
             node: node(COORDINATOR, ports.coordinator_metrics),
-            operators: OperatorsFile {
+            operators: OperatorsConfig {
                 certificate: "tls/cert.pem".into(),
                 key: "tls/key.pem".into(),
                 token_file: "operator.token".into(),
@@ -197,22 +198,6 @@ fn refuse_used(root: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("demo_dir_used", what));
     }
     Ok(())
-}
-
-/// The coordinator's configuration as the demo writes it.
-#[derive(Serialize)]
-struct CoordinatorFile {
-    participants_address: SocketAddr,
-    operators_address: SocketAddr,
-    node: NodeConfig,
-    operators: OperatorsFile,
-}
-
-#[derive(Serialize)]
-struct OperatorsFile {
-    certificate: PathBuf,
-    key: PathBuf,
-    token_file: PathBuf,
 }
 
 /// Ports nobody listens on, all held at once so that none is given out twice.
@@ -336,7 +321,7 @@ fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Failure> {
         },
         dp_fedsgd: DpFedSgd {
             rounds: job.rounds,
-            clip: job.clip_norm,
+            clip: job.clip_norm.into(),
             learning_rate: job.learning_rate.into(),
             momentum: job.momentum.into(),
             divisor: job.divisor.into(),

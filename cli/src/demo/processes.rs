@@ -91,12 +91,13 @@ async fn keep(
 ) {
     let mut may_crash = daemon.crash_at.is_some();
     loop {
-        let status = tokio::select! {
-            status = child.wait() => status,
-            _ = stop.wait_for(|stop| *stop) => {
-                end(&mut child).await;
-                return;
-            }
+        let ended_by_itself = tokio::select! {
+            status = child.wait() => Some(status),
+            () = stopped(&mut stop) => None,
+        };
+        let Some(status) = ended_by_itself else {
+            end(&mut child).await;
+            return;
         };
         if may_crash && status.as_ref().is_ok_and(was_killed) {
             may_crash = false;
@@ -113,6 +114,12 @@ async fn keep(
             return;
         }
     }
+}
+
+/// Resolves when all are told to stop. What the watch lends out must not outlive this function.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender is gone only when the demo is over.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
