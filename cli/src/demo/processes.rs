@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -82,26 +82,35 @@ impl Processes {
     }
 }
 
+/// A daemon's process.
+struct Running {
+    child: Child,
+    /// Never written to: when this program ends, however it ends, the daemon's input ends with it. It is kept apart from the
+    /// child, since waiting for a child closes the input it holds.
+    input: Option<ChildStdin>,
+}
+
 /// Owns one daemon's process. When this task is dropped the process is killed.
 async fn keep(
     daemon: Daemon,
-    mut child: Child,
+    mut running: Running,
     mut stop: watch::Receiver<bool>,
     ended: mpsc::UnboundedSender<Failure>,
 ) {
     let mut may_crash = daemon.crash_at.is_some();
     loop {
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = told(&mut stop) => {
-                end(&mut child).await;
-                return;
-            }
+        let ended_by_itself = tokio::select! {
+            status = running.child.wait() => Some(status),
+            () = stopped(&mut stop) => None,
+        };
+        let Some(status) = ended_by_itself else {
+            end(running).await;
+            return;
         };
         if may_crash && status.as_ref().is_ok_and(was_killed) {
             may_crash = false;
             match spawn(&daemon, None) {
-                Ok(again) => child = again,
+                Ok(again) => running = again,
                 Err(failure) => {
                     // The receiver is gone only when the demo is over.
                     let _ = ended.send(failure);
@@ -115,7 +124,13 @@ async fn keep(
     }
 }
 
-fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
+/// Resolves when all are told to stop. What the watch lends out must not outlive this function.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender is gone only when the demo is over.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Running, Failure> {
     let path = log_path(&daemon.config);
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -131,23 +146,20 @@ fn spawn(daemon: &Daemon, crash_at: Option<&str>) -> Result<Child, Failure> {
     if let Some(point) = crash_at {
         command.args(["--dangerous-crash-at", point]);
     }
-    // The pipe is never written to: when this program ends, however it ends, the daemon's input ends with it.
-    command
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(log)
         .stderr(errors)
         .kill_on_drop(true)
         .spawn()
-        .map_err(at(&program))
+        .map_err(at(&program))?;
+    let input = child.stdin.take();
+    Ok(Running { child, input })
 }
 
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // An error means that the demo is over, which is a stop as well.
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
-async fn end(child: &mut Child) {
-    drop(child.stdin.take());
+async fn end(running: Running) {
+    let Running { mut child, input } = running;
+    drop(input);
     if tokio::time::timeout(STOP_TIMEOUT, child.wait())
         .await
         .is_err()
