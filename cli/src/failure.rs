@@ -59,14 +59,6 @@ impl Failure {
             message: message.to_string(),
         }
     }
-
-    /// The same failure with what was being done in front.
-    pub(crate) fn while_doing(self, what: impl fmt::Display) -> Self {
-        Self {
-            message: format!("{what}: {}", self.message),
-            ..self
-        }
-    }
 }
 
 impl fmt::Display for Failure {

@@ -11,14 +11,14 @@ fn a_participant_that_dies_before_its_update_is_complete_is_left_out_of_that_rou
     let demo = demo(&["--rounds", "4", "--drop", "clinic-3@2"]);
     assert!(demo.succeeded);
     assert_eq!(demo.numbers("survivors"), [5, 4, 5, 5]);
-    let left_out = demo
-        .audit()
-        .into_iter()
-        .filter_map(|record| match record.event {
-            Event::Survivors { members, .. } if members.len() == 4 => Some(members),
-            _ => None,
-        });
-    let left_out: Vec<_> = left_out.collect();
+    let mut left_out = Vec::new();
+    for record in demo.audit() {
+        if let Event::Survivors { members, .. } = record.event
+            && members.len() == 4
+        {
+            left_out.push(members);
+        }
+    }
     assert_eq!(left_out.len(), 1);
     assert!(
         left_out[0]
@@ -36,15 +36,11 @@ fn a_coordinator_that_dies_while_collecting_goes_on_without_a_second_training() 
     let mut restarts = 0;
     let mut acknowledged = BTreeMap::new();
     for record in demo.audit() {
-        match record.event {
-            Event::CoordinatorRestarted { .. } => restarts += 1,
-            Event::UpdateAcknowledged { organisation, .. } => {
-                let round = record.round.unwrap().number;
-                *acknowledged
-                    .entry((round, organisation.to_string()))
-                    .or_insert(0) += 1;
-            }
-            _ => {}
+        restarts += u32::from(matches!(record.event, Event::CoordinatorRestarted { .. }));
+        if let Event::UpdateAcknowledged { organisation, .. } = record.event {
+            let round = record.round.unwrap().number;
+            let member = organisation.to_string();
+            *acknowledged.entry((round, member)).or_insert(0) += 1;
         }
     }
     assert_eq!(restarts, 1);
