@@ -6,7 +6,7 @@ use consort_aggregation::{Canonical, Digest};
 use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
-use crate::features::{DataSchema, FeatureSpec, MissingValues};
+use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::thresholds::{Thresholds, ThresholdsError};
 
@@ -215,12 +215,7 @@ impl Job {
                 "at least 1 and below n_min",
             ));
         }
-        let inputs: usize = document
-            .data
-            .features()
-            .iter()
-            .map(FeatureSpec::inputs)
-            .sum();
+        let inputs = document.data.inputs();
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
         let model = ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?;
         Ok(Self {
@@ -268,7 +263,7 @@ impl Job {
             .members
             .iter()
             .fold(head, |canonical, member| canonical.str(member.as_str()));
-        let data = encode_schema(members, &d.data);
+        let data = d.data.encode(members);
         let trained = data
             .bytes(&self.model.canonical_bytes())
             .bytes(&d.model.seed)
@@ -293,39 +288,6 @@ impl Job {
             .u64(deadlines.unmasking_ms)
             .hash()
     }
-}
-
-fn encode_schema(canonical: Canonical, schema: &DataSchema) -> Canonical {
-    let mut canonical = canonical.list(schema.features().len());
-    for feature in schema.features() {
-        canonical = match feature {
-            FeatureSpec::Numeric {
-                column,
-                center,
-                scale,
-                clip,
-            } => canonical
-                .str("numeric")
-                .str(column)
-                .u64(center.to_bits())
-                .u64(scale.to_bits())
-                .u64(clip.to_bits()),
-            FeatureSpec::OneHot { column, levels } => {
-                let head = canonical.str("one_hot").str(column).list(levels.len());
-                levels
-                    .iter()
-                    .fold(head, |canonical, level| canonical.str(level))
-            }
-        };
-    }
-    let missing = match schema.missing() {
-        MissingValues::Refuse => "refuse",
-        MissingValues::DropRow => "drop_row",
-    };
-    canonical
-        .str(&schema.target().column)
-        .u64(schema.target().positive_above.to_bits())
-        .str(missing)
 }
 
 fn range(field: &'static str, value: f64, range: &'static str) -> JobError {

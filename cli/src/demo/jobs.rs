@@ -24,7 +24,7 @@ pub(crate) struct DemoJob {
     /// Rounds of full-batch training.
     pub(crate) rounds: u32,
     /// C: largest L2 norm of one record's vector of gradient and loss.
-    pub(crate) clip_norm: f64,
+    pub(crate) clip_norm: f32,
     /// Factor of the velocity in each step.
     pub(crate) learning_rate: f32,
     /// Share of the velocity that is kept from round to round.

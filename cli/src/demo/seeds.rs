@@ -1,125 +1,148 @@
-//! How well the demo's jobs do: the median over twenty seeds of the noise, by the arithmetic of a round in f64.
-//!
-//! No masks and no grid (they change the sum by less than 2^-20 of the noise), a Gaussian instead of the discrete one.
-//! `scripts/demo_seeds.sh` prints the figures.
+//! How well the demo's jobs do: the median over twenty seeds of the noise, by the arithmetic of a round without its masks
+//! (which cancel). `scripts/demo_seeds.sh` prints the figures.
 
 use super::jobs::{BREAST_CANCER, DemoJob, HEART};
 use super::site::{HELD_OUT_FILE, Site, TRAIN_FILE};
 use super::{clinics::clinics, hospitals};
 use consort_contract::Thresholds;
+use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters, StepRule};
 use consort_participant::data::{DataSet, load};
+use consort_privacy::{
+    ClipNorm, Delta, DiscreteGaussian, Epsilon, GridChoice, NoisePlan, PrivacyTarget, RecordCap,
+    Relation, Steps, UpdateShape,
+};
+use consort_training::{Batch, Clipping, LossWeight, clipped_sum, evaluate, sum_elements};
 use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::SeedableRng;
 
 const SEEDS: u64 = 20;
 
-/// Noise multiplier of 20 full-batch rounds at epsilon 1, delta 1e-5: √20 / 0.268051, where 0.268051 solves the exact
-/// condition of the Gaussian mechanism (Balle and Wang 2018, Theorem 8).
-const SIGMA: f64 = 16.684;
-
-struct Parts {
+/// Everything of a job that does not change from run to run.
+struct Job<'a> {
+    demo: &'a DemoJob,
+    model: ModelSpec,
+    plan: NoisePlan,
     train: Vec<DataSet>,
     held_out: Vec<DataSet>,
 }
 
-fn parts(sites: &[Site], job: &DemoJob) -> Parts {
-    let folder = tempfile::tempdir().unwrap();
-    let schema = job.schema();
-    let read = |site: &Site, file: &str| {
-        load(
-            &folder.path().join(&site.name).join(file),
-            &schema,
-            job.max_records,
-        )
-        .unwrap()
-    };
-    for site in sites {
-        site.write(&folder.path().join(&site.name)).unwrap();
+impl<'a> Job<'a> {
+    /// Writes and reads the files of the sites as the demo does, and plans the noise as the members do.
+    fn new(demo: &'a DemoJob, sites: &[Site], thresholds: &Thresholds) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = demo.schema();
+        let read = |site: &Site, file: &str| {
+            let path = folder.path().join(&site.name).join(file);
+            load(&path, &schema, demo.max_records).unwrap()
+        };
+        for site in sites {
+            site.write(&folder.path().join(&site.name)).unwrap();
+        }
+        let model = demo.model();
+        Self {
+            plan: plan(demo, &model, thresholds),
+            train: sites.iter().map(|site| read(site, TRAIN_FILE)).collect(),
+            held_out: sites.iter().map(|site| read(site, HELD_OUT_FILE)).collect(),
+            demo,
+            model,
+        }
     }
-    Parts {
-        train: sites.iter().map(|site| read(site, TRAIN_FILE)).collect(),
-        held_out: sites.iter().map(|site| read(site, HELD_OUT_FILE)).collect(),
-    }
-}
 
-/// Parameters after the job's rounds; `noise` is the standard deviation of the sum, in clip norms.
-fn train(sites: &[DataSet], job: &DemoJob, noise: f64, seed: u64) -> Vec<f64> {
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let inputs = sites[0].inputs();
-    let mut parameters = vec![0.0; inputs + 1];
-    let mut velocity = vec![0.0; inputs + 1];
-    let bound = job.clip_norm * (1.0 - job.loss_weight * job.loss_weight).sqrt();
-    for _ in 0..job.rounds {
-        let mut sum = vec![0.0; inputs + 1];
-        for (record, label) in sites.iter().flat_map(records) {
-            let slope = 1.0 / (1.0 + (-logit(&parameters, record)).exp()) - label;
-            let norm = (1.0 + record.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()).sqrt();
-            let scaled = slope * (bound / (slope.abs() * norm)).min(1.0);
-            for (sum, input) in sum.iter_mut().zip(with_bias(record)) {
-                *sum += scaled * input;
+    /// Parameters after the job's rounds; without a generator no noise is added.
+    fn train(&self, mut noise: Option<ChaCha20Rng>) -> Parameters {
+        let demo = self.demo;
+        let grid = self.plan.grid();
+        let bits = grid.bits().bits();
+        let rule = StepRule::new(
+            demo.learning_rate,
+            demo.momentum,
+            demo.clip_norm,
+            bits,
+            demo.divisor,
+        );
+        let rule = rule.unwrap();
+        let clipping = Clipping::new(grid, LossWeight::new(demo.loss_weight).unwrap());
+        let sampler = DiscreteGaussian::new(self.plan.member_variance());
+        let start = Parameters::initial(&self.model, &InitialSeed([0; 32]));
+        let mut state = OptimizerState::initial(start);
+        for _ in 0..demo.rounds {
+            let mut total = vec![0_i64; sum_elements(&self.model)];
+            for site in &self.train {
+                let cap = self.plan.record_cap();
+                let batch = batch(site);
+                let clipped = clipped_sum(&self.model, state.parameters(), &batch, &clipping, cap);
+                let mut values = clipped.unwrap().sum.dangerous_into_integers();
+                if let Some(rng) = &mut noise {
+                    (values.iter_mut()).for_each(|value| *value += sampler.sample(rng).unwrap());
+                }
+                (total.iter_mut().zip(values)).for_each(|(total, value)| *total += value);
             }
+            let (_loss, gradient) = total.split_last().unwrap();
+            state = state.step(&rule, gradient).unwrap();
         }
-        for ((parameter, velocity), sum) in parameters.iter_mut().zip(&mut velocity).zip(sum) {
-            let noised = sum + noise * job.clip_norm * normal(&mut rng);
-            *velocity = f64::from(job.momentum) * *velocity + noised / f64::from(job.divisor);
-            *parameter -= f64::from(job.learning_rate) * *velocity;
-        }
+        state.parameters().clone()
     }
-    parameters
+
+    /// Correct answers and records of each site's held-out part.
+    fn hits(&self, parameters: &Parameters) -> Vec<(f64, f64)> {
+        let evaluate = |site| evaluate(&self.model, parameters, &batch(site)).unwrap();
+        let counts = self.held_out.iter().map(evaluate);
+        counts
+            .map(|counts| (counts.correct as f64, counts.records as f64))
+            .collect()
+    }
 }
 
-fn records(data: &DataSet) -> impl Iterator<Item = (&[f32], f64)> {
-    let rows = data.features().chunks(data.inputs());
-    rows.zip(data.labels())
-        .map(|(row, label)| (row, f64::from(*label)))
+fn plan(demo: &DemoJob, model: &ModelSpec, thresholds: &Thresholds) -> NoisePlan {
+    let target = PrivacyTarget {
+        epsilon: Epsilon::new(demo.epsilon).unwrap(),
+        delta: Delta::new(demo.delta).unwrap(),
+        rounds: Steps::new(demo.rounds).unwrap(),
+        relation: Relation::AddRemove,
+        members: thresholds.cohort(),
+        n_min: thresholds.minimum(),
+        c_noise: demo.colluding_noise,
+    };
+    let shape = UpdateShape {
+        elements: sum_elements(model) as u64,
+        record_cap: RecordCap::new(u32::try_from(demo.max_records).unwrap()).unwrap(),
+        clip: ClipNorm::new(demo.clip_norm).unwrap(),
+        grid: GridChoice::Coarsest,
+    };
+    NoisePlan::new(target, shape).unwrap()
 }
 
-fn with_bias(record: &[f32]) -> impl Iterator<Item = f64> {
-    record.iter().copied().map(f64::from).chain([1.0])
-}
-
-fn logit(parameters: &[f64], record: &[f32]) -> f64 {
-    with_bias(record).zip(parameters).map(|(x, w)| x * w).sum()
-}
-
-/// Box and Muller; both uniforms have 53 bits and the first is never 0.
-fn normal(rng: &mut ChaCha20Rng) -> f64 {
-    let mut uniform = || ((rng.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
-}
-
-fn hits(data: &DataSet, parameters: &[f64]) -> usize {
-    records(data)
-        .filter(|(record, label)| (logit(parameters, record) > 0.0) == (*label > 0.5))
-        .count()
+fn batch(data: &DataSet) -> Batch<'_> {
+    let inputs = u32::try_from(data.inputs()).unwrap();
+    Batch::new(data.features(), data.labels(), inputs).unwrap()
 }
 
 /// Share of all held-out records that are classified correctly.
-fn pooled_accuracy(sites: &[DataSet], parameters: &[f64]) -> f64 {
-    let correct: usize = sites.iter().map(|site| hits(site, parameters)).sum();
-    correct as f64 / sites.iter().map(DataSet::records).sum::<usize>() as f64
+fn pooled_accuracy(hits: &[(f64, f64)]) -> f64 {
+    hits.iter().map(|(correct, _)| correct).sum::<f64>()
+        / hits.iter().map(|(_, records)| records).sum::<f64>()
 }
 
 /// Mean over the sites of each one's accuracy: FLamby's metric.
-fn average_accuracy(sites: &[DataSet], parameters: &[f64]) -> f64 {
-    let each = |site: &DataSet| hits(site, parameters) as f64 / site.records() as f64;
-    sites.iter().map(each).sum::<f64>() / sites.len() as f64
+fn average_accuracy(hits: &[(f64, f64)]) -> f64 {
+    let each = hits.iter().map(|(correct, records)| correct / records);
+    each.sum::<f64>() / hits.len() as f64
 }
 
 /// Median with noise, and the value without.
-fn figures(sites: &[Site], job: &DemoJob, accuracy: fn(&[DataSet], &[f64]) -> f64) -> (f64, f64) {
+fn figures(sites: &[Site], demo: &DemoJob, accuracy: fn(&[(f64, f64)]) -> f64) -> (f64, f64) {
     let thresholds = Thresholds::new(u32::try_from(sites.len()).unwrap(), None, None).unwrap();
-    let counted = thresholds.minimum() - job.colluding_noise;
-    let noise = SIGMA * (f64::from(thresholds.cohort()) / f64::from(counted)).sqrt();
-    let parts = parts(sites, job);
-    let run = |noise, seed| accuracy(&parts.held_out, &train(&parts.train, job, noise, seed));
-    let mut runs: Vec<f64> = (0..SEEDS).map(|seed| run(noise, seed)).collect();
+    let job = Job::new(demo, sites, &thresholds);
+    let run = |noise| accuracy(&job.hits(&job.train(noise)));
+    let mut runs: Vec<f64> = (0..SEEDS)
+        .map(|seed| run(Some(ChaCha20Rng::seed_from_u64(seed))))
+        .collect();
     runs.sort_by(f64::total_cmp);
     let middle = runs.len() / 2;
-    let (median, plain) = ((runs[middle - 1] + runs[middle]) / 2.0, run(0.0, 0));
+    let (median, plain) = ((runs[middle - 1] + runs[middle]) / 2.0, run(None));
     println!(
         "{}, {} sites, n_min {}: median {median:.4} of {SEEDS} seeds ({:.4} to {:.4}), without noise {plain:.4}",
-        job.name,
+        demo.name,
         sites.len(),
         thresholds.minimum(),
         runs[0],

@@ -1,0 +1,75 @@
+//! The stream on which a member is asked and told: what holds now, and again whenever it changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consort_contract::OrganisationId;
+use consort_proto::wire::round::v1::follow_response::Event;
+use consort_proto::wire::round::v1::{FollowResponse, Heartbeat};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::driver::{Desk, Link};
+
+/// Pause between two heartbeats: a participant notices a dead link within a few of them.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Says everything that is wanted of a member until its stream ends or a newer one replaces it.
+pub(super) async fn follow(
+    desk: Arc<Desk>,
+    member: OrganisationId,
+    link: Link,
+    sender: mpsc::Sender<Result<FollowResponse, Status>>,
+) {
+    let mut watcher = desk.services().board.watch();
+    let mut said: Vec<Arc<Event>> = Vec::new();
+    loop {
+        watcher.borrow_and_update();
+        let Some(wanted) = desk.services().board.wanted(&member, &link) else {
+            break;
+        };
+        let is_new = |event: &&Arc<Event>| !said.iter().any(|known| Arc::ptr_eq(known, event));
+        let news: Vec<_> = wanted.iter().filter(is_new).cloned().collect();
+        let mut gone = false;
+        for event in news {
+            gone |= sender
+                .send(Ok(FollowResponse {
+                    event: Some((*event).clone()),
+                }))
+                .await
+                .is_err();
+        }
+        said = wanted;
+        let beat = tokio::select! {
+            changed = watcher.changed() => {
+                gone |= changed.is_err();
+                false
+            }
+            () = tokio::time::sleep(HEARTBEAT) => true,
+            () = sender.closed() => {
+                gone = true;
+                false
+            }
+        };
+        if beat {
+            gone |= sender
+                .send(Ok(FollowResponse {
+                    event: Some(Event::Heartbeat(Heartbeat {})),
+                }))
+                .await
+                .is_err();
+        }
+        if gone {
+            break;
+        }
+    }
+    desk.services().board.disconnect(&member, &link);
+    tracing::debug!(%member, "a member's stream ended");
+    record_connected(&desk);
+}
+
+/// Shows how many members are connected.
+pub(super) fn record_connected(desk: &Desk) {
+    let connected = u32::try_from(desk.services().board.connected()).unwrap_or(u32::MAX);
+    metrics::gauge!("consort_members_connected").set(connected);
+}

@@ -1,0 +1,69 @@
+//! The services, one file each: what comes in is parsed, the desk is asked, what it says goes out.
+
+mod auth;
+mod consent;
+mod follow;
+mod job;
+mod model;
+mod round;
+mod upload;
+
+pub use auth::Token;
+pub use consent::Consent;
+pub use job::Jobs;
+pub use model::Models;
+pub use round::Rounds;
+
+use std::sync::Arc;
+
+use consort_attestation::channel::VerifiedPeer;
+use consort_contract::OrganisationId;
+use consort_daemon::errors;
+use tonic::{Code, Request, Status};
+
+use crate::error::{Fault, Refusal, RefusalKind};
+
+/// Largest message of both ports: a chunk of 256 KiB, or the adverts of a round, with room.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Largest piece of a file in one message.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// A refusal as gRPC says it.
+fn status(refusal: &Refusal) -> Status {
+    let code = match refusal.kind {
+        RefusalKind::Invalid => Code::InvalidArgument,
+        RefusalKind::Missing => Code::NotFound,
+        RefusalKind::Conflict => Code::AlreadyExists,
+        RefusalKind::NotNow => Code::FailedPrecondition,
+        RefusalKind::Forbidden => Code::PermissionDenied,
+        RefusalKind::Busy => Code::Unavailable,
+    };
+    errors::status(code, refusal.code, refusal)
+}
+
+/// A fault as gRPC says it. The daemon ends because of it; the caller learns no more than that.
+fn unavailable(fault: &Fault) -> Status {
+    errors::status(
+        Code::Unavailable,
+        fault.code(),
+        "the coordinator's storage failed; it stops and must be looked at",
+    )
+}
+
+/// The member at the other end, whom the channel has attested.
+fn caller<T>(request: &Request<T>) -> Result<(OrganisationId, Arc<VerifiedPeer>), Status> {
+    let unattested = || {
+        errors::status(
+            Code::Unauthenticated,
+            "not_attested",
+            "this port serves attested members only",
+        )
+    };
+    let peer = request
+        .extensions()
+        .get::<Arc<VerifiedPeer>>()
+        .ok_or_else(unattested)?;
+    let name = OrganisationId::new(peer.organisation()).map_err(|_| unattested())?;
+    Ok((name, peer.clone()))
+}

@@ -1,0 +1,43 @@
+//! Released models, for operators.
+
+use std::sync::Arc;
+
+use consort_proto::wire::model::v1::download_model_response::Part;
+use consort_proto::wire::model::v1::model_service_server::ModelService;
+use consort_proto::wire::model::v1::{DownloadModelRequest, DownloadModelResponse};
+use tokio_stream::Iter;
+use tonic::{Request, Response, Status};
+
+use super::consent::job_id;
+use super::{PIECE_BYTES, status, unavailable};
+use crate::driver::Desk;
+
+/// Hands out released models.
+pub struct Models(pub Arc<Desk>);
+
+#[tonic::async_trait]
+impl ModelService for Models {
+    type DownloadModelStream = Iter<std::vec::IntoIter<Result<DownloadModelResponse, Status>>>;
+
+    async fn download_model(
+        &self,
+        request: Request<DownloadModelRequest>,
+    ) -> Result<Response<Self::DownloadModelStream>, Status> {
+        let id = job_id(&request.into_inner().job)?;
+        let desk = self.0.clone();
+        let released = tokio::task::spawn_blocking(move || desk.released(&id)).await;
+        let (model, manifest) =
+            match released.map_err(|error| Status::internal(error.to_string()))? {
+                Ok(released) => released.map_err(|refusal| status(&refusal))?,
+                Err(fault) => return Err(unavailable(&fault)),
+            };
+        let pieces = model
+            .chunks(PIECE_BYTES)
+            .map(|piece| Part::Data(piece.to_vec()));
+        let parts = std::iter::once(Part::Manifest(manifest)).chain(pieces);
+        let messages: Vec<_> = parts
+            .map(|part| Ok(DownloadModelResponse { part: Some(part) }))
+            .collect();
+        Ok(Response::new(tokio_stream::iter(messages)))
+    }
+}

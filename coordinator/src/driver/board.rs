@@ -1,0 +1,160 @@
+//! What followers and watchers see: the newest view of each job, what is wanted of each member, and who is connected.
+//! Level-triggered: whoever looks later sees what holds then.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use consort_contract::{JobId, OrganisationId};
+use consort_proto::wire::job::v1::Job as JobView;
+use consort_proto::wire::round::v1::follow_response::Event;
+use tokio::sync::watch;
+
+/// Names a participant's process: random, drawn when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instance(pub [u8; 16]);
+
+/// A member's open stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The process at the other end.
+    pub instance: Instance,
+    /// Whether its evidence has a simulated root.
+    pub simulated: bool,
+    /// Rises with every stream: only the newest of a member is served.
+    generation: u64,
+}
+
+/// Tells when something changed on the board.
+pub type Watcher = watch::Receiver<u64>;
+
+/// What a job shows.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Poster {
+    /// For operators.
+    pub(super) view: JobView,
+    /// For each member: what is wanted of it, or what it should know.
+    pub(super) wanted: BTreeMap<OrganisationId, Vec<Arc<Event>>>,
+}
+
+/// The board.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// In the order of submission.
+    jobs: Vec<(JobId, Poster)>,
+    links: BTreeMap<OrganisationId, Link>,
+    generation: u64,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::default(),
+            revision: watch::channel(0).0,
+        }
+    }
+}
+
+impl Board {
+    /// Replaces what a job shows.
+    pub(super) fn put(&self, job: &JobId, poster: Poster) {
+        let mut inner = self.lock();
+        match inner.jobs.iter_mut().find(|(id, _)| id == job) {
+            Some((_, old)) => *old = poster,
+            None => inner.jobs.push((job.clone(), poster)),
+        }
+        drop(inner);
+        self.changed();
+    }
+
+    /// A member opened a stream; an older one of the same member is not served any more.
+    pub fn connect(&self, member: &OrganisationId, instance: Instance, simulated: bool) -> Link {
+        let mut inner = self.lock();
+        inner.generation += 1;
+        let link = Link {
+            instance,
+            simulated,
+            generation: inner.generation,
+        };
+        inner.links.insert(member.clone(), link);
+        drop(inner);
+        self.changed();
+        link
+    }
+
+    /// A stream ended.
+    pub fn disconnect(&self, member: &OrganisationId, link: &Link) {
+        let mut inner = self.lock();
+        if inner.links.get(member) == Some(link) {
+            inner.links.remove(member);
+        }
+        drop(inner);
+        self.changed();
+    }
+
+    /// The newest stream of a member.
+    pub fn link(&self, member: &OrganisationId) -> Option<Link> {
+        self.lock().links.get(member).copied()
+    }
+
+    /// How many members are connected.
+    pub fn connected(&self) -> usize {
+        self.lock().links.len()
+    }
+
+    /// What is to be said to a member now; `None` once a newer stream of it is served.
+    pub fn wanted(&self, member: &OrganisationId, link: &Link) -> Option<Vec<Arc<Event>>> {
+        let inner = self.lock();
+        if inner.links.get(member) != Some(link) {
+            return None;
+        }
+        let of_job =
+            |(_, poster): &(JobId, Poster)| poster.wanted.get(member).cloned().unwrap_or_default();
+        Some(inner.jobs.iter().flat_map(of_job).collect())
+    }
+
+    /// A job as operators see it.
+    pub fn view(&self, job: &JobId) -> Option<JobView> {
+        let inner = self.lock();
+        let (_, poster) = inner.jobs.iter().find(|(id, _)| id == job)?;
+        Some(with_links(&poster.view, &inner.links))
+    }
+
+    /// All jobs, oldest first.
+    pub fn views(&self) -> Vec<JobView> {
+        let inner = self.lock();
+        inner
+            .jobs
+            .iter()
+            .map(|(_, poster)| with_links(&poster.view, &inner.links))
+            .collect()
+    }
+
+    /// Tells when something changed.
+    pub fn watch(&self) -> Watcher {
+        self.revision.subscribe()
+    }
+
+    fn changed(&self) {
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics between two changes of one call, so what a poisoned lock guards is whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn with_links(view: &JobView, links: &BTreeMap<OrganisationId, Link>) -> JobView {
+    let mut view = view.clone();
+    for member in &mut view.members {
+        member.connected =
+            OrganisationId::new(&member.organisation).is_ok_and(|name| links.contains_key(&name));
+    }
+    view
+}

@@ -1,0 +1,355 @@
+//! Requests to a job: checked, stored, answered.
+
+use consort_aggregation::MemberIndex;
+use consort_audit::{Event as AuditEvent, Record, RoundRef};
+use consort_contract::{OrganisationId, Vote};
+use consort_proto::convert::AttemptKey;
+use consort_round::MemberMessage;
+use consort_round::coordinator::{Input, Round};
+use consort_round::rejection::Rejection;
+use consort_storage::RecordChange;
+
+use super::board::Instance;
+use super::command::{Answer, Command, Upload};
+use super::core::{Arrival, Driver, Now};
+use crate::error::{Fault, Refusal, RefusalKind};
+use crate::jobs::{Ending, Final, JobEvent, Stage};
+use crate::recorder::{code, job, organisation};
+use crate::release;
+
+/// A request's outcome: whose fault it is decides how deep it lies.
+type Outcome = Result<Result<Answer, Refusal>, Fault>;
+
+impl Driver {
+    /// Handles one request. What follows from it is done by [`Driver::advance`].
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn handle(&mut self, command: Command, now: Now) -> Outcome {
+        match command {
+            Command::Vote(vote) => self.vote(vote, now),
+            Command::Connected(member, instance) => self.connected(&member, instance, now),
+            Command::Message { from, key, message } => self.message(&from, &key, *message, now),
+            Command::BeginUpload { from, key } => self.begin_upload(&from, &key),
+            Command::Model { from, model } => {
+                if self.state.contract.index_of(&from).is_none() {
+                    return Ok(Err(stranger(&from)));
+                }
+                if model != release::model_digest(&self.optimizer) {
+                    let message = "this is not the model of the running round; take the one that was announced last";
+                    return Ok(Err(Refusal::new(
+                        RefusalKind::Missing,
+                        "model_not_current",
+                        message,
+                    )));
+                }
+                Ok(Ok(Answer::Model(self.optimizer.parameters().to_le_bytes())))
+            }
+            Command::Cancel => self.cancel(now),
+        }
+    }
+
+    fn vote(&mut self, vote: Vote, now: Now) -> Outcome {
+        let contract = &self.state.contract;
+        let Some(identity) = contract
+            .identities(&self.services.roster)
+            .get(&vote.organisation)
+            .copied()
+        else {
+            return Ok(Err(stranger(&vote.organisation)));
+        };
+        if let Err(error) = vote.verify(&contract.id, &contract.hash, &identity) {
+            return Ok(Err(Refusal::new(
+                RefusalKind::Forbidden,
+                error.code(),
+                error,
+            )));
+        }
+        match self.state.votes.get(&vote.organisation) {
+            Some(known) if *known == vote => return Ok(Ok(Answer::Stored)),
+            Some(_) => {
+                let message = format!(
+                    "{} has voted on job {} and votes once",
+                    vote.organisation, contract.id
+                );
+                return Ok(Err(Refusal::new(
+                    RefusalKind::Conflict,
+                    "vote_cast_already",
+                    message,
+                )));
+            }
+            None => {}
+        }
+        if self.state.stage != Stage::Voting {
+            let message = format!("job {} is not voted on any more", contract.id);
+            return Ok(Err(Refusal::new(
+                RefusalKind::NotNow,
+                "vote_closed",
+                message,
+            )));
+        }
+        self.commit(JobEvent::Voted(vote), &[], now)?;
+        Ok(Ok(Answer::Stored))
+    }
+
+    /// A process that did not advertise cannot go on with the attempt: the secrets of the one that did are gone.
+    fn connected(&mut self, member: &OrganisationId, instance: Instance, now: Now) -> Outcome {
+        let departed = self.state.contract.index_of(member).filter(|index| {
+            self.arrivals
+                .get(index)
+                .is_some_and(|arrival| arrival.instance != instance)
+        });
+        if let Some(index) = departed {
+            tracing::info!(job = %self.id(), member = %member, "a member was restarted and leaves this attempt");
+            // A machine that knows of the departure already is idle.
+            self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?
+                .ok();
+        }
+        Ok(Ok(Answer::Stored))
+    }
+
+    fn message(
+        &mut self,
+        from: &OrganisationId,
+        key: &AttemptKey,
+        message: MemberMessage,
+        now: Now,
+    ) -> Outcome {
+        let (index, said_by) = match self.speaker(from, key) {
+            Ok(index) => (index, member_of(&message)),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if index != said_by {
+            let refusal = Refusal::new(
+                RefusalKind::Forbidden,
+                "speaks_for_another",
+                "a member speaks for itself only",
+            );
+            return self.refused(from, key, refusal, now);
+        }
+        let (input, event, changes) = match self.checked(message, index, from) {
+            Ok(checked) => checked,
+            Err(Ok(rejection)) => return self.refused(from, key, rejection.into(), now),
+            Err(Err(fault)) => return Err(fault),
+        };
+        let arrival =
+            matches!(event, JobEvent::Advertised(_)).then(|| self.arrivals.get(&index).copied());
+        if let JobEvent::Advertised(_) = &event
+            && let Some(link) = self.services.board.link(from)
+        {
+            self.arrivals.entry(index).or_insert(Arrival {
+                instance: link.instance,
+                simulated: link.simulated,
+            });
+        }
+        match self.feed(input, event, &changes, now)? {
+            Ok(_) => {
+                self.simulated |= self
+                    .arrivals
+                    .get(&index)
+                    .is_some_and(|arrival| arrival.simulated);
+                Ok(Ok(Answer::Stored))
+            }
+            Err(rejection) => {
+                if arrival == Some(None) {
+                    self.arrivals.remove(&index);
+                }
+                self.refused(from, key, rejection.into(), now)
+            }
+        }
+    }
+
+    /// The input, the event to store and the records beside it.
+    #[expect(clippy::type_complexity, reason = "used once, just above")]
+    fn checked(
+        &mut self,
+        message: MemberMessage,
+        index: MemberIndex,
+        from: &OrganisationId,
+    ) -> Result<(Input, JobEvent, Vec<RecordChange>), Result<Rejection, Fault>> {
+        Ok(match message {
+            MemberMessage::Advert(advert) => {
+                let Some(open) = self.open.clone() else {
+                    let rejection = Rejection::WrongPhase {
+                        message: "advert",
+                        phase: "between rounds",
+                    };
+                    return Err(Ok(rejection));
+                };
+                let verified = advert
+                    .clone()
+                    .verify(&open, &*self.services.judge)
+                    .map_err(Ok)?;
+                let Some(link) = self.services.board.link(from) else {
+                    return Err(Ok(Rejection::NotAsked(index)));
+                };
+                let arrival = Arrival {
+                    instance: link.instance,
+                    simulated: link.simulated,
+                };
+                let key = self.arrival_key(index).map_err(Err)?;
+                let put = RecordChange::Put {
+                    key,
+                    value: arrival.to_bytes(),
+                };
+                (
+                    Input::Advertise(verified),
+                    JobEvent::Advertised(advert),
+                    vec![put],
+                )
+            }
+            MemberMessage::ShareKeys(message) => (
+                Input::ShareKeys(message.clone()),
+                JobEvent::Shared(message),
+                Vec::new(),
+            ),
+            MemberMessage::Seal(seal) => {
+                let bytes = self.state.contract.plan.schema().packed_len();
+                metrics::counter!("consort_update_bytes_total").increment(bytes);
+                (
+                    Input::Seal(seal.clone()),
+                    JobEvent::Sealed { seal, bytes },
+                    Vec::new(),
+                )
+            }
+            MemberMessage::Confirmation(message) => (
+                Input::Confirm(message.clone()),
+                JobEvent::Confirmed(message),
+                Vec::new(),
+            ),
+            MemberMessage::Unmask(message) => (
+                Input::Unmask(message.clone()),
+                JobEvent::Unmasked(message),
+                Vec::new(),
+            ),
+        })
+    }
+
+    fn begin_upload(&mut self, from: &OrganisationId, key: &AttemptKey) -> Outcome {
+        let index = match self.speaker(from, key) {
+            Ok(index) => index,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let sealed = self
+            .state
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.sealed.contains(&index));
+        let blob = release::update_key(key, index)?;
+        if !sealed {
+            let admitted = match &self.round {
+                Some(Round::Collecting(collecting)) => collecting.admits(index),
+                Some(round) => Err(Rejection::WrongPhase {
+                    message: "update",
+                    phase: round.phase(),
+                }),
+                None => Err(Rejection::WrongPhase {
+                    message: "update",
+                    phase: "between rounds",
+                }),
+            };
+            if let Err(rejection) = admitted {
+                return Ok(Err(rejection.into()));
+            }
+            // Chunks whose seal never came, from before a crash; nothing was acknowledged of them.
+            self.services.blobs.remove(&blob)?;
+        }
+        Ok(Ok(Answer::Upload(Upload {
+            blob,
+            schema: self.state.contract.plan.schema(),
+        })))
+    }
+
+    fn cancel(&mut self, now: Now) -> Outcome {
+        if self.state.has_ended() {
+            let message = format!("job {} has ended already", self.id());
+            return Ok(Err(Refusal::new(RefusalKind::NotNow, "job_ended", message)));
+        }
+        let reason = "an operator cancelled the job".to_owned();
+        self.end(
+            Ending {
+                state: Final::Cancelled,
+                code: "cancelled".to_owned(),
+                reason,
+            },
+            now,
+        )?;
+        Ok(Ok(Answer::Stored))
+    }
+
+    /// The index of a member that speaks about the attempt that runs.
+    fn speaker(&self, from: &OrganisationId, key: &AttemptKey) -> Result<MemberIndex, Refusal> {
+        let index = self
+            .state
+            .contract
+            .index_of(from)
+            .ok_or_else(|| stranger(from))?;
+        if self
+            .state
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.key == *key)
+        {
+            return Ok(index);
+        }
+        let message = format!(
+            "round {} attempt {} of job {} is not running",
+            key.round.0, key.attempt.0, key.job
+        );
+        Err(Refusal::new(
+            RefusalKind::NotNow,
+            "attempt_not_running",
+            message,
+        ))
+    }
+
+    /// Keeps a refusal in the audit log, by name and reason. A message that only came at the wrong time is nobody's fault.
+    fn refused(
+        &mut self,
+        from: &OrganisationId,
+        key: &AttemptKey,
+        refusal: Refusal,
+        now: Now,
+    ) -> Outcome {
+        metrics::counter!("consort_messages_refused_total", "code" => refusal.code).increment(1);
+        if refusal.kind == RefusalKind::NotNow {
+            return Ok(Err(refusal));
+        }
+        tracing::warn!(job = %key.job, round = key.round.0, member = %from, code = refusal.code, reason = %refusal, "a member's message is refused");
+        // What was accepted before comes first, so that the log tells the story in its order.
+        self.flush()?;
+        let event = AuditEvent::MemberRefused {
+            organisation: organisation(from.as_str()),
+            code: code(refusal.code),
+        };
+        let round = RoundRef {
+            number: key.round.0.into(),
+            attempt: key.attempt.0,
+        };
+        self.services.recorder.append(&[Record::of_round(
+            now.unix_ms,
+            job(&key.job),
+            round,
+            event,
+        )])?;
+        Ok(Err(refusal))
+    }
+}
+
+fn member_of(message: &MemberMessage) -> MemberIndex {
+    match message {
+        MemberMessage::Advert(advert) => advert.member,
+        MemberMessage::ShareKeys(message) => message.statement.member,
+        MemberMessage::Seal(seal) => seal.member,
+        MemberMessage::Confirmation(confirmation) => confirmation.member,
+        MemberMessage::Unmask(message) => message.member,
+    }
+}
+
+fn stranger(name: &OrganisationId) -> Refusal {
+    Refusal::new(
+        RefusalKind::Forbidden,
+        "not_a_member",
+        format!("{name} is no member of this job"),
+    )
+}

@@ -1,0 +1,313 @@
+//! What follows from a state without anybody asking: rounds are opened, survivors named, sums opened, models released.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::Digest;
+use consort_contract::ApprovedVotes;
+use consort_round::coordinator::{Input, Opening, Round};
+use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
+use consort_storage::{BlobError, BlobKey};
+
+use super::core::{Driver, Now};
+use crate::error::Fault;
+use crate::jobs::{Ending, Final, JobEvent, NextStep, Released, Stage};
+use crate::manifest::Manifest;
+use crate::release::{self, SumError};
+
+impl Driver {
+    /// Does everything that is due, stores it, and shows what holds then.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn advance(&mut self, now: Now) -> Result<(), Fault> {
+        if self.deadline().is_some_and(|deadline| now.mono >= deadline) && self.round.is_some() {
+            self.feed(Input::Tick, JobEvent::PhaseExpired, &[], now)?
+                .ok();
+        }
+        while self.proceed(now)? {}
+        self.flush()?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes one step that is due; false when there is none.
+    fn proceed(&mut self, now: Now) -> Result<bool, Fault> {
+        match self.state.stage {
+            Stage::Ended(_) => return Ok(false),
+            Stage::Voting => return self.close_vote(now),
+            Stage::Running => {}
+        }
+        let Some(round) = &self.round else {
+            match self.state.next_step() {
+                NextStep::Open(round, attempt) => self.open_attempt(round, attempt, now)?,
+                NextStep::Release => self.release_model(now)?,
+                NextStep::Fail { code, reason } => self.fail(code, reason, now)?,
+            }
+            return Ok(true);
+        };
+        if let Some(collecting) = round.survivors_wanted() {
+            let survivors = collecting.announce(&self.services.identity);
+            self.services
+                .crash
+                .reached("before-survivors", self.round_number());
+            let input = Input::AnnounceSurvivors(survivors.clone());
+            return Ok(self
+                .feed(input, JobEvent::Survivors(survivors), &[], now)?
+                .is_ok());
+        }
+        match self.round.take() {
+            Some(Round::Opened(opening)) => self.release_round(&opening, now)?,
+            Some(Round::Aborted(reason)) => self.abort(reason.code(), reason.to_string(), now)?,
+            round => {
+                self.round = round;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn close_vote(&mut self, now: Now) -> Result<bool, Fault> {
+        if let Some(no) = self.state.votes.values().find(|vote| !vote.approve) {
+            let reason = format!("{} voted no: {}", no.organisation, no.reason);
+            self.fail("vote_refused", reason, now)?;
+            return Ok(true);
+        }
+        if now.mono < self.voting_ends {
+            return Ok(false);
+        }
+        let members = self.state.contract.members();
+        let silent: Vec<_> = members
+            .iter()
+            .filter(|name| !self.state.votes.contains_key(*name))
+            .map(ToString::to_string)
+            .collect();
+        let reason = format!(
+            "{} did not vote in time; start their participants and submit the job again",
+            silent.join(", ")
+        );
+        self.fail("voting_expired", reason, now)?;
+        Ok(true)
+    }
+
+    fn open_attempt(
+        &mut self,
+        round: RoundNumber,
+        attempt: Attempt,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let services = self.services.clone();
+        let contract = &self.state.contract;
+        let identities = contract.identities(&services.roster);
+        let votes = self.state.votes.values().cloned();
+        let votes = ApprovedVotes::verify(&contract.id, &contract.hash, &identities, votes)
+            .map_err(|error| Fault::Replay {
+                job: contract.id.to_string(),
+                problem: error.to_string(),
+            })?;
+        let (job, cohort) = (contract.id.clone(), contract.cohort(&services.roster));
+        let (thresholds, hash, schema) = (
+            *contract.job.thresholds(),
+            contract.hash,
+            contract.plan.schema(),
+        );
+        // The announcement is bound to a log that has everything up to now.
+        self.flush()?;
+        let terms = RoundTerms {
+            consortium: services.roster.consortium().clone(),
+            job,
+            round,
+            attempt,
+            cohort,
+            thresholds,
+            roster_root: services.roster.root(),
+            contract: hash,
+            votes: votes.hash(),
+            model: self.state.model,
+            schema,
+            log_head: services.recorder.head(),
+        };
+        let open = RoundOpen::new(terms, &services.identity);
+        self.commit(JobEvent::RoundOpened(Box::new(open)), &[], now)?;
+        tracing::debug!(job = %self.id(), round = round.0, attempt = attempt.0, "a round is opened");
+        services.crash.reached("round-opened", round.0);
+        Ok(())
+    }
+
+    fn abort(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
+        tracing::warn!(job = %self.id(), round = self.round_number(), code, reason, "an attempt ended without a sum");
+        metrics::counter!("consort_rounds_aborted_total", "code" => code.to_owned()).increment(1);
+        let key = self
+            .state
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.key.clone());
+        self.commit(
+            JobEvent::Aborted {
+                code: code.to_owned(),
+                reason: reason.clone(),
+            },
+            &[],
+            now,
+        )?;
+        if let Some(key) = key {
+            self.remove_blobs(&release::updates_of(&key))?;
+            self.tell_aborted(&key, code, &reason);
+        }
+        Ok(())
+    }
+
+    fn release_round(&mut self, opening: &Opening, now: Now) -> Result<(), Fault> {
+        let services = self.services.clone();
+        let Some(key) = self
+            .state
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.key.clone())
+        else {
+            return Ok(());
+        };
+        let contract = &self.state.contract;
+        let sum = match release::open_sum(opening, &key, contract.plan.schema(), &*services.blobs) {
+            Ok(sum) => sum,
+            Err(error @ SumError::NotSealed(_)) => {
+                return self.abort("abort_update_damaged", error.to_string(), now);
+            }
+            Err(SumError::Blob(error)) => return Err(error.into()),
+        };
+        let (stepped, noised_loss) =
+            match release::step(&self.optimizer, &contract.job, &contract.plan, &sum) {
+                Ok(stepped) => stepped,
+                Err(error) => {
+                    self.abort(error.code(), error.to_string(), now)?;
+                    return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
+                }
+            };
+        self.put_blob(&state_key(&key.job, key.round.0)?, &stepped.to_bytes())?;
+        let result = RoundResult::new(
+            opening.context,
+            opening.survivors.clone(),
+            sum.digest(),
+            &services.identity,
+        );
+        let released = Released {
+            result: result.clone(),
+            model: release::model_digest(&stepped),
+            noised_loss,
+            phase_ms: self.phase_ms(now),
+        };
+        services.crash.reached("before-release", key.round.0);
+        self.commit(JobEvent::Released(Box::new(released)), &[], now)?;
+        self.optimizer = stepped;
+        self.tell_released(&key, &result);
+        metrics::counter!("consort_rounds_released_total").increment(1);
+        metrics::gauge!("consort_epsilon_spent", "job" => key.job.to_string())
+            .set(self.state.contract.epsilon_after(self.state.spent_rounds));
+        self.flush()?;
+        services.crash.reached("after-release", key.round.0);
+        self.remove_blobs(&release::updates_of(&key))?;
+        Ok(())
+    }
+
+    fn release_model(&mut self, now: Now) -> Result<(), Fault> {
+        let services = self.services.clone();
+        let contract = &self.state.contract;
+        let attestation = if self.simulated {
+            "simulated"
+        } else {
+            "sev-snp"
+        };
+        let metadata = BTreeMap::from([
+            ("consort.job".to_owned(), contract.id.to_string()),
+            ("consort.contract".to_owned(), contract.hash.to_string()),
+            ("consort.attestation".to_owned(), attestation.to_owned()),
+        ]);
+        let (model_key, manifest_key) = released_keys(&contract.id)?;
+        let failed = |problem: String| Fault::Release {
+            job: contract.id.to_string(),
+            problem,
+        };
+        let file =
+            release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
+        self.put_blob(&model_key, &file)?;
+        // An interrupted release has left its own file, which is the one that stays.
+        let file = services.blobs.read(&model_key, u64::MAX)?;
+        let manifest = Manifest::of(
+            &self.state,
+            &services.roster,
+            self.simulated,
+            &services.dangerous,
+            &file,
+        );
+        self.put_blob(&manifest_key, &manifest.sign(&services.identity))?;
+        let manifest = services.blobs.read(&manifest_key, u64::MAX)?;
+        self.released = Some((Digest::of(&file), Digest::of(&manifest)));
+        self.end(
+            Ending {
+                state: Final::Completed,
+                code: String::new(),
+                reason: String::new(),
+            },
+            now,
+        )
+    }
+
+    fn fail(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
+        tracing::warn!(job = %self.id(), code, reason, "the job failed");
+        self.end(
+            Ending {
+                state: Final::Failed,
+                code: code.to_owned(),
+                reason,
+            },
+            now,
+        )
+    }
+
+    /// Ends the job.
+    pub(super) fn end(&mut self, ending: Ending, now: Now) -> Result<(), Fault> {
+        tracing::info!(job = %self.id(), state = ending.state.name(), "the job ended");
+        metrics::counter!("consort_jobs_ended_total", "state" => ending.state.name()).increment(1);
+        self.commit(JobEvent::Ended(ending), &[], now)?;
+        self.remove_blobs(&format!("updates/{}/", self.id()))
+    }
+
+    /// Writes a blob that is there once; one that is there already is kept.
+    fn put_blob(&self, key: &BlobKey, bytes: &[u8]) -> Result<(), Fault> {
+        let write = || {
+            let mut writer = self.services.blobs.begin(key)?;
+            writer.write(bytes)?;
+            writer.finish()
+        };
+        match write() {
+            Ok(_) | Err(BlobError::Exists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn remove_blobs(&self, prefix: &str) -> Result<(), Fault> {
+        for key in self.services.blobs.list(prefix)? {
+            self.services.blobs.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn round_number(&self) -> u32 {
+        self.state
+            .attempt
+            .as_ref()
+            .map_or(0, |attempt| attempt.key.round.0)
+    }
+}
+
+/// Where the optimizer's state after a round lies.
+pub(super) fn state_key(job: &consort_contract::JobId, round: u32) -> Result<BlobKey, Fault> {
+    Ok(BlobKey::new(format!("models/{job}/{round}"))?)
+}
+
+/// Where a released model and its manifest lie.
+pub(crate) fn released_keys(job: &consort_contract::JobId) -> Result<(BlobKey, BlobKey), Fault> {
+    Ok((
+        BlobKey::new(format!("released/{job}/model"))?,
+        BlobKey::new(format!("released/{job}/manifest"))?,
+    ))
+}

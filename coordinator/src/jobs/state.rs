@@ -1,0 +1,268 @@
+//! Where a job stands: a fold over its events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_aggregation::{Digest, MemberIndex};
+use consort_contract::{OrganisationId, Vote};
+use consort_model::Parameters;
+use consort_proto::convert::AttemptKey;
+use consort_round::{Attempt, RoundNumber};
+
+use super::{Contract, Ending, JobEvent, Released};
+
+/// Attempts at one round before a job fails: nothing was submitted in them, so they cost no privacy, but members that
+/// cannot come together five times need a person.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for votes.
+    Voting,
+    /// Rounds are run.
+    Running,
+    /// Nothing follows.
+    Ended(Ending),
+}
+
+/// What was accepted in the attempt that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningAttempt {
+    /// Which one.
+    pub key: AttemptKey,
+    /// Who advertised.
+    pub advertised: BTreeSet<MemberIndex>,
+    /// Who shared.
+    pub shared: BTreeSet<MemberIndex>,
+    /// Whose update is complete.
+    pub sealed: BTreeSet<MemberIndex>,
+    /// Who confirmed.
+    pub confirmed: BTreeSet<MemberIndex>,
+    /// Who departed.
+    pub departed: BTreeSet<MemberIndex>,
+}
+
+/// A round that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndedRound {
+    /// Which round and which attempt ended it.
+    pub key: AttemptKey,
+    /// Whose updates are in the sum.
+    pub survivors: Vec<OrganisationId>,
+    /// Mean loss over the divisor, noised.
+    pub noised_loss: Option<f64>,
+    /// Epsilon spent after this round.
+    pub epsilon_spent: f64,
+    /// Wall time per phase, milliseconds.
+    pub phase_ms: BTreeMap<String, u64>,
+    /// Why there was no sum; empty when there was.
+    pub aborted: String,
+}
+
+/// What a running job without a running attempt does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextStep {
+    /// Open this attempt.
+    Open(RoundNumber, Attempt),
+    /// All rounds are over: hand over the model.
+    Release,
+    /// There is nothing to hand over.
+    Fail {
+        /// Stable code.
+        code: &'static str,
+        /// For people.
+        reason: String,
+    },
+}
+
+/// The state of a job.
+#[derive(Debug, Clone)]
+pub struct JobState {
+    /// What was agreed.
+    pub contract: Contract,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Votes that were cast.
+    pub votes: BTreeMap<OrganisationId, Vote>,
+    /// The attempt that runs.
+    pub attempt: Option<RunningAttempt>,
+    /// Rounds that are over, oldest first.
+    pub rounds: Vec<EndedRound>,
+    /// The newest attempt that ended before anybody had submitted, if its round is not over.
+    pub retried: Option<(RoundNumber, Attempt, String)>,
+    /// Rounds in which members submitted.
+    pub spent_rounds: u32,
+    /// Rounds that each member's updates were counted in.
+    pub spent: BTreeMap<OrganisationId, u32>,
+    /// Hash of the newest model.
+    pub model: Digest,
+    /// Bytes of masked updates, by member.
+    pub update_bytes: BTreeMap<OrganisationId, u64>,
+    /// Restarts of the coordinator while the job lived.
+    pub restarts: u32,
+}
+
+impl JobState {
+    /// The state after the proposal.
+    pub fn submitted(contract: Contract) -> Self {
+        let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
+        Self {
+            contract,
+            stage: Stage::Voting,
+            votes: BTreeMap::new(),
+            attempt: None,
+            rounds: Vec::new(),
+            retried: None,
+            spent_rounds: 0,
+            spent: BTreeMap::new(),
+            model: Digest::new(*initial.hash().as_bytes()),
+            update_bytes: BTreeMap::new(),
+            restarts: 0,
+        }
+    }
+
+    /// Takes an accepted event.
+    pub fn apply(&mut self, event: &JobEvent) {
+        match event {
+            JobEvent::Submitted(_) => {}
+            JobEvent::Voted(vote) => self.vote(vote),
+            JobEvent::RoundOpened(open) => {
+                self.attempt = Some(RunningAttempt {
+                    key: AttemptKey::of(&open.terms),
+                    advertised: BTreeSet::new(),
+                    shared: BTreeSet::new(),
+                    sealed: BTreeSet::new(),
+                    confirmed: BTreeSet::new(),
+                    departed: BTreeSet::new(),
+                });
+            }
+            JobEvent::Advertised(advert) => {
+                self.note(advert.member, |attempt| &mut attempt.advertised)
+            }
+            JobEvent::Shared(message) => {
+                self.note(message.statement.member, |attempt| &mut attempt.shared)
+            }
+            JobEvent::Sealed { seal, bytes } => {
+                self.note(seal.member, |attempt| &mut attempt.sealed);
+                if let Some(name) = self.contract.name_of(seal.member).cloned() {
+                    *self.update_bytes.entry(name).or_default() += bytes;
+                }
+            }
+            JobEvent::Confirmed(confirmation) => {
+                self.note(confirmation.member, |attempt| &mut attempt.confirmed)
+            }
+            JobEvent::Departed(member) => self.note(*member, |attempt| &mut attempt.departed),
+            JobEvent::Survivors(_) | JobEvent::Unmasked(_) | JobEvent::PhaseExpired => {}
+            JobEvent::Released(released) => self.released(released),
+            JobEvent::Aborted { code, reason } => self.aborted(code, reason),
+            JobEvent::Restarted => self.restarts += 1,
+            JobEvent::Ended(ending) => {
+                self.attempt = None;
+                self.stage = Stage::Ended(ending.clone());
+            }
+        }
+    }
+
+    /// What follows when no attempt runs.
+    pub fn next_step(&self) -> NextStep {
+        if let Some((round, attempt, reason)) = &self.retried {
+            if attempt.0 >= MAX_ATTEMPTS {
+                let reason = format!("round {} was tried {MAX_ATTEMPTS} times: {reason}", round.0);
+                return NextStep::Fail {
+                    code: "round_attempts_exhausted",
+                    reason,
+                };
+            }
+            return NextStep::Open(*round, Attempt(attempt.0 + 1));
+        }
+        let done = self.rounds.last().map_or(0, |round| round.key.round.0);
+        if done < self.contract.rounds() {
+            return NextStep::Open(RoundNumber(done + 1), Attempt(1));
+        }
+        if self.rounds.iter().any(|round| round.aborted.is_empty()) {
+            NextStep::Release
+        } else {
+            let reason = "no round gave a sum; there is no model to hand over".to_owned();
+            NextStep::Fail {
+                code: "no_round_released",
+                reason,
+            }
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
+    fn note(
+        &mut self,
+        member: MemberIndex,
+        set: impl Fn(&mut RunningAttempt) -> &mut BTreeSet<MemberIndex>,
+    ) {
+        if let Some(attempt) = &mut self.attempt {
+            set(attempt).insert(member);
+        }
+    }
+
+    fn vote(&mut self, vote: &Vote) {
+        self.votes.insert(vote.organisation.clone(), vote.clone());
+        let approved =
+            |name: &OrganisationId| self.votes.get(name).is_some_and(|vote| vote.approve);
+        if self.stage == Stage::Voting && self.contract.members().iter().all(approved) {
+            self.stage = Stage::Running;
+        }
+    }
+
+    fn released(&mut self, released: &Released) {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        self.model = released.model;
+        self.spend(&attempt);
+        let name = |member: &MemberIndex| self.contract.name_of(*member).cloned();
+        self.rounds.push(EndedRound {
+            survivors: released.result.survivors.iter().filter_map(name).collect(),
+            noised_loss: released.noised_loss,
+            epsilon_spent: self.contract.epsilon_after(self.spent_rounds),
+            phase_ms: released.phase_ms.clone(),
+            aborted: String::new(),
+            key: attempt.key,
+        });
+        self.retried = None;
+    }
+
+    fn aborted(&mut self, code: &str, reason: &str) {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        if !is_spent(code) {
+            self.retried = Some((attempt.key.round, attempt.key.attempt, reason.to_owned()));
+            return;
+        }
+        self.spend(&attempt);
+        self.rounds.push(EndedRound {
+            survivors: Vec::new(),
+            noised_loss: None,
+            epsilon_spent: self.contract.epsilon_after(self.spent_rounds),
+            phase_ms: BTreeMap::new(),
+            aborted: reason.to_owned(),
+            key: attempt.key,
+        });
+        self.retried = None;
+    }
+
+    fn spend(&mut self, attempt: &RunningAttempt) {
+        self.spent_rounds += 1;
+        for member in &attempt.sealed {
+            if let Some(name) = self.contract.name_of(*member).cloned() {
+                *self.spent.entry(name).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// Whether an abort with this code spends its round: only the two that happen before anybody is asked for an update do not.
+pub(crate) fn is_spent(code: &str) -> bool {
+    !matches!(code, "abort_too_few_joined" | "abort_too_few_shared")
+}

@@ -1,0 +1,159 @@
+//! The audit log as a projection of the events: each accepted event gives the same records, on every replay. After a crash
+//! the records that are missing are those past the number that the log has of the job.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use consort_aggregation::Digest;
+use consort_audit::{
+    AuditLog, Code, Event, Hash, JobId, LogError, NoteSigner, Organisation, Record, Text,
+};
+use consort_contract::{IdentitySecret, Roster};
+use ed25519_dalek::SigningKey;
+
+/// Writes the audit log, for all jobs.
+#[derive(Debug)]
+pub struct Recorder {
+    log: Mutex<AuditLog>,
+    /// Records that the log had of each job when it was opened.
+    found: BTreeMap<String, u64>,
+    /// Whether the log began with this start.
+    begins: bool,
+}
+
+/// The name of this program in the log.
+const BUILD: &str = concat!("consort-coordinator ", env!("CARGO_PKG_VERSION"));
+
+impl Recorder {
+    /// Opens the log and marks the start, or the restart, with the dangerous choices in force.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn open(
+        folder: &Path,
+        origin: &str,
+        identity: &IdentitySecret,
+        dangerous: &[String],
+        now_unix_ms: u64,
+    ) -> Result<Self, LogError> {
+        let key = SigningKey::from_bytes(&identity.to_seed());
+        let signer =
+            NoteSigner::new(origin, key).map_err(|error| LogError::Checkpoint(error.into()))?;
+        let mut log = AuditLog::open(folder, signer)?;
+        let size = log.size();
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        for (_, record) in log.tail(usize::try_from(size).unwrap_or(usize::MAX))? {
+            if let Some(job) = record.job.as_ref().filter(|_| is_projected(&record.event)) {
+                *found.entry(job.to_string()).or_default() += 1;
+            }
+        }
+        let dangerous = dangerous.iter().map(|choice| text(choice)).collect();
+        let event = if size == 0 {
+            Event::Started {
+                build: text(BUILD),
+                dangerous,
+            }
+        } else {
+            Event::CoordinatorRestarted {
+                build: text(BUILD),
+                log_size: size,
+                dangerous,
+            }
+        };
+        log.append(&Record::of_consortium(now_unix_ms, event))?;
+        Ok(Self {
+            log: Mutex::new(log),
+            found,
+            begins: size == 0,
+        })
+    }
+
+    /// Enters every organisation of the roster when the log begins.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn enrol(&self, roster: &Roster, now_unix_ms: u64) -> Result<(), LogError> {
+        if !self.begins {
+            return Ok(());
+        }
+        let enrolment = |(name, entry): (
+            &consort_contract::OrganisationId,
+            &consort_contract::RosterEntry,
+        )| {
+            let event = Event::Enrolment {
+                organisation: organisation(name.as_str()),
+                identity: hash(&entry.identity.fingerprint()),
+                roster: hash(&roster.root()),
+            };
+            Record::of_consortium(now_unix_ms, event)
+        };
+        self.append(&roster.members().map(enrolment).collect::<Vec<_>>())
+    }
+
+    /// Records that the log had of a job when it was opened: a replay skips as many.
+    pub fn found(&self, job: &str) -> u64 {
+        self.found.get(job).copied().unwrap_or_default()
+    }
+
+    /// Appends records under one checkpoint.
+    ///
+    /// # Errors
+    /// [`LogError`]; the daemon must end.
+    pub fn append(&self, records: &[Record]) -> Result<(), LogError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.append_all(records).map(drop)
+    }
+
+    /// Hash of the newest signed checkpoint: what an announcement is bound to.
+    pub fn head(&self) -> Digest {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Digest::of(log.checkpoint().to_string().as_bytes())
+    }
+}
+
+/// Whether a record follows from a stored event. A refusal follows from none: what is refused is not stored.
+fn is_projected(event: &Event) -> bool {
+    !matches!(event, Event::MemberRefused { .. })
+}
+
+/// A word of a record, cut and cleaned to what a record takes.
+pub(crate) fn text(words: &str) -> Text {
+    Text::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
+}
+
+/// A reason code of a record.
+pub(crate) fn code(words: &str) -> Code {
+    Code::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
+}
+
+/// An organisation's name in a record, also one that a stranger made up.
+pub(crate) fn organisation(name: &str) -> Organisation {
+    Organisation::new(clean(name)).expect("clean() leaves 1 to 256 printable bytes")
+}
+
+/// A job's name in a record.
+pub(crate) fn job(name: &consort_contract::JobId) -> JobId {
+    JobId::new(name.as_str()).expect("a job's name is a short printable word")
+}
+
+/// A digest in a record.
+pub(crate) fn hash(digest: &Digest) -> Hash {
+    Hash(*digest.as_bytes())
+}
+
+fn clean(words: &str) -> String {
+    let printable: String = words
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .take(consort_audit::MAX_TEXT_BYTES)
+        .collect();
+    if printable.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        printable
+    }
+}

@@ -1,0 +1,353 @@
+//! Runs the daemon: stores, jobs, the attested port and the operators' port.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use consort_attestation::channel::{
+    self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, RefusalCause, ServerChannel,
+};
+use consort_audit::{Event, Hash, Record};
+use consort_daemon::config;
+use consort_daemon::crash::CrashPoints;
+use consort_daemon::node::Node;
+use consort_daemon::telemetry;
+use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
+use consort_proto::wire::job::v1::job_service_server::JobServiceServer;
+use consort_proto::wire::model::v1::model_service_server::ModelServiceServer;
+use consort_proto::wire::round::v1::round_service_server::RoundServiceServer;
+use consort_round::Millis;
+use consort_storage::{EmbeddedStore, LocalBlobs};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::api::{Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, Token};
+use crate::config::Config;
+use crate::driver::{Board, Desk, Now, Services};
+use crate::error::{Fault, ServeError};
+use crate::recorder::{Recorder, code, organisation};
+
+/// Handshakes at a time: each costs some 15 ms of a core, and strangers can cause them.
+const HANDSHAKES: usize = 64;
+
+/// Between two HTTP/2 pings on an idle connection, and until a silent peer counts as gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Pause after the system refused a connection, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long calls may take to end once the daemon stops; open streams are cut then.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// Runs the coordinator until `shutdown` resolves.
+///
+/// # Errors
+/// [`ServeError`] says what cannot be used and what to do.
+pub async fn serve(
+    config: Config,
+    crash: CrashPoints,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let node = Node::open(config.node.clone())?;
+    check_own_entry(&node)?;
+    let token = Token::load(&config.operators.token_file)?;
+    let identity = Identity::from_pem(
+        config::read(&config.operators.certificate)?,
+        config::read(&config.operators.key)?,
+    );
+    // Ports first: a port in use must not cost a restart record in the audit log.
+    let participants = listen(config.participants_address).await?;
+    let operators = listen(config.operators_address).await?;
+    if let Some(address) = config.node.metrics_address {
+        telemetry::serve_metrics(address)?;
+    }
+    let channel = ServerChannel::new(node.channel_settings()).map_err(|error| ServeError::Tls {
+        what: "the attested channel",
+        problem: error.to_string(),
+    })?;
+    let (fault_sender, mut faults) = mpsc::unbounded_channel();
+    let services = Arc::new(open_services(node, crash)?);
+    let desk = {
+        let services = services.clone();
+        tokio::task::spawn_blocking(move || Desk::open(services, now, fault_sender)).await
+    };
+    let desk = Arc::new(desk.map_err(|error| ServeError::Tls {
+        what: "the recovery of jobs",
+        problem: error.to_string(),
+    })??);
+    tracing::info!(participants = %config.participants_address, operators = %config.operators_address, "the coordinator serves");
+
+    let (stop, stopped) = watch::channel(false);
+    let attested = attested_port(
+        desk.clone(),
+        Arc::new(channel),
+        participants,
+        stopped.clone(),
+    );
+    let plain = operators_port(desk.clone(), token, identity, operators, stopped);
+    let servers = async { tokio::try_join!(attested, plain).map(drop) };
+    tokio::pin!(servers);
+    tokio::select! {
+        ended = &mut servers => return ended,
+        Some(fault) = faults.recv() => {
+            tracing::error!(code = fault.code(), %fault, "the coordinator's storage failed; it stops");
+            return Err(fault.into());
+        }
+        () = shutdown => {}
+    }
+    tracing::info!("the coordinator stops");
+    // Both servers hold a receiver; if they are gone they have stopped.
+    let _ = stop.send(true);
+    // Streams that stay open are cut: members connect again.
+    tokio::time::timeout(STOP_GRACE, servers)
+        .await
+        .unwrap_or(Ok(()))
+}
+
+/// The time on both clocks.
+fn now() -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let mono = START.get_or_init(Instant::now).elapsed().as_millis();
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let narrow = |millis: u128| u64::try_from(millis).unwrap_or(u64::MAX);
+    Now {
+        mono: Millis(narrow(mono)),
+        unix_ms: narrow(unix),
+    }
+}
+
+fn check_own_entry(node: &Node) -> Result<(), ServeError> {
+    if node.roster.coordinator().identity == node.identity.public() {
+        return Ok(());
+    }
+    Err(consort_daemon::node::NodeError::NotInRoster(node.config.organisation.clone()).into())
+}
+
+fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError> {
+    let mut dangerous = node.config.dangerous();
+    dangerous.extend(
+        node.verifier
+            .policy()
+            .simulated_roots()
+            .iter()
+            .map(|_| "dangerous_simulated_roots".to_owned()),
+    );
+    dangerous.extend(crash.armed());
+    for choice in &dangerous {
+        tracing::warn!(choice, "a dangerous choice is in force");
+    }
+    let simulated = if node.verifier.policy().simulated_roots().is_empty() {
+        0.0
+    } else {
+        1.0
+    };
+    metrics::gauge!("consort_simulated_attestation").set(simulated);
+    let folder = &node.config.state_dir;
+    let store = EmbeddedStore::open(folder.join("events.redb"))?;
+    let blobs = LocalBlobs::open(folder.join("blobs"))?;
+    let origin = format!("{}/audit", node.roster.consortium());
+    let recorder = Recorder::open(
+        &folder.join("audit"),
+        &origin,
+        &node.identity,
+        &dangerous,
+        now().unix_ms,
+    )?;
+    recorder.enrol(&node.roster, now().unix_ms)?;
+    Ok(Services {
+        judge: Arc::new(node.peers()),
+        identity: node.identity,
+        roster: node.roster,
+        store: Arc::new(store),
+        blobs: Arc::new(blobs),
+        recorder,
+        board: Board::default(),
+        crash,
+        dangerous,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn attested_port(
+    desk: Arc<Desk>,
+    channel: Arc<ServerChannel>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let (sender, receiver) = mpsc::channel(HANDSHAKES);
+    let gate = tokio::spawn(admit(desk.clone(), channel, listener, sender));
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(MAX_CONNECTION_AGE)
+        .add_service(
+            RoundServiceServer::new(Rounds(desk.clone()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            ConsentServiceServer::new(Consent(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
+            // An error means that the daemon is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        })
+        .await;
+    gate.abort();
+    Ok(served?)
+}
+
+/// Attests every connection; only those that pass reach the services.
+async fn admit(
+    desk: Arc<Desk>,
+    channel: Arc<ServerChannel>,
+    listener: TcpListener,
+    admitted: mpsc::Sender<Result<AttestedStream, std::io::Error>>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let Ok(permit) = handshakes.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, address)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (desk, channel, admitted) = (desk.clone(), channel.clone(), admitted.clone());
+        tokio::spawn(async move {
+            if let Some(stream) = attest(&desk, &channel, stream, address).await {
+                // The server is gone only when the daemon stops.
+                let _ = admitted.send(Ok(stream)).await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn attest(
+    desk: &Arc<Desk>,
+    channel: &ServerChannel,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<AttestedStream> {
+    let outcome = channel::accept(stream, channel).await;
+    let event = match &outcome {
+        Ok(stream) => {
+            let peer = stream.peer();
+            verdict(
+                peer.organisation(),
+                true,
+                "accepted",
+                peer.claims().simulated(),
+                &peer.evidence().to_bytes(),
+            )
+        }
+        Err(ChannelError::PeerRefused(refused)) => {
+            tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
+            let reason = refused.cause.code();
+            match refused.cause {
+                RefusalCause::Evidence(_) => verdict(
+                    &refused.organisation,
+                    false,
+                    reason,
+                    false,
+                    &refused.evidence,
+                ),
+                RefusalCause::Directory(_) | RefusalCause::IdentitySignature => {
+                    Event::MemberRefused {
+                        organisation: organisation(&refused.organisation),
+                        code: code(reason),
+                    }
+                }
+            }
+        }
+        Err(error) => {
+            tracing::info!(%address, code = error.code(), %error, "a connection did not pass the gate");
+            return None;
+        }
+    };
+    let label = outcome
+        .as_ref()
+        .map_or_else(|error| error.code(), |_| "accepted");
+    metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
+    let record = Record::of_consortium(now().unix_ms, event);
+    let services = desk.services().clone();
+    let recorded = tokio::task::spawn_blocking(move || services.recorder.append(&[record])).await;
+    match recorded {
+        Ok(Ok(())) => outcome.ok(),
+        Ok(Err(error)) => {
+            desk.fail(Fault::Audit(error));
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn verdict(name: &str, accepted: bool, reason: &str, simulated: bool, evidence: &[u8]) -> Event {
+    Event::EvidenceVerdict {
+        organisation: organisation(name),
+        accepted,
+        code: code(reason),
+        simulated,
+        report: Hash(*consort_aggregation::Digest::of(evidence).as_bytes()),
+    }
+}
+
+async fn operators_port(
+    desk: Arc<Desk>,
+    token: Token,
+    identity: Identity,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let unusable = |error: &dyn std::fmt::Display| ServeError::Tls {
+        what: "the operators' certificate",
+        problem: error.to_string(),
+    };
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<JobServiceServer<Jobs>>().await;
+    reporter.set_serving::<ModelServiceServer<Models>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(consort_proto::DESCRIPTORS)
+            .with_service_name("consort.job.v1.JobService")
+            .with_service_name("consort.model.v1.ModelService")
+    };
+    let schema = |error: tonic_reflection::server::Error| ServeError::Tls {
+        what: "the schema",
+        problem: error.to_string(),
+    };
+    let jobs =
+        JobServiceServer::new(Jobs(desk.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let models = ModelServiceServer::new(Models(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    Server::builder()
+        .tls_config(ServerTlsConfig::new().identity(identity))
+        .map_err(|error| unusable(&error))?
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(MAX_CONNECTION_AGE)
+        .tcp_nodelay(true)
+        .add_service(InterceptedService::new(jobs, token.clone()))
+        .add_service(InterceptedService::new(models, token))
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(schema)?)
+        .add_service(reflection().build_v1alpha().map_err(schema)?)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            // An error means that the daemon is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        })
+        .await?;
+    Ok(())
+}
