@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stderr};
 use consort_proto::wire::job::v1 as wire;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::view::{epsilon_spent, rounds_planned, state_name};
+use crate::view::{epsilon_spent, loss_text, rounds_planned, state_name};
 
 /// More members than this are counted by phase instead of shown one by one: a screen has some 24 lines.
 const MAX_MEMBER_LINES: usize = 12;
@@ -116,8 +116,9 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn headline(job: &wire::Job) -> String {
-    let loss = job.rounds.iter().rev().find_map(|round| round.noised_loss);
-    let loss = loss.map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
+    let mut latest = job.rounds.iter().rev();
+    let loss = latest.find_map(|round| loss_text(job, round));
+    let loss = loss.map_or(String::new(), |loss| format!("  {loss}"));
     let phases = if job.members.len() > MAX_MEMBER_LINES {
         format!("  {}", counts_by_phase(job))
     } else {
@@ -160,9 +161,7 @@ fn round_line(job: &wire::Job, round: &wire::RoundSummary) -> String {
     if !round.aborted.is_empty() {
         return format!("{head}  no sum: {}", round.aborted);
     }
-    let loss = round
-        .noised_loss
-        .map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
+    let loss = loss_text(job, round).map_or(String::new(), |loss| format!("  {loss}"));
     let total: u64 = round.phase_ms.values().sum();
     format!(
         "{head}  {}/{} members{loss}  epsilon {:.4}  {total} ms",
@@ -187,6 +186,15 @@ mod tests {
         wire::Job {
             rounds: vec![round],
             members: vec![wire::MemberProgress::default(); 4],
+            spec: Some(wire::JobSpec {
+                dp_fedsgd: Some(wire::DpFedSgd {
+                    divisor: 450.0,
+                    loss_weight: 0.1,
+                    ..wire::DpFedSgd::default()
+                }),
+                ..wire::JobSpec::default()
+            }),
+            plan: Some(wire::PlanSpec::default()),
             ..wire::Job::default()
         }
     }
@@ -196,7 +204,7 @@ mod tests {
         let job = job();
         let line = round_line(&job, &job.rounds[0]);
         assert!(
-            line.contains("3/4 members") && line.contains("0.693") && line.contains("0.2500"),
+            line.contains("3/4 members") && line.contains("loss 0.69") && line.contains("0.2500"),
             "{line}"
         );
     }
