@@ -1,5 +1,7 @@
 //! The `consort` program.
-#[expect(dead_code, reason = "the command that uses it comes next")]
-mod demo;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    consort_cli::run(std::env::args_os())
+}

@@ -1,3 +1,23 @@
-//! consort-participant.
+//! The participant daemon: trains on this organisation's records, and lets nothing leave but votes and masked updates.
+//!
+//! Start with [`agent`], which decides what is answered, then [`consent`] and [`ledger`], which may say no.
 
+pub mod agent;
+pub mod config;
+pub mod consent;
 pub mod data;
+mod error;
+pub mod ledger;
+mod roster;
+mod serve;
+pub mod state;
+pub mod trainer;
+pub mod uplink;
+
+#[cfg(test)]
+mod test_world;
+
+pub use config::Config;
+pub use error::ParticipantError;
+pub use roster::{init, sign_roster};
+pub use serve::{CRASH_POINTS, serve};

@@ -5,6 +5,7 @@ pub mod convert;
 #[allow(
     missing_docs,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     unreachable_pub,
     reason = "generated from the commented .proto files"
 )]

@@ -1,1 +1,1 @@
-//! consort-stories.
+//! Whole-consortium stories on real processes: see `tests/stories`.

@@ -52,12 +52,7 @@ pub(crate) fn clinics(count: usize) -> Result<Vec<Site>, ClinicCount> {
     let sites = malignant.into_iter().zip(benign).enumerate();
     Ok(sites
         .map(|(index, (malignant, benign))| {
-            site(
-                format!("clinic-{:02}", index + 1),
-                &table,
-                malignant,
-                benign,
-            )
+            site(format!("clinic-{}", index + 1), &table, malignant, benign)
         })
         .collect())
 }

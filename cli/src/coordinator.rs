@@ -1,0 +1,57 @@
+//! `consort coordinator`: the consortium's coordinator, the same code as the small daemon.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use consort_coordinator::Config;
+use consort_daemon::crash::CrashPoints;
+
+use crate::failure::Failure;
+use crate::serve::{ServeOptions, shutdown};
+
+/// What can be done with a coordinator.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make its keys, its operators' certificate and token, and its roster entry
+    Init {
+        /// Its configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run it until it is told to stop
+    Serve(ServeOptions),
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init { config } => {
+            let config = Config::load(&config)?;
+            consort_coordinator::init(&config)
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            println!(
+                "{}",
+                config
+                    .node
+                    .state_dir
+                    .join(consort_daemon::node::ENTRY_FILE)
+                    .display()
+            );
+            Ok(())
+        }
+        Command::Serve(options) => serve(options).await,
+    }
+}
+
+async fn serve(options: ServeOptions) -> Result<(), Failure> {
+    let config = Config::load(&options.config)?;
+    consort_daemon::telemetry::init_logs(config.node.log_json);
+    let crash = CrashPoints::new(
+        options.dangerous_crash_at,
+        consort_coordinator::CRASH_POINTS,
+    )
+    .map_err(|error| Failure::usage("crash_point", error))?;
+    consort_coordinator::serve(config, crash, shutdown(options.until_input_ends))
+        .await
+        .map_err(|error| Failure::failed(error.code(), error))
+}

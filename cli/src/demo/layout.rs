@@ -1,0 +1,364 @@
+//! Writes the files of a consortium: the same that people write by hand, made with the same commands.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use consort_aggregation::Digest;
+use consort_attestation::simulated::ROOTS_FILE;
+use consort_contract::identity::hex;
+use consort_contract::job::{
+    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+};
+use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
+use consort_coordinator::config::OperatorsConfig;
+use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
+use consort_participant::config::DatasetConfig;
+use consort_participant::consent::ConsentPolicy;
+use serde::Serialize;
+
+use super::jobs::DemoJob;
+use super::options::Plan;
+use super::site::TRAIN_FILE;
+use crate::client::Access;
+use crate::failure::{Failure, at};
+use crate::{roster, simulated};
+
+/// Name of the coordinator in the roster, and of its folder.
+pub(crate) const COORDINATOR: &str = "coordinator";
+
+/// Name of every configuration file.
+const CONFIG_FILE: &str = "config.toml";
+
+/// What the model of the demo is for.
+const PURPOSE: &str = "diagnosis-support";
+
+/// On one machine a phase takes milliseconds; a member that was killed is back within seconds.
+const PHASE_MS: u64 = 20_000;
+
+/// A restarted coordinator waits for members that back off up to 5 seconds.
+const COLLECTING_MS: u64 = 60_000;
+
+/// Where the parts of the demo lie and listen.
+pub(crate) struct Layout {
+    root: PathBuf,
+    operators: SocketAddr,
+    /// The job document.
+    pub(crate) document: JobDocument,
+}
+
+impl Layout {
+    /// Writes everything, from the simulated vendor to the job.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file, or a folder that is not empty.
+    pub(crate) fn write(root: &Path, plan: &Plan) -> Result<Self, Failure> {
+        refuse_used(root)?;
+        std::fs::create_dir_all(root).map_err(at(root))?;
+        let root = root.canonicalize().map_err(at(root))?;
+        let simulated_root = simulated::init(&root.join("simulated"))?;
+        write(&root.join("policy.toml"), &policy(&simulated_root))?;
+        let ports = Ports::free(plan.sites.len())?;
+        let document = job_document(&plan.job, plan)?;
+        let layout = Self {
+            root,
+            operators: ports.operators,
+            document,
+        };
+        layout.write_coordinator(&ports)?;
+        for (site, metrics) in plan.sites.iter().zip(&ports.metrics) {
+            let folder = layout.folder(&site.name);
+            site.write(&folder).map_err(at(&folder))?;
+            layout.write_participant(&site.name, *metrics, &ports, &plan.job)?;
+        }
+        let text = serde_json::to_string_pretty(&layout.document);
+        let text = text.map_err(|error| Failure::failed("job_json", error))?;
+        write(&layout.root.join("job.json"), &text)?;
+        layout.found(plan)?;
+        Ok(layout)
+    }
+
+    /// The folder of the coordinator or of a member.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The configuration file of the coordinator or of a member.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.folder(name).join(CONFIG_FILE)
+    }
+
+    /// The coordinator's audit log.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.folder(COORDINATOR).join("state/audit")
+    }
+
+    /// How an operator reaches the coordinator.
+    pub(crate) fn access(&self) -> Access {
+        let folder = self.folder(COORDINATOR);
+        Access {
+            coordinator: format!("https://{}", self.operators),
+            ca: folder.join("tls/cert.pem"),
+            token_file: folder.join("operator.token"),
+        }
+    }
+
+    fn write_coordinator(&self, ports: &Ports) -> Result<(), Failure> {
+        let config = consort_coordinator::Config {
+            participants_address: ports.participants,
+            operators_address: ports.operators,
+            node: node(COORDINATOR, ports.coordinator_metrics),
+            operators: OperatorsConfig {
+                certificate: "tls/cert.pem".into(),
+                key: "tls/key.pem".into(),
+                token_file: "operator.token".into(),
+            },
+        };
+        self.write_config(COORDINATOR, &config)
+    }
+
+    fn write_participant(
+        &self,
+        name: &str,
+        metrics: SocketAddr,
+        ports: &Ports,
+        job: &DemoJob,
+    ) -> Result<(), Failure> {
+        let dataset = label(job.name)?;
+        let config = consort_participant::Config {
+            node: node(name, metrics),
+            coordinator: ports.participants.to_string(),
+            consent: "consent.toml".into(),
+            datasets: BTreeMap::from([(
+                dataset.clone(),
+                DatasetConfig {
+                    path: TRAIN_FILE.into(),
+                },
+            )]),
+        };
+        self.write_config(name, &config)?;
+        // Room for one job of the asked epsilon, counted at the job's delta; rounding of the noise is on the safe side.
+        let consent = ConsentPolicy {
+            purposes: vec![label(PURPOSE)?],
+            datasets: vec![dataset],
+            max_epsilon_per_job: job.epsilon,
+            max_epsilon_lifetime: job.epsilon,
+            delta: job.delta,
+            min_cohort: 3,
+            max_parameters: 1_000_000,
+            automatic: true,
+        };
+        write(&self.folder(name).join("consent.toml"), &to_toml(&consent)?)
+    }
+
+    fn write_config(&self, name: &str, config: &impl Serialize) -> Result<(), Failure> {
+        let folder = self.folder(name);
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        write(&self.config(name), &to_toml(config)?)
+    }
+
+    /// Keys, roster and signatures: `init` of everybody, `roster new`, `sign-roster` of every member.
+    fn found(&self, plan: &Plan) -> Result<(), Failure> {
+        let config = consort_coordinator::Config::load(&self.config(COORDINATOR))?;
+        let coordinator = consort_coordinator::init(&config)
+            .map_err(|error| Failure::failed(error.code(), error))?;
+        let mut members = BTreeMap::new();
+        let mut configs = Vec::new();
+        for site in &plan.sites {
+            let config = consort_participant::Config::load(&self.config(&site.name))?;
+            let entry = consort_participant::init(&config)
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            members.insert(organisation(&site.name)?, entry);
+            configs.push(config);
+        }
+        let consortium =
+            ConsortiumId::new("demo").map_err(|error| Failure::failed(error.code(), error))?;
+        roster::write(
+            &self.root.join("roster.json"),
+            consortium,
+            coordinator,
+            members,
+        )?;
+        for config in &configs {
+            consort_participant::sign_roster(config)
+                .map_err(|error| Failure::refused(error.code(), error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A folder that holds anything is left alone: it may be another demo's, or something dear.
+fn refuse_used(root: &Path) -> Result<(), Failure> {
+    let used = std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+    if used || root.is_file() {
+        let what = format!(
+            "{} is not empty; name a new folder with --dir",
+            root.display()
+        );
+        return Err(Failure::usage("demo_dir_used", what));
+    }
+    Ok(())
+}
+
+/// Ports nobody listens on, all held at once so that none is given out twice.
+struct Ports {
+    participants: SocketAddr,
+    operators: SocketAddr,
+    coordinator_metrics: SocketAddr,
+    metrics: Vec<SocketAddr>,
+}
+
+impl Ports {
+    fn free(members: usize) -> Result<Self, Failure> {
+        let failed = |error| {
+            Failure::failed(
+                "no_free_port",
+                format!("no port is free on 127.0.0.1: {error}"),
+            )
+        };
+        let held: Vec<TcpListener> = (0..members + 3)
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let mut ports = held
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        let metrics = ports.split_off(3);
+        Ok(Self {
+            participants: ports[0],
+            operators: ports[1],
+            coordinator_metrics: ports[2],
+            metrics,
+        })
+    }
+}
+
+fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
+    NodeConfig {
+        organisation: name.to_owned(),
+        roster: "../roster.json".into(),
+        policy: "../policy.toml".into(),
+        roots: vec![Path::new("../simulated").join(ROOTS_FILE)],
+        state_dir: "state".into(),
+        dangerous_state_key_file: "state.key".into(),
+        attester: AttesterConfig::Simulated(SimulatedConfig {
+            vendor_dir: "../simulated".into(),
+            chip_id: chip_id(name),
+            measurement: measurement(program_of(name)),
+            host_data: hex(Digest::of(format!("host data of {name}").as_bytes()).as_bytes()),
+        }),
+        metrics_address: Some(metrics),
+        log_json: false,
+    }
+}
+
+/// A chip of its own for each simulated machine.
+fn chip_id(name: &str) -> String {
+    let half = |part: &str| {
+        hex(Digest::of(format!("{part} half of the chip of {name}").as_bytes()).as_bytes())
+    };
+    half("first") + &half("second")
+}
+
+fn program_of(name: &str) -> &'static str {
+    if name == COORDINATOR {
+        "consort-coordinator"
+    } else {
+        "consort-participant"
+    }
+}
+
+/// What a simulated machine declares to run: 48 bytes that stand for a program's launch digest.
+fn measurement(program: &str) -> String {
+    let declared = Digest::of(format!("simulated measurement of {program}").as_bytes());
+    let mut text = hex(declared.as_bytes());
+    text.push_str(&"0".repeat(32));
+    text
+}
+
+fn policy(simulated_root: &str) -> String {
+    let tcb = SIMULATED_TCB;
+    format!(
+        "# What evidence must say to be accepted. SIMULATED: the root below is a program's on this machine.\n\
+         [trust]\n\
+         roots = []\n\
+         dangerous_simulated_roots = [\"{simulated_root}\"]\n\
+         \n\
+         [snp]\n\
+         report_versions = [3, 5]\n\
+         # The coordinator's and the participant's programs, as simulated machines declare them.\n\
+         measurements = [\n    \"{}\",\n    \"{}\",\n]\n\
+         \n\
+         [snp.min_tcb.genoa]\n\
+         bootloader = {}\n\
+         tee = {}\n\
+         snp = {}\n\
+         microcode = {}\n",
+        measurement("consort-coordinator"),
+        measurement("consort-participant"),
+        tcb.bootloader,
+        tcb.tee,
+        tcb.snp,
+        tcb.microcode,
+    )
+}
+
+fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Failure> {
+    let model = job.model();
+    let members = plan.sites.iter().map(|site| organisation(&site.name));
+    let document = JobDocument {
+        name: label(job.name)?,
+        purpose: label(PURPOSE)?,
+        dataset: label(job.name)?,
+        members: members.collect::<Result<_, _>>()?,
+        data: job.schema(),
+        model: ModelDocument {
+            layers: model.layers().to_vec(),
+            loss: model.loss(),
+            seed: [0; 32],
+        },
+        dp_fedsgd: DpFedSgd {
+            rounds: job.rounds,
+            clip: job.clip_norm.into(),
+            learning_rate: job.learning_rate.into(),
+            momentum: job.momentum.into(),
+            divisor: job.divisor.into(),
+            loss_weight: job.loss_weight,
+            max_records_per_member: u32::try_from(job.max_records).unwrap_or(u32::MAX),
+        },
+        privacy: PrivacyDocument {
+            epsilon: job.epsilon,
+            delta: job.delta,
+            c_noise: job.colluding_noise,
+        },
+        aggregation: AggregationDocument::default(),
+        deadlines: DeadlineDocument {
+            voting_ms: PHASE_MS,
+            joining_ms: PHASE_MS,
+            sharing_ms: PHASE_MS,
+            collecting_ms: COLLECTING_MS,
+            confirming_ms: PHASE_MS,
+            unmasking_ms: PHASE_MS,
+        },
+    };
+    crate::job::check(&document)?;
+    Ok(document)
+}
+
+fn organisation(name: &str) -> Result<OrganisationId, Failure> {
+    OrganisationId::new(name).map_err(|error| Failure::failed(error.code(), error))
+}
+
+fn label(name: &str) -> Result<Label, Failure> {
+    Label::new(name).map_err(|error| Failure::failed(error.code(), error))
+}
+
+fn to_toml(value: &impl Serialize) -> Result<String, Failure> {
+    toml::to_string(value).map_err(|error| Failure::failed("config_toml", error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(at(path))
+}

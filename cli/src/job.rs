@@ -1,0 +1,191 @@
+//! `consort job`: what a data scientist does, over gRPC on the operators' port.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use consort_contract::{Job, JobDocument};
+use consort_daemon::config;
+use consort_proto::convert::job_to_wire;
+use consort_proto::wire::job::v1 as wire;
+use rand_core::{OsRng, RngCore};
+
+use crate::client::{Access, Operators};
+use crate::failure::Failure;
+use crate::view::{JobView, has_ended, one_line};
+
+/// What can be done with jobs.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Propose a job to its members
+    Submit(Submit),
+    /// All jobs, newest last
+    List(List),
+    /// One job with its rounds
+    Show(Named),
+    /// A job's progress until it ends
+    Watch(Named),
+    /// End a job that has not ended
+    Cancel(Named),
+}
+
+/// A job to submit.
+#[derive(Args)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    access: Access,
+    /// The job document (JSON)
+    #[arg(long, value_name = "FILE")]
+    job: PathBuf,
+    /// A retry with the same key makes no second job; drawn at random if absent
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// All jobs.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    access: Access,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// One job.
+#[derive(Args)]
+pub(crate) struct Named {
+    #[command(flatten)]
+    access: Access,
+    /// The job's id
+    id: String,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Submit(submit) => {
+            // Checked here first: a document that cannot be a job costs nobody a call.
+            let document: JobDocument = config::load_json(&submit.job)?;
+            check(&document)?;
+            let key = submit.idempotency_key.unwrap_or_else(random_key);
+            let mut operators = submit.access.connect().await?;
+            let job = send(&mut operators, &document, key).await?;
+            show(&job, submit.json);
+        }
+        Command::List(list) => {
+            let mut operators = list.access.connect().await?;
+            let answer = operators.jobs.list_jobs(wire::ListJobsRequest {}).await?;
+            for job in answer.into_inner().jobs {
+                show(&job, list.json);
+            }
+        }
+        Command::Show(named) => {
+            let mut operators = named.access.connect().await?;
+            let request = wire::ShowJobRequest { id: named.id };
+            let job = required(operators.jobs.show_job(request).await?.into_inner().job)?;
+            show(&job, named.json);
+        }
+        Command::Watch(named) => watch(named).await?,
+        Command::Cancel(named) => {
+            let mut operators = named.access.connect().await?;
+            let request = wire::CancelJobRequest { id: named.id };
+            let job = required(operators.jobs.cancel_job(request).await?.into_inner().job)?;
+            show(&job, named.json);
+        }
+    }
+    Ok(())
+}
+
+/// Checks a job document as the coordinator and every member will.
+pub(crate) fn check(document: &JobDocument) -> Result<Job, Failure> {
+    Job::new(document.clone()).map_err(|error| Failure::usage(error.code(), error))
+}
+
+/// Submits a job under an idempotency key.
+pub(crate) async fn send(
+    operators: &mut Operators,
+    document: &JobDocument,
+    idempotency_key: String,
+) -> Result<wire::Job, Failure> {
+    let request = wire::SubmitJobRequest {
+        spec: Some(job_to_wire(document)),
+        idempotency_key,
+    };
+    required(operators.jobs.submit_job(request).await?.into_inner().job)
+}
+
+/// A key that no other submission has.
+pub(crate) fn random_key() -> String {
+    let mut bytes = [0; 16];
+    OsRng.fill_bytes(&mut bytes);
+    consort_contract::identity::hex(&bytes)
+}
+
+/// The failure of a job that ended without a model.
+pub(crate) fn ended_without_model(job: &wire::Job) -> Failure {
+    let code = if job.code.is_empty() {
+        "job_ended"
+    } else {
+        &job.code
+    };
+    let what = format!(
+        "job {} ended without a model: {}",
+        job.id,
+        if job.reason.is_empty() {
+            "no reason was given"
+        } else {
+            &job.reason
+        }
+    );
+    Failure::refused(code, what)
+}
+
+async fn watch(named: Named) -> Result<(), Failure> {
+    let mut operators = named.access.connect().await?;
+    let request = wire::WatchJobRequest { id: named.id };
+    let mut updates = operators.jobs.watch_job(request).await?.into_inner();
+    while let Some(update) = updates.message().await? {
+        let job = required(update.job)?;
+        show(&job, named.json);
+        if has_ended(&job) {
+            return match job.state() {
+                wire::JobState::Completed => Ok(()),
+                wire::JobState::Unspecified
+                | wire::JobState::Voting
+                | wire::JobState::Running
+                | wire::JobState::Failed
+                | wire::JobState::Cancelled => Err(ended_without_model(&job)),
+            };
+        }
+    }
+    Err(Failure::failed(
+        "watch_ended",
+        "the coordinator ended the stream before the job ended; watch it again",
+    ))
+}
+
+fn show(job: &wire::Job, json: bool) {
+    if json {
+        match serde_json::to_string(&JobView::from(job)) {
+            Ok(text) => println!("{text}"),
+            Err(error) => eprintln!("job {} cannot be shown as JSON: {error}", job.id),
+        }
+    } else {
+        println!("{}", one_line(job));
+    }
+}
+
+pub(crate) fn required(job: Option<wire::Job>) -> Result<wire::Job, Failure> {
+    job.ok_or_else(|| {
+        Failure::failed(
+            "answer_without_job",
+            "the coordinator answered without a job; its version does not fit this program's",
+        )
+    })
+}

@@ -1,0 +1,111 @@
+//! The `consort` program as a library, so that the project's stories run the very same code.
+//!
+//! Exit status: 0 done, 1 failed on the way, 2 the command line or a file on it cannot be used, 3 refused.
+
+mod audit;
+mod client;
+mod coordinator;
+mod demo;
+mod failure;
+mod job;
+mod model;
+mod participant;
+mod roster;
+mod serve;
+mod simulated;
+mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Exit, Failure};
+
+/// Train one model on data that stays where it is.
+#[derive(Parser)]
+#[command(name = "consort", version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a whole consortium on this machine, on public data
+    Demo(demo::options::Options),
+    /// The consortium's coordinator
+    #[command(subcommand)]
+    Coordinator(coordinator::Command),
+    /// An organisation's participant
+    #[command(subcommand)]
+    Participant(participant::Command),
+    /// Simulated machines, for laptops and tests
+    #[command(subcommand)]
+    Simulated(simulated::Command),
+    /// Who the consortium is
+    #[command(subcommand)]
+    Roster(roster::Command),
+    /// Submit and watch jobs
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Released models
+    #[command(subcommand)]
+    Model(model::Command),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+}
+
+/// Runs the program with these arguments, the first being its own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) if json && error.use_stderr() => {
+            return report(&Failure::usage("usage", error.render()), true);
+        }
+        Err(error) => {
+            // Nothing can be done where not even a message can be written.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, json),
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::failed("runtime", error))?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(options) => demo::run(&options).await,
+            Command::Coordinator(command) => coordinator::run(command).await,
+            Command::Participant(command) => participant::run(command).await,
+            Command::Simulated(command) => simulated::run(command),
+            Command::Roster(command) => roster::run(command),
+            Command::Job(command) => job::run(command).await,
+            Command::Model(command) => model::run(command).await,
+            Command::Audit(command) => audit::run(command),
+        }
+    })
+}
+
+/// Says why: with `--json` as one object on standard output, otherwise as a line on standard error.
+fn report(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        let object = serde_json::json!({ "error": failure.message, "code": failure.code });
+        println!("{object}");
+    } else {
+        eprintln!("error: {failure}");
+    }
+    failure.exit.into()
+}

@@ -1,0 +1,70 @@
+//! `consort participant`: an organisation's participant, the same code as the small daemon.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use consort_daemon::crash::CrashPoints;
+use consort_participant::Config;
+
+use crate::failure::Failure;
+use crate::serve::{ServeOptions, shutdown};
+
+/// What can be done with a participant.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make its keys and its roster entry
+    Init {
+        /// Its configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check this organisation's entry in the roster and sign it
+    SignRoster {
+        /// Its configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run it until it is told to stop
+    Serve(ServeOptions),
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init { config } => {
+            let config = Config::load(&config)?;
+            consort_participant::init(&config)
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            println!(
+                "{}",
+                config
+                    .node
+                    .state_dir
+                    .join(consort_daemon::node::ENTRY_FILE)
+                    .display()
+            );
+            Ok(())
+        }
+        Command::SignRoster { config } => {
+            let config = Config::load(&config)?;
+            let root = consort_participant::sign_roster(&config)
+                .map_err(|error| Failure::refused(error.code(), error))?;
+            println!("signed the roster with fingerprint {root}");
+            Ok(())
+        }
+        Command::Serve(options) => serve(options).await,
+    }
+}
+
+async fn serve(options: ServeOptions) -> Result<(), Failure> {
+    let config = Config::load(&options.config)?;
+    consort_daemon::telemetry::init_logs(config.node.log_json);
+    let crash = CrashPoints::new(
+        options.dangerous_crash_at,
+        consort_participant::CRASH_POINTS,
+    )
+    .map_err(|error| Failure::usage("crash_point", error))?;
+    consort_participant::serve(config, crash, shutdown(options.until_input_ends))
+        .await
+        .map_err(|error| Failure::failed(error.code(), error))
+}

@@ -1,0 +1,173 @@
+//! Jobs as people and programs read them: text and JSON views of the wire's messages.
+
+use std::collections::BTreeMap;
+
+use consort_proto::wire::job::v1 as wire;
+use serde::Serialize;
+
+/// A job, with the field names of the wire.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobView {
+    id: String,
+    name: String,
+    purpose: String,
+    dataset: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    code: String,
+    contract: String,
+    round: u32,
+    rounds_planned: u32,
+    phase: String,
+    epsilon: f64,
+    epsilon_spent: f64,
+    delta: f64,
+    members: Vec<MemberView>,
+    rounds: Vec<RoundView>,
+    coordinator_restarts: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    model: String,
+    dangerous_simulated_attestation: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct MemberView {
+    organisation: String,
+    connected: bool,
+    phase: String,
+    update_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RoundView {
+    round: u32,
+    attempt: u32,
+    survivors: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    noised_loss: Option<f64>,
+    epsilon_spent: f64,
+    phase_ms: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    aborted: String,
+}
+
+impl From<&wire::Job> for JobView {
+    fn from(job: &wire::Job) -> Self {
+        let spec = job.spec.clone().unwrap_or_default();
+        let plan = job.plan.clone().unwrap_or_default();
+        Self {
+            id: job.id.clone(),
+            name: spec.name.clone(),
+            purpose: spec.purpose.clone(),
+            dataset: spec.dataset.clone(),
+            state: state_name(job.state()),
+            reason: job.reason.clone(),
+            code: job.code.clone(),
+            contract: job.contract.clone(),
+            round: job.round,
+            rounds_planned: rounds_planned(job),
+            phase: job.phase.clone(),
+            epsilon: plan.epsilon,
+            epsilon_spent: epsilon_spent(job),
+            delta: spec.privacy.unwrap_or_default().delta,
+            members: job.members.iter().map(member_view).collect(),
+            rounds: job.rounds.iter().map(round_view).collect(),
+            coordinator_restarts: job.coordinator_restarts,
+            model: job.model.clone(),
+            dangerous_simulated_attestation: job.dangerous_simulated_attestation,
+        }
+    }
+}
+
+fn member_view(member: &wire::MemberProgress) -> MemberView {
+    MemberView {
+        organisation: member.organisation.clone(),
+        connected: member.connected,
+        phase: member.phase.clone(),
+        update_bytes: member.update_bytes,
+    }
+}
+
+fn round_view(round: &wire::RoundSummary) -> RoundView {
+    RoundView {
+        round: round.round,
+        attempt: round.attempt,
+        survivors: round.survivors.clone(),
+        noised_loss: round.noised_loss,
+        epsilon_spent: round.epsilon_spent,
+        phase_ms: round.phase_ms.clone().into_iter().collect(),
+        aborted: round.aborted.clone(),
+    }
+}
+
+/// The state as people say it.
+pub(crate) fn state_name(state: wire::JobState) -> &'static str {
+    match state {
+        wire::JobState::Unspecified => "unknown",
+        wire::JobState::Voting => "voting",
+        wire::JobState::Running => "running",
+        wire::JobState::Completed => "completed",
+        wire::JobState::Failed => "failed",
+        wire::JobState::Cancelled => "cancelled",
+    }
+}
+
+/// Whether nothing follows.
+pub(crate) fn has_ended(job: &wire::Job) -> bool {
+    match job.state() {
+        wire::JobState::Completed | wire::JobState::Failed | wire::JobState::Cancelled => true,
+        wire::JobState::Unspecified | wire::JobState::Voting | wire::JobState::Running => false,
+    }
+}
+
+/// Rounds the contract asks for.
+pub(crate) fn rounds_planned(job: &wire::Job) -> u32 {
+    let spec = job.spec.as_ref();
+    spec.and_then(|spec| spec.dp_fedsgd.as_ref())
+        .map_or(0, |training| training.rounds)
+}
+
+/// Epsilon spent after the last round that ended.
+pub(crate) fn epsilon_spent(job: &wire::Job) -> f64 {
+    job.rounds.last().map_or(0.0, |round| round.epsilon_spent)
+}
+
+/// One line about a job.
+pub(crate) fn one_line(job: &wire::Job) -> String {
+    let name = job.spec.as_ref().map_or("", |spec| spec.name.as_str());
+    let connected = job.members.iter().filter(|member| member.connected).count();
+    let mut line = format!(
+        "{}  {name}  {}  round {}/{}  {connected}/{} members connected  epsilon {:.4}",
+        job.id,
+        state_name(job.state()),
+        job.round,
+        rounds_planned(job),
+        job.members.len(),
+        epsilon_spent(job),
+    );
+    if !job.phase.is_empty() && !has_ended(job) {
+        line.push_str(&format!("  {}", job.phase));
+    }
+    if !job.reason.is_empty() {
+        line.push_str(&format!("  {} [{}]", job.reason, job.code));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_without_reason_and_model_shows_neither() {
+        let job = wire::Job {
+            id: "j1".to_owned(),
+            ..wire::Job::default()
+        };
+        let view = serde_json::to_value(JobView::from(&job)).unwrap();
+        assert_eq!(view["id"], "j1");
+        assert!(view.get("reason").is_none() && view.get("model").is_none());
+    }
+}

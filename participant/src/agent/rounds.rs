@@ -1,0 +1,408 @@
+//! One attempt at a round, from the announcement to the shares of secrets: train while keys are agreed, pay, mask, submit.
+
+use std::sync::Arc;
+
+use consort_aggregation::{Digest, EncodedUpdate, MaskedUpdate};
+use consort_contract::JobId;
+use consort_model::Parameters;
+use consort_privacy::{DebitKey, PrivateUpdate};
+use consort_proto::convert::AttemptKey;
+use consort_round::participant::{Answer, Member, MemberTransition, Surroundings};
+use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
+use rand_core::OsRng;
+use zeroize::Zeroizing;
+
+use super::{Agent, AgentFault, Effect, Site, model_digest};
+use crate::ledger::PayError;
+use crate::state::StateFault;
+use crate::trainer::{Contribution, TrainingFault, TrainingTask};
+
+/// An attempt that this organisation takes part in, or is about to.
+pub(super) enum RunningRound {
+    /// Announced; its model is being fetched.
+    Announced {
+        /// The attempt.
+        key: AttemptKey,
+        /// P0.
+        open: Box<RoundOpen>,
+    },
+    /// Joined.
+    Joined(Box<Joined>),
+}
+
+/// An attempt whose announcement was answered.
+pub(super) struct Joined {
+    key: AttemptKey,
+    /// Taken out only while it handles a directive.
+    member: Option<Member>,
+    work: Work,
+    /// The coordinator waits for the update.
+    wanted: bool,
+}
+
+/// How far the update is.
+enum Work {
+    /// Being trained.
+    Training,
+    /// Trained, not paid for.
+    Trained(Box<Contribution>),
+    /// Paid, masked and sealed: kept for byte-identical resends until the round ends.
+    Masked(Arc<MaskedUpdate>, UpdateSeal),
+    /// There will be none; the others go on without this member.
+    Failed,
+}
+
+impl RunningRound {
+    pub(super) fn key(&self) -> &AttemptKey {
+        match self {
+            Self::Announced { key, .. } => key,
+            Self::Joined(joined) => &joined.key,
+        }
+    }
+}
+
+impl Agent {
+    /// P0. Everything is checked before anything is fetched, stored or said.
+    pub(super) fn announced(&mut self, open: RoundOpen) -> Result<Vec<Effect>, AgentFault> {
+        let key = AttemptKey::of(&open.terms);
+        if let Some(RunningRound::Joined(joined)) = self.rounds.get(&key.job)
+            && joined.key == key
+        {
+            return self.asked(&key, &Directive::Advertise(open));
+        }
+        if let Err(rejection) = self.check_announcement(&open) {
+            warn_rejected(&key, "a round", &rejection);
+            return Ok(Vec::new());
+        }
+        let Some(agreement) = self.agreements.get(&key.job) else {
+            return Ok(Vec::new());
+        };
+        // The first round trains on the model that follows from the contract, whatever the coordinator announces.
+        if agreement.model.0 == open.terms.model || key.round.0 == 1 {
+            return self.join(&open);
+        }
+        let effect = Effect::FetchModel {
+            job: key.job.clone(),
+            model: open.terms.model,
+            bytes: 4 * agreement.agreed.0.model().parameter_count(),
+        };
+        let open = Box::new(open);
+        let running = RunningRound::Announced {
+            key: key.clone(),
+            open,
+        };
+        self.rounds.insert(key.job, running);
+        Ok(vec![effect])
+    }
+
+    /// The rules of P0 that need no model, and the ledger's.
+    fn check_announcement(&self, open: &RoundOpen) -> Result<(), Rejection> {
+        open.verify(&self.site.roster.coordinator().identity)?;
+        let terms = &open.terms;
+        let agreement = self
+            .agreements
+            .get(&terms.job)
+            .ok_or(Rejection::Terms("no job that this member voted on"))?;
+        let expected = agreement.expectations(
+            &terms.job,
+            &self.site,
+            self.state.newest_answered(&terms.job),
+            self.ledger.sequence(),
+            terms.model,
+        );
+        expected
+            .ok_or(Rejection::Terms("a job that not every member approved"))?
+            .check(terms)?;
+        if self.ledger.round_is_spent(&terms.job, terms.round.0) {
+            return Err(Rejection::Terms(
+                "a round that this member's ledger has spent",
+            ));
+        }
+        let (job, plan) = &*agreement.agreed;
+        let round = plan.noise().round_mechanism();
+        match self.ledger.what_if(&job.document().dataset, &round) {
+            Ok(_) => Ok(()),
+            Err(refused) => {
+                tracing::error!(job = %terms.job, code = refused.code(), %refused, "the ledger does not cover this round");
+                Err(Rejection::Terms(
+                    "a round that this member's ledger does not cover",
+                ))
+            }
+        }
+    }
+
+    /// A model came, or did not.
+    pub(super) fn fetched(
+        &mut self,
+        job: &JobId,
+        model: Digest,
+        bytes: Result<Vec<u8>, String>,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        let Some(agreement) = self.agreements.get_mut(job) else {
+            return Ok(Vec::new());
+        };
+        let parameters = bytes.and_then(|bytes| {
+            Parameters::from_le_bytes(agreement.agreed.0.model(), &bytes)
+                .map_err(|error| error.to_string())
+        });
+        match parameters {
+            Ok(parameters) if model_digest(&parameters) == model => {
+                agreement.model = (model, Arc::new(parameters));
+            }
+            Ok(_) => {
+                tracing::error!(%job, %model, "the model that was fetched has another hash than was announced");
+                return Ok(Vec::new());
+            }
+            Err(problem) => {
+                tracing::warn!(%job, %model, problem, "the model was not fetched; it will be asked for again");
+                return Ok(Vec::new());
+            }
+        }
+        match self.rounds.remove(job) {
+            Some(RunningRound::Announced { open, .. }) if open.terms.model == model => {
+                self.join(&open)
+            }
+            Some(other) => {
+                self.rounds.insert(job.clone(), other);
+                Ok(Vec::new())
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Answers P0 with fresh keys, once the attempt is stored as answered, and starts training.
+    fn join(&mut self, open: &RoundOpen) -> Result<Vec<Effect>, AgentFault> {
+        let key = AttemptKey::of(&open.terms);
+        let Some(agreement) = self.agreements.get_mut(&key.job) else {
+            return Ok(Vec::new());
+        };
+        let data = match agreement.data(&self.site) {
+            Ok(data) => data,
+            Err(refused) => {
+                let code = refused.code();
+                tracing::error!(job = %key.job, code, %refused, "the data cannot be read any more; this member stays away");
+                return Ok(Vec::new());
+            }
+        };
+        let newest = self.state.newest_answered(&key.job);
+        let (model, parameters) = agreement.model.clone();
+        let sequence = self.ledger.sequence();
+        let Some(expected) = agreement.expectations(&key.job, &self.site, newest, sequence, model)
+        else {
+            return Ok(Vec::new());
+        };
+        // Checked again before it is stored, now with the model that is held: a refused attempt must not count as answered.
+        if let Err(rejection) = expected.check(&open.terms) {
+            warn_rejected(&key, "a round", &rejection);
+            return Ok(Vec::new());
+        }
+        let (round, attempt) = (key.round.0, key.attempt.0);
+        match self.state.answer(&key.job, round, attempt) {
+            Ok(()) => {}
+            Err(StateFault::NotNewer { .. }) => return Ok(Vec::new()),
+            Err(fault) => return Err(fault.into()),
+        }
+        let Site {
+            identity,
+            roster,
+            judge,
+            attest,
+            ..
+        } = &mut self.site;
+        let mut around = Surroundings {
+            identity,
+            coordinator: &roster.coordinator().identity,
+            judge: &**judge,
+            rng: &mut OsRng,
+        };
+        let (member, advert) = match Member::join(open, &expected, &mut **attest, &mut around) {
+            Ok(joined) => joined,
+            Err(rejection) => {
+                warn_rejected(&key, "a round", &rejection);
+                return Ok(Vec::new());
+            }
+        };
+        let joined = Joined {
+            key: key.clone(),
+            member: Some(member),
+            work: Work::Training,
+            wanted: false,
+        };
+        self.rounds
+            .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
+        tracing::info!(job = %key.job, round, attempt, "this member takes part");
+        let task = TrainingTask {
+            key: key.clone(),
+            agreed: Arc::clone(&agreement.agreed),
+            parameters,
+            data,
+        };
+        let message = Box::new(MemberMessage::Advert(advert));
+        Ok(vec![Effect::Send { key, message }, Effect::Train(task)])
+    }
+
+    /// P2 to P6.
+    pub(super) fn asked(
+        &mut self,
+        key: &AttemptKey,
+        directive: &Directive,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        let Some(RunningRound::Joined(joined)) = self.rounds.get_mut(&key.job) else {
+            tracing::debug!(job = %key.job, round = key.round.0, "a round is asked for that this process did not join");
+            return Ok(Vec::new());
+        };
+        if joined.key != *key {
+            return Ok(Vec::new());
+        }
+        let member = joined
+            .member
+            .take()
+            .expect("a member is put back before anything returns");
+        let site = &self.site;
+        let mut around = Surroundings {
+            identity: &site.identity,
+            coordinator: &site.roster.coordinator().identity,
+            judge: &*site.judge,
+            rng: &mut OsRng,
+        };
+        let MemberTransition { member, outcome } = member.handle(directive, &mut around);
+        joined.member = Some(member);
+        match outcome {
+            Ok(Answer::Send(MemberMessage::Seal(_))) => Ok(joined.upload().into_iter().collect()),
+            Ok(Answer::Send(message)) => Ok(vec![Effect::Send {
+                key: key.clone(),
+                message: Box::new(message),
+            }]),
+            Ok(Answer::Submit) => {
+                joined.wanted = true;
+                self.submit(&key.job)
+            }
+            // What was asked before an answer arrived may be asked once more; that is no offence.
+            Err(Rejection::WrongPhase { message, phase }) => {
+                tracing::debug!(job = %key.job, round = key.round.0, message, phase, "asked again");
+                Ok(Vec::new())
+            }
+            Err(rejection) => {
+                warn_rejected(key, "a message of the coordinator", &rejection);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Training ended.
+    pub(super) fn trained(
+        &mut self,
+        key: &AttemptKey,
+        result: Result<Contribution, TrainingFault>,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        let Some(RunningRound::Joined(joined)) = self.rounds.get_mut(&key.job) else {
+            return Ok(Vec::new());
+        };
+        if joined.key != *key || !matches!(joined.work, Work::Training) {
+            return Ok(Vec::new());
+        }
+        joined.work = match result {
+            Ok(contribution) => Work::Trained(Box::new(contribution)),
+            Err(fault) => {
+                let (code, round) = (fault.code(), key.round.0);
+                tracing::error!(job = %key.job, round, code, %fault, "training failed; this member drops out of the round");
+                Work::Failed
+            }
+        };
+        self.submit(&key.job)
+    }
+
+    /// When the coordinator waits and the contribution is there: debit, then noise, then masks, then the upload.
+    fn submit(&mut self, job: &JobId) -> Result<Vec<Effect>, AgentFault> {
+        let Some(RunningRound::Joined(joined)) = self.rounds.get_mut(job) else {
+            return Ok(Vec::new());
+        };
+        if !joined.wanted || !matches!(joined.work, Work::Trained(_)) {
+            return Ok(Vec::new());
+        }
+        let Some(agreement) = self.agreements.get(job) else {
+            return Ok(Vec::new());
+        };
+        let Work::Trained(contribution) = std::mem::replace(&mut joined.work, Work::Failed) else {
+            return Ok(Vec::new());
+        };
+        let (agreed, plan) = &*agreement.agreed;
+        let dataset = &agreed.document().dataset;
+        let (round, attempt) = (joined.key.round.0, joined.key.attempt.0);
+        let debit_key = DebitKey::new(job.as_str(), round.into(), attempt.into())
+            .expect("a job's name is 1 to 64 visible ASCII characters");
+        let debit = match self
+            .ledger
+            .pay(dataset, debit_key, &plan.noise().round_mechanism())
+        {
+            Ok(debit) => debit,
+            Err(PayError::Fault(fault)) => return Err(fault.into()),
+            Err(refused @ (PayError::Refused(_) | PayError::RoundSpent { .. })) => {
+                let code = refused.code();
+                tracing::error!(%job, round, code, %refused, "nothing leaves: the round is not paid for");
+                return Ok(Vec::new());
+            }
+        };
+        let spent = self.ledger.spent(dataset).value();
+        metrics::gauge!("consort_participant_epsilon_spent", "dataset" => dataset.to_string())
+            .set(spent);
+        let Contribution { sum, noise } = *contribution;
+        let encoded = PrivateUpdate::release(sum, noise, plan.noise(), debit)
+            .map_err(|error| (error.code(), error.to_string()))
+            .and_then(|update| {
+                let integers = Zeroizing::new(update.into_integers());
+                EncodedUpdate::from_integers(&integers, plan.schema())
+                    .map_err(|error| (error.code(), error.to_string()))
+            });
+        match encoded {
+            Ok(update) => {
+                tracing::info!(%job, round, epsilon_spent = spent, "the round is paid for and the update is masked");
+                Ok(joined.mask(update, &self.site).into_iter().collect())
+            }
+            Err((code, problem)) => {
+                tracing::error!(%job, round, code, problem, "the update cannot be encoded; the round stays spent");
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+impl Joined {
+    fn mask(&mut self, update: EncodedUpdate, site: &Site) -> Option<Effect> {
+        let member = self
+            .member
+            .take()
+            .expect("a member is put back before anything returns");
+        match member.submit(update, &site.identity) {
+            Ok((member, masked, seal)) => {
+                self.member = Some(member);
+                self.work = Work::Masked(Arc::new(masked), seal);
+                metrics::counter!("consort_participant_updates_masked_total").increment(1);
+                self.upload()
+            }
+            Err(refused) => {
+                let (member, rejection) = *refused;
+                self.member = Some(member);
+                warn_rejected(&self.key, "its own update", &rejection);
+                None
+            }
+        }
+    }
+
+    fn upload(&self) -> Option<Effect> {
+        match &self.work {
+            Work::Masked(update, seal) => Some(Effect::Upload {
+                key: self.key.clone(),
+                update: Arc::clone(update),
+                seal: seal.clone(),
+            }),
+            Work::Training | Work::Trained(_) | Work::Failed => None,
+        }
+    }
+}
+
+fn warn_rejected(key: &AttemptKey, what: &str, rejection: &Rejection) {
+    let (round, attempt, code) = (key.round.0, key.attempt.0, rejection.code());
+    metrics::counter!("consort_participant_refusals_total", "code" => code).increment(1);
+    tracing::warn!(job = %key.job, round, attempt, code, %rejection, "this member refuses {what}");
+}

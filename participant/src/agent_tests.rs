@@ -1,0 +1,460 @@
+//! Four agents and the coordinator's round machine in one process, without network.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::*;
+use crate::test_world::{
+    MEMBERS, RECORDS, agent, consent, coordinator, data_file, job, job_id, job_of, name, proposal,
+    roster, secret, site,
+};
+use consort_aggregation::{Accumulator, AggregateSum, MemberIndex};
+use consort_contract::{ApprovedVotes, Job, Plan};
+use consort_model::Parameters;
+use consort_proto::convert::{directive_to_wire, vote_to_wire};
+use consort_proto::wire::consent::v1::Approval;
+use consort_round::coordinator::{Accepted, Input as RoundInput, Opening, Round};
+use consort_round::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms};
+use consort_storage::{MemoryStore, RecordStore};
+
+/// The consortium in one process.
+struct World {
+    job: Job,
+    plan: Plan,
+    stores: BTreeMap<u8, Arc<dyn RecordStore>>,
+    files: BTreeMap<u8, (tempfile::TempDir, PathBuf)>,
+    agents: BTreeMap<u8, Agent>,
+    votes: Vec<Vote>,
+    trained: usize,
+}
+
+impl World {
+    /// Four agents that voted yes and saw that all did.
+    fn approved() -> Self {
+        let (job, plan) = job();
+        let members = || 1..=MEMBERS;
+        let stores: BTreeMap<_, _> = members()
+            .map(|i| (i, Arc::new(MemoryStore::new()) as Arc<dyn RecordStore>))
+            .collect();
+        let files: BTreeMap<_, _> = members().map(|i| (i, data_file(RECORDS))).collect();
+        let agents = members()
+            .map(|i| (i, agent(site(i, &files[&i].1), &stores[&i])))
+            .collect();
+        let votes = Vec::new();
+        let mut world = Self {
+            job,
+            plan,
+            stores,
+            files,
+            agents,
+            votes,
+            trained: 0,
+        };
+        let event = Event::Proposal(proposal(&world.job, &world.plan));
+        for i in members() {
+            let vote = vote_of(&world.say(i, event.clone()));
+            assert!(vote.approve, "{}", vote.reason);
+            world.votes.push(vote);
+        }
+        for i in members() {
+            let approval = world.approval();
+            assert!(world.say(i, approval).is_empty());
+        }
+        world
+    }
+
+    fn approval(&self) -> Event {
+        Event::Approval(Approval {
+            job: job_id().to_string(),
+            votes: self.votes.iter().map(vote_to_wire).collect(),
+        })
+    }
+
+    fn say(&mut self, member: u8, event: Event) -> Vec<Effect> {
+        let input = Input::Said(Box::new(event));
+        let agent = self.agents.get_mut(&member).unwrap();
+        agent.handle(input).unwrap()
+    }
+
+    fn restart(&mut self, member: u8, change: impl FnOnce(&mut Site)) {
+        let mut site = site(member, &self.files[&member].1);
+        change(&mut site);
+        let restarted = agent(site, &self.stores[&member]);
+        self.agents.insert(member, restarted);
+    }
+
+    fn open(&self, round: u32, attempt: u32, model: &Parameters) -> RoundOpen {
+        let roster = roster();
+        let contract = self.plan.contract_hash(&self.job);
+        let keys = (1..=MEMBERS)
+            .map(|i| (name(i), secret(i).public()))
+            .collect();
+        let votes = ApprovedVotes::verify(&job_id(), &contract, &keys, self.votes.clone());
+        let cohort = (1..=MEMBERS).map(|i| {
+            let member = CohortMember {
+                organisation: name(i),
+                identity: secret(i).public(),
+            };
+            (MemberIndex::new(i.into()).unwrap(), member)
+        });
+        let terms = RoundTerms {
+            consortium: roster.consortium().clone(),
+            job: job_id(),
+            round: RoundNumber(round),
+            attempt: Attempt(attempt),
+            cohort: cohort.collect(),
+            thresholds: *self.job.thresholds(),
+            roster_root: roster.root(),
+            contract,
+            votes: votes.unwrap().hash(),
+            model: model_digest(model),
+            schema: self.plan.schema(),
+            log_head: Digest::of(b"log"),
+        };
+        RoundOpen::new(terms, &coordinator())
+    }
+
+    /// Plays an attempt to its end with these members; the others stay silent.
+    fn play(&mut self, open: &RoundOpen, model: &Parameters, members: &[u8]) -> AggregateSum {
+        let deadlines = Deadlines {
+            joining_ms: 10,
+            sharing_ms: 10,
+            collecting_ms: 10,
+            confirming_ms: 10,
+            unmasking_ms: 10,
+        };
+        let mut now = Millis(0);
+        let mut updates = BTreeMap::new();
+        let mut round = Round::open(Arc::new(open.clone()), deadlines, now);
+        let key = AttemptKey::of(&open.terms);
+        loop {
+            let mut silent = true;
+            for &i in members {
+                let index = MemberIndex::new(i.into()).unwrap();
+                let Some(directive) = round.directive(index) else {
+                    continue;
+                };
+                silent = false;
+                let mut effects: VecDeque<_> =
+                    self.say(i, directive_to_wire(&key, &directive)).into();
+                while let Some(effect) = effects.pop_front() {
+                    match effect {
+                        Effect::FetchModel {
+                            job, model: hash, ..
+                        } => {
+                            assert_eq!(hash, model_digest(model));
+                            let bytes = Ok(model.to_le_bytes());
+                            let input = Input::Model {
+                                job,
+                                model: hash,
+                                bytes,
+                            };
+                            effects.extend(self.agents.get_mut(&i).unwrap().handle(input).unwrap());
+                        }
+                        Effect::Train(task) => {
+                            self.trained += 1;
+                            let (key, result) = (task.key.clone(), task.run(&mut rand_core::OsRng));
+                            let input = Input::Trained { key, result };
+                            effects.extend(self.agents.get_mut(&i).unwrap().handle(input).unwrap());
+                        }
+                        Effect::Send { message, .. } => {
+                            round = accept(round, message_input(*message, open), now);
+                        }
+                        Effect::Upload { update, seal, .. } => {
+                            assert_eq!(update.tree_hash(), seal.tree_hash);
+                            updates.insert(index, update);
+                            round = accept(round, RoundInput::Seal(seal), now);
+                        }
+                        Effect::Vote { .. } => panic!("no vote is due"),
+                    }
+                }
+            }
+            if let Some(collecting) = round.survivors_wanted() {
+                let survivors = collecting.announce(&coordinator());
+                round = accept(round, RoundInput::AnnounceSurvivors(survivors), now);
+            } else if let Round::Opened(opening) = &round {
+                return self.sum(opening, &updates);
+            } else if silent {
+                // Everybody who is there has answered: only time ends the phase.
+                now = now.after(11);
+                round = round.handle(RoundInput::Tick, now).round;
+            }
+            assert!(!matches!(round, Round::Aborted(_)), "{round:?}");
+        }
+    }
+
+    fn sum(
+        &self,
+        opening: &Opening,
+        updates: &BTreeMap<MemberIndex, Arc<MaskedUpdate>>,
+    ) -> AggregateSum {
+        let mut sum = Accumulator::new(self.plan.schema());
+        for member in &opening.survivors {
+            let packed: Vec<u8> = updates[member]
+                .chunks()
+                .flat_map(|(_, chunk)| chunk.to_vec())
+                .collect();
+            sum.add_packed(&packed).unwrap();
+        }
+        sum.subtract_masks(&opening.masks);
+        sum.finish()
+    }
+
+    fn initial(&self) -> Parameters {
+        Parameters::initial(self.job.model(), &self.job.initial_seed())
+    }
+
+    fn entries(&self, member: u8) -> u64 {
+        self.agents[&member].ledger().sequence()
+    }
+}
+
+fn accept(round: Round, input: RoundInput, now: Millis) -> Round {
+    let transition = round.handle(input, now);
+    assert_eq!(transition.outcome, Ok(Accepted::New));
+    transition.round
+}
+
+fn message_input(message: MemberMessage, open: &RoundOpen) -> RoundInput {
+    match message {
+        MemberMessage::Advert(advert) => {
+            RoundInput::Advertise(advert.verify(open, &crate::test_world::Trusting).unwrap())
+        }
+        MemberMessage::ShareKeys(shares) => RoundInput::ShareKeys(shares),
+        MemberMessage::Confirmation(confirmation) => RoundInput::Confirm(confirmation),
+        MemberMessage::Unmask(shares) => RoundInput::Unmask(shares),
+        MemberMessage::Seal(_) => panic!("a seal goes with its update"),
+    }
+}
+
+fn vote_of(effects: &[Effect]) -> Vote {
+    match effects {
+        [Effect::Vote { vote, .. }] => vote.clone(),
+        other => panic!("one vote is due, not {other:?}"),
+    }
+}
+
+fn announcement(open: &RoundOpen) -> Event {
+    directive_to_wire(
+        &AttemptKey::of(&open.terms),
+        &Directive::Advertise(open.clone()),
+    )
+}
+
+#[test]
+fn four_agents_complete_two_rounds_and_each_pays_once_a_round() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let sum = world.play(&open, &initial, &[1, 2, 3, 4]);
+    assert_eq!(sum.values().len(), 3);
+    // Every value is a sum of 20 records' coordinates, each at most C, and of noise within its bound: masks are gone.
+    let unit = i64::try_from(world.plan.noise().grid().bits().units()).unwrap();
+    let noise = i64::try_from(world.plan.noise().noise_bound()).unwrap();
+    let bound = 20 * unit + 4 * noise;
+    assert!(sum.values().iter().all(|value| value.abs() <= bound));
+
+    let next = Parameters::new(world.job.model(), vec![0.5, -0.25]).unwrap();
+    let open = world.open(2, 1, &next);
+    world.play(&open, &next, &[1, 2, 3, 4]);
+    for i in 1..=MEMBERS {
+        assert_eq!(world.entries(i), 2);
+    }
+    assert_eq!(world.trained, 8);
+}
+
+#[test]
+fn a_round_completes_without_a_member_that_stays_silent_and_that_member_pays_nothing() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    world.play(&open, &initial, &[1, 2, 4]);
+    assert_eq!(world.entries(3), 0);
+    assert_eq!(world.entries(4), 1);
+}
+
+#[test]
+fn after_a_restart_the_same_attempt_is_not_answered_and_the_next_one_is() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let first = world.open(1, 1, &initial);
+    assert_eq!(world.say(2, announcement(&first)).len(), 2);
+    world.restart(2, |_| ());
+    assert!(world.say(2, announcement(&first)).is_empty());
+    let second = world.open(1, 2, &initial);
+    let effects = world.say(2, announcement(&second));
+    assert!(matches!(
+        effects.as_slice(),
+        [Effect::Send { .. }, Effect::Train(_)]
+    ));
+}
+
+#[test]
+fn a_repeated_announcement_gets_the_same_advert_and_no_second_training() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let advert = |effects: Vec<Effect>| match effects.into_iter().next() {
+        Some(Effect::Send { message, .. }) => *message,
+        other => panic!("an advert is due, not {other:?}"),
+    };
+    let once = advert(world.say(1, announcement(&open)));
+    let again = world.say(1, announcement(&open));
+    assert_eq!(again.len(), 1);
+    assert_eq!(advert(again), once);
+}
+
+#[test]
+fn a_round_that_was_submitted_is_spent_and_no_attempt_at_it_is_joined_again() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    world.play(&open, &initial, &[1, 2, 3, 4]);
+    let again = world.open(1, 2, &initial);
+    assert!(world.say(1, announcement(&again)).is_empty());
+    assert_eq!(world.entries(1), 1);
+}
+
+#[test]
+fn the_first_round_starts_from_the_model_of_the_contract_and_from_no_other() {
+    let mut world = World::approved();
+    let other = Parameters::new(world.job.model(), vec![1.0, 1.0]).unwrap();
+    let open = world.open(1, 1, &other);
+    assert!(world.say(1, announcement(&open)).is_empty());
+    // The refused attempt was not answered: the honest one still can be.
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    assert_eq!(world.say(1, announcement(&open)).len(), 2);
+}
+
+#[test]
+fn model_bytes_that_are_not_what_was_announced_are_refused() {
+    let mut world = World::approved();
+    let next = Parameters::new(world.job.model(), vec![0.5, -0.25]).unwrap();
+    let open = world.open(2, 1, &next);
+    let [Effect::FetchModel { job, model, bytes }] = &world.say(1, announcement(&open))[..] else {
+        panic!("the model is fetched first");
+    };
+    assert_eq!((*model, *bytes), (model_digest(&next), 8));
+    let forged = Parameters::new(world.job.model(), vec![0.5, 0.25]).unwrap();
+    for bytes in [
+        Ok(forged.to_le_bytes()),
+        Ok(vec![0; 3]),
+        Err("gone".to_owned()),
+    ] {
+        let input = Input::Model {
+            job: job.clone(),
+            model: *model,
+            bytes,
+        };
+        let agent = world.agents.get_mut(&1).unwrap();
+        assert!(agent.handle(input).unwrap().is_empty());
+    }
+    let again = world.say(1, announcement(&open));
+    assert!(matches!(again.as_slice(), [Effect::FetchModel { .. }]));
+}
+
+#[test]
+fn an_announcement_signed_by_another_key_is_refused() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let mut open = world.open(1, 1, &initial);
+    open = RoundOpen::new(open.terms, &secret(1));
+    assert!(world.say(1, announcement(&open)).is_empty());
+}
+
+#[test]
+fn a_round_that_the_ledger_does_not_cover_is_not_joined() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    world.restart(1, |site| site.consent.max_epsilon_lifetime = 0.1);
+    let open = world.open(1, 1, &initial);
+    assert!(world.say(1, announcement(&open)).is_empty());
+    assert_eq!(world.entries(1), 0);
+}
+
+#[test]
+fn nothing_is_joined_before_every_members_yes_is_verified() {
+    let world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    // A member whose process has the vote and not the approval.
+    let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+    let mut fresh = agent(site(1, &world.files[&1].1), &store);
+    let said = |event| Input::Said(Box::new(event));
+    let event = Event::Proposal(proposal(&world.job, &world.plan));
+    fresh.handle(said(event)).unwrap();
+    assert!(fresh.handle(said(announcement(&open))).unwrap().is_empty());
+
+    let missing = Event::Approval(Approval {
+        job: job_id().to_string(),
+        votes: world.votes[..3].iter().map(vote_to_wire).collect(),
+    });
+    fresh.handle(said(missing)).unwrap();
+    assert!(fresh.handle(said(announcement(&open))).unwrap().is_empty());
+
+    fresh.handle(said(world.approval())).unwrap();
+    assert_eq!(fresh.handle(said(announcement(&open))).unwrap().len(), 2);
+}
+
+#[test]
+fn a_proposal_that_comes_again_gets_the_same_vote_and_another_contract_gets_none() {
+    let mut world = World::approved();
+    let same = Event::Proposal(proposal(&world.job, &world.plan));
+    assert_eq!(vote_of(&world.say(1, same.clone())), world.votes[0]);
+    let (job, plan) = job_of(|document| document.dp_fedsgd.learning_rate = 0.25);
+    assert!(
+        world
+            .say(1, Event::Proposal(proposal(&job, &plan)))
+            .is_empty()
+    );
+    world.restart(1, |_| ());
+    assert_eq!(vote_of(&world.say(1, same)), world.votes[0]);
+}
+
+#[test]
+fn a_plan_that_does_not_follow_from_its_job_gets_no_vote() {
+    let (job, plan) = job();
+    let mut forged = proposal(&job, &plan);
+    forged.plan.as_mut().unwrap().member_variance -= 1;
+    let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+    let (_folder, file) = data_file(RECORDS);
+    let mut agent = agent(site(1, &file), &store);
+    let input = Input::Said(Box::new(Event::Proposal(forged)));
+    assert!(agent.handle(input).unwrap().is_empty());
+}
+
+#[test]
+fn a_bad_row_is_a_no_that_names_its_line_and_column_and_never_its_value() {
+    let (job, plan) = job();
+    let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+    let (_folder, file) = data_file("x,y\n0.5,1\nseventeen,0\n");
+    let mut agent = agent(site(1, &file), &store);
+    let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
+    let vote = vote_of(&agent.handle(input).unwrap());
+    assert!(!vote.approve);
+    assert!(
+        vote.reason.contains("line 3") && vote.reason.contains("\"x\""),
+        "{}",
+        vote.reason
+    );
+    assert!(!vote.reason.contains("seventeen"));
+    let contract = plan.contract_hash(&job);
+    vote.verify(&job_id(), &contract, &secret(1).public())
+        .unwrap();
+}
+
+#[test]
+fn a_policy_that_says_no_is_a_no_with_its_reason() {
+    let (job, plan) = job();
+    let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+    let (_folder, file) = data_file(RECORDS);
+    let mut refusing = site(1, &file);
+    refusing.consent = ConsentPolicy {
+        min_cohort: 4,
+        ..consent()
+    };
+    let mut agent = agent(refusing, &store);
+    let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
+    let vote = vote_of(&agent.handle(input).unwrap());
+    assert!(!vote.approve && vote.reason.contains("at least 4"));
+}

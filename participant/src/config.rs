@@ -1,0 +1,106 @@
+//! The participant's configuration file: strict TOML, relative paths starting at the file itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use consort_contract::Label;
+use consort_daemon::config::{self, ConfigError};
+use consort_daemon::node::NodeConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::consent::ConsentPolicy;
+
+/// `config.toml` of a participant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What both daemons have.
+    pub node: NodeConfig,
+    /// `HOST:PORT` of the coordinator's attested port. Participants only dial out.
+    pub coordinator: String,
+    /// What this organisation agrees to (TOML).
+    pub consent: PathBuf,
+    /// This organisation's data, by the name that jobs use.
+    #[serde(default)]
+    pub datasets: BTreeMap<Label, DatasetConfig>,
+}
+
+/// One data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetConfig {
+    /// A CSV file with a header. It is read, never written.
+    pub path: PathBuf,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and the field.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = config::load_toml(path)?;
+        let address = config.coordinator.rsplit_once(':');
+        if !address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            let problem = format!("coordinator = {:?} must be HOST:PORT", config.coordinator);
+            return Err(ConfigError::invalid(path, problem));
+        }
+        let base = config::base_of(path);
+        config.node = config.node.resolve(&base);
+        config.consent = base.join(&config.consent);
+        for dataset in config.datasets.values_mut() {
+            dataset.path = base.join(&dataset.path);
+        }
+        Ok(config)
+    }
+
+    /// Reads the consent file that the configuration names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and the field.
+    pub fn consent(&self) -> Result<ConsentPolicy, ConfigError> {
+        let policy: ConsentPolicy = config::load_toml(&self.consent)?;
+        policy
+            .check()
+            .map_err(|problem| ConfigError::invalid(&self.consent, problem))?;
+        Ok(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../config.sample.toml");
+
+    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn the_sample_configuration_is_read_and_its_paths_start_at_the_file() {
+        let (folder, path) = written(SAMPLE);
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.consent, folder.path().join("consent.toml"));
+        let dataset = &config.datasets[&Label::new("breast-cancer").unwrap()];
+        assert_eq!(dataset.path, folder.path().join("train.csv"));
+        assert_eq!(config.node.state_dir, folder.path().join("state"));
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_name() {
+        let (_folder, path) = written(&format!("colour = \"blue\"\n{SAMPLE}"));
+        let error = Config::load(&path).unwrap_err().to_string();
+        assert!(error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused() {
+        let (_folder, path) = written(&SAMPLE.replace("127.0.0.1:7400", "127.0.0.1"));
+        let error = Config::load(&path).unwrap_err();
+        assert!(error.to_string().contains("HOST:PORT"), "{error}");
+    }
+}

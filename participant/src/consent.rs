@@ -1,0 +1,211 @@
+//! What this organisation agrees to: its own policy, read from its own file, decides its vote.
+
+use consort_contract::{Job, Label, OrganisationId, Plan};
+use consort_privacy::{
+    AccountError, Cap, Delta, Epsilon, Mechanism, QuantityError, Refused, Steps, spend,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataError;
+use crate::ledger::PrivacyLedger;
+
+/// `consent.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentPolicy {
+    /// Purposes a job may have.
+    pub purposes: Vec<Label>,
+    /// Data sets a job may be trained on.
+    pub datasets: Vec<Label>,
+    /// Largest epsilon of one job, counted at [`Self::delta`].
+    pub max_epsilon_per_job: f64,
+    /// Largest epsilon over all jobs on one data set, for ever, counted at [`Self::delta`].
+    pub max_epsilon_lifetime: f64,
+    /// The delta at which both are counted.
+    pub delta: f64,
+    /// Fewest members whose sum may be opened: max(t, n_min, c + 2) of a job must reach it.
+    pub min_cohort: u32,
+    /// Largest model.
+    pub max_parameters: u64,
+    /// Vote without asking a person.
+    pub automatic: bool,
+}
+
+impl ConsentPolicy {
+    /// Checks the file's numbers.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        self.job_cap()
+            .map_err(|e| format!("max_epsilon_per_job, delta: {e}"))?;
+        self.lifetime_cap()
+            .map_err(|e| format!("max_epsilon_lifetime, delta: {e}"))?;
+        if !self.automatic {
+            return Err(
+                "automatic = false needs a person's approval, which this version cannot take; set it to true, \
+                 or list no purpose to refuse every job"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The cap over the life of a data set, which the ledger enforces.
+    ///
+    /// # Errors
+    /// [`QuantityError`] for a number out of its range.
+    pub fn lifetime_cap(&self) -> Result<Cap, QuantityError> {
+        self.cap(self.max_epsilon_lifetime)
+    }
+
+    fn job_cap(&self) -> Result<Cap, QuantityError> {
+        self.cap(self.max_epsilon_per_job)
+    }
+
+    fn cap(&self, epsilon: f64) -> Result<Cap, QuantityError> {
+        Ok(Cap {
+            epsilon: Epsilon::new(epsilon)?,
+            delta: Delta::new(self.delta)?,
+        })
+    }
+
+    /// Whether this organisation takes part in a job, as far as its policy and its ledger are concerned.
+    ///
+    /// # Errors
+    /// [`ConsentRefused`] names the first rule that says no.
+    pub fn decide(
+        &self,
+        organisation: &OrganisationId,
+        job: &Job,
+        plan: &Plan,
+        ledger: &PrivacyLedger,
+    ) -> Result<(), ConsentRefused> {
+        let document = job.document();
+        if !document.members.contains(organisation) {
+            return Err(ConsentRefused::NotAMember);
+        }
+        if !self.purposes.contains(&document.purpose) {
+            return Err(ConsentRefused::Purpose(document.purpose.clone()));
+        }
+        if !self.datasets.contains(&document.dataset) {
+            return Err(ConsentRefused::Dataset(document.dataset.clone()));
+        }
+        let opened = job.thresholds().fewest_survivors();
+        if opened < self.min_cohort {
+            return Err(ConsentRefused::Cohort {
+                opened,
+                least: self.min_cohort,
+            });
+        }
+        let parameters = job.model().parameter_count() as u64;
+        if parameters > self.max_parameters {
+            return Err(ConsentRefused::Parameters {
+                parameters,
+                most: self.max_parameters,
+            });
+        }
+        let whole_job = all_rounds(job, plan)?;
+        let cap = self.job_cap()?;
+        let cost = spend(&[whole_job], cap.delta)?.enforced();
+        if cost > cap.epsilon {
+            return Err(ConsentRefused::EpsilonPerJob {
+                asked: cost,
+                most: cap.epsilon,
+            });
+        }
+        ledger.what_if(&document.dataset, &whole_job)?;
+        Ok(())
+    }
+}
+
+/// All rounds of a job as one release.
+fn all_rounds(job: &Job, plan: &Plan) -> Result<Mechanism, QuantityError> {
+    let round = plan.noise().round_mechanism();
+    let rounds = Steps::new(job.document().dp_fedsgd.rounds)?;
+    Ok(Mechanism::new(
+        round.noise_multiplier(),
+        round.sampling(),
+        rounds,
+        round.relation(),
+        round.unit(),
+    ))
+}
+
+/// Why this organisation votes no. The text goes to the other members and to the log; it holds no value of a record.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentRefused {
+    /// The job does not name this organisation.
+    #[error("this organisation is not a member of the job")]
+    NotAMember,
+    /// The purpose is not allowed.
+    #[error("the purpose {0} is not among those this organisation allows")]
+    Purpose(Label),
+    /// The data set is not allowed.
+    #[error("the data set {0} is not among those this organisation offers")]
+    Dataset(Label),
+    /// The data set is allowed and not configured.
+    #[error("the data set {0} has no file in this organisation's configuration")]
+    NoFile(Label),
+    /// Too few members.
+    #[error(
+        "a sum of {opened} members could be opened and this organisation asks for at least {least}"
+    )]
+    Cohort {
+        /// Fewest members whose sum may be opened.
+        opened: u32,
+        /// What the policy asks for.
+        least: u32,
+    },
+    /// The model is too large.
+    #[error("the model has {parameters} parameters and this organisation allows {most}")]
+    Parameters {
+        /// Of the job's model.
+        parameters: u64,
+        /// What the policy allows.
+        most: u64,
+    },
+    /// The job costs too much.
+    #[error("the job costs epsilon {asked} and this organisation allows {most} for one job")]
+    EpsilonPerJob {
+        /// What the job costs at the policy's delta.
+        asked: Epsilon,
+        /// What the policy allows.
+        most: Epsilon,
+    },
+    /// The ledger of the data set does not cover the job.
+    #[error(transparent)]
+    Ledger(#[from] Refused),
+    /// The job cannot be accounted.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A number of the job or the policy is out of range.
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
+    /// The data does not fit the job.
+    #[error("{0}")]
+    Data(#[from] DataError),
+}
+
+impl ConsentRefused {
+    /// Stable code for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAMember => "consent_not_a_member",
+            Self::Purpose(_) => "consent_purpose",
+            Self::Dataset(_) => "consent_dataset",
+            Self::NoFile(_) => "consent_no_file",
+            Self::Cohort { .. } => "consent_cohort",
+            Self::Parameters { .. } => "consent_parameters",
+            Self::EpsilonPerJob { .. } => "consent_epsilon_per_job",
+            Self::Ledger(error) => error.code(),
+            Self::Account(error) => error.code(),
+            Self::Quantity(error) => error.code(),
+            Self::Data(error) => error.code(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "consent_tests.rs"]
+mod tests;

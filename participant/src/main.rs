@@ -1,0 +1,74 @@
+//! `consort-participant`: the daemon alone, for an image that holds no more than it needs.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use consort_daemon::crash::{CrashAt, CrashPoints};
+use consort_daemon::telemetry;
+use consort_participant::{CRASH_POINTS, Config, init, serve, sign_roster};
+
+/// Takes part in a consortium's trainings. Nothing leaves but votes and masked updates.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this organisation's identity key and its roster entry.
+    Init(ConfigFile),
+    /// Sign the roster that the configuration names, and print its fingerprint.
+    SignRoster(ConfigFile),
+    /// Run the daemon.
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Kill this process at a point of a round, for tests: POINT@ROUND.
+        #[arg(long, value_name = "POINT@ROUND")]
+        dangerous_crash_at: Vec<CrashAt>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Init(file) => {
+            let config = Config::load(&file.config)?;
+            init(&config)?;
+            println!("{}", config.node.state_dir.display());
+            Ok(())
+        }
+        Command::SignRoster(file) => {
+            println!("{}", sign_roster(&Config::load(&file.config)?)?);
+            Ok(())
+        }
+        Command::Serve {
+            config,
+            dangerous_crash_at,
+        } => {
+            let config = Config::load(&config.config)?;
+            telemetry::init_logs(config.node.log_json);
+            let crash = CrashPoints::new(dangerous_crash_at, CRASH_POINTS)?;
+            let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+            let served = runtime.block_on(serve(config, crash, interrupted()));
+            runtime.shutdown_background();
+            Ok(served?)
+        }
+    }
+}
+
+/// Ends at ctrl-c. A system that cannot tell of it serves until it is killed, which loses nothing.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

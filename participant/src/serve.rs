@@ -1,0 +1,119 @@
+//! Runs the daemon: opens the state, starts the agent on a thread of its own, and keeps the link to the coordinator.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use consort_attestation::channel::ClientChannel;
+use consort_contract::OrganisationId;
+use consort_daemon::crash::CrashPoints;
+use consort_daemon::node::{Node, NodeError};
+use consort_daemon::peers::attest_round_keys;
+use consort_daemon::telemetry;
+use consort_storage::{EmbeddedStore, RecordStore};
+use tokio::sync::mpsc;
+
+use crate::agent::{Agent, AgentFault, Effect, Input, Site};
+use crate::config::Config;
+use crate::error::ParticipantError;
+use crate::ledger::PrivacyLedger;
+use crate::state::SiteState;
+use crate::uplink::Uplink;
+
+/// Where this daemon can be told to kill itself (`--dangerous-crash-at POINT@ROUND`): after the coordinator acknowledged
+/// the message, and `mid-upload` after the first chunk of the update and before its seal.
+pub const CRASH_POINTS: &[&str] = &[
+    "after-advert",
+    "after-shares",
+    "mid-upload",
+    "after-seal",
+    "after-confirm",
+    "after-unmask",
+];
+
+/// The state file in the state folder.
+const STATE_FILE: &str = "state.redb";
+
+/// Events that wait for the agent: more are left on the stream, where flow control holds the coordinator back.
+const INPUTS_WAITING: usize = 64;
+
+/// Takes part until `shutdown` completes.
+///
+/// # Errors
+/// [`ParticipantError`] when the daemon cannot start, or the disk fails.
+pub async fn serve(
+    config: Config,
+    crash: CrashPoints,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ParticipantError> {
+    let consent = config.consent()?;
+    let organisation = OrganisationId::new(&config.node.organisation)?;
+    let node = Node::open(config.node.clone())?;
+    let enrolled = node.roster.member(&organisation);
+    if enrolled.is_none_or(|entry| entry.identity != node.identity.public()) {
+        return Err(NodeError::NotInRoster(organisation.to_string()).into());
+    }
+    for choice in node.config.dangerous().into_iter().chain(crash.armed()) {
+        tracing::warn!(choice, "a dangerous choice is in force");
+    }
+    if let Some(address) = node.config.metrics_address {
+        telemetry::serve_metrics(address)?;
+    }
+    let store = EmbeddedStore::open(node.config.state_dir.join(STATE_FILE))?;
+    let records: Arc<dyn RecordStore> = Arc::new(store);
+    let state = SiteState::open(Arc::clone(&records))?;
+    let ledger = PrivacyLedger::open(records, consent.lifetime_cap()?)?;
+    let channel = ClientChannel::new(node.channel_settings())?;
+    let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
+    let site = Site {
+        organisation: organisation.clone(),
+        identity: node.identity,
+        roster: Arc::clone(&node.roster),
+        judge: Box::new(peers),
+        attest: Box::new(move |keys| attest_round_keys(&*attester, keys)),
+        consent,
+        datasets: config
+            .datasets
+            .iter()
+            .map(|(name, dataset)| (name.clone(), dataset.path.clone()))
+            .collect(),
+    };
+    let agent = Agent::open(site, state, ledger)?;
+    let (inputs, asked) = mpsc::channel(INPUTS_WAITING);
+    let (decided, effects) = mpsc::unbounded_channel();
+    let uplink = Uplink::new(&config.coordinator, channel, crash, inputs)?;
+    tracing::info!(
+        %organisation,
+        roster = %node.roster.root(),
+        coordinator = config.coordinator,
+        "this participant starts"
+    );
+    let agent = tokio::task::spawn_blocking(move || run(agent, asked, &decided));
+    tokio::select! {
+        () = shutdown => {
+            tracing::info!("this participant stops");
+            Ok(())
+        }
+        ended = agent => match ended {
+            Ok(Ok(())) | Err(_) => Err(ParticipantError::AgentLost),
+            Ok(Err(fault)) => Err(fault.into()),
+        },
+        () = uplink.keep_open() => Ok(()),
+        () = uplink.carry_out(effects) => Err(ParticipantError::AgentLost),
+    }
+}
+
+/// The agent's thread: one input at a time, stored before anything follows from it.
+fn run(
+    mut agent: Agent,
+    mut asked: mpsc::Receiver<Input>,
+    decided: &mpsc::UnboundedSender<Effect>,
+) -> Result<(), AgentFault> {
+    while let Some(input) = asked.blocking_recv() {
+        for effect in agent.handle(input)? {
+            if decided.send(effect).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! One connection: the calls that answer what the coordinator asks, each at most once on this connection.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use consort_aggregation::{Digest, MaskedUpdate};
+use consort_contract::{JobId, Vote};
+use consort_daemon::crash::CrashPoints;
+use consort_daemon::errors::code_of;
+use consort_proto::convert::{
+    AttemptKey, advert_to_wire, attempt_to_wire, confirmation_to_wire, seal_to_wire,
+    share_keys_to_wire, unmask_to_wire, vote_to_wire,
+};
+use consort_proto::wire::consent::v1::CastVoteRequest;
+use consort_proto::wire::consent::v1::consent_service_client::ConsentServiceClient;
+use consort_proto::wire::round::v1 as wire;
+use consort_round::{MemberMessage, UpdateSeal};
+use rand_core::OsRng;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+use wire::round_service_client::RoundServiceClient;
+use wire::submit_update_request::Part;
+
+use super::MAX_MESSAGE_BYTES;
+use crate::agent::{Effect, Input};
+use crate::trainer::{TrainingFault, TrainingTask};
+
+/// How long a small call may take. The coordinator stores before it answers: milliseconds, or a disk in trouble.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an upload or a download may take: the largest update, 128 MiB, at 2 Mbit/s.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Chunks of 256 KiB between the masked update and the network.
+const CHUNKS_IN_FLIGHT: usize = 4;
+
+/// How long the first part of an upload gets to reach the coordinator before a crash point in mid-upload.
+const CRASH_LEAD: Duration = Duration::from_millis(200);
+
+/// One attested connection.
+pub(super) struct Session {
+    channel: Channel,
+    crash: Arc<CrashPoints>,
+    inputs: mpsc::Sender<Input>,
+    broken: Notify,
+    /// What is being said or was answered on this connection. The coordinator may ask for it again before it has the
+    /// answer; on a new connection everything may be said again.
+    said: Mutex<BTreeSet<Saying>>,
+}
+
+/// What is said at most once on a connection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Saying {
+    Vote(JobId),
+    Message(AttemptKey, &'static str),
+    Model(JobId, [u8; 32]),
+}
+
+impl Session {
+    pub(super) fn new(
+        channel: Channel,
+        crash: Arc<CrashPoints>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        Self {
+            channel,
+            crash,
+            inputs,
+            broken: Notify::new(),
+            said: Mutex::new(BTreeSet::new()),
+        }
+    }
+
+    /// Opens the stream on which the coordinator asks.
+    pub(super) async fn follow(
+        &self,
+        instance: [u8; super::INSTANCE_BYTES],
+    ) -> Result<tonic::Streaming<wire::FollowResponse>, String> {
+        let request = wire::FollowRequest {
+            instance: instance.to_vec(),
+        };
+        let mut service = self.rounds();
+        let call = in_time(CALL_TIMEOUT, service.follow(request));
+        call.await
+            .map(Response::into_inner)
+            .map_err(|status| describe(&status))
+    }
+
+    /// Ends when a call has found the connection broken.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
+    /// Carries out one effect. A call that is refused is said in the log; one that fails breaks the connection.
+    pub(super) async fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Vote { job, vote } => self.vote(job, &vote).await,
+            Effect::Send { key, message } => self.send(key, *message).await,
+            Effect::Upload { key, update, seal } => self.upload(key, update, seal).await,
+            Effect::FetchModel { job, model, bytes } => self.fetch(job, model, bytes).await,
+            // Training needs no connection: the uplink starts it itself.
+            Effect::Train(_) => {}
+        }
+    }
+
+    async fn vote(&self, job: JobId, vote: &Vote) {
+        if !self.first(&Saying::Vote(job.clone())) {
+            return;
+        }
+        let request = CastVoteRequest {
+            job: job.to_string(),
+            vote: Some(vote_to_wire(vote)),
+        };
+        let mut service = ConsentServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let call = in_time(CALL_TIMEOUT, service.cast_vote(request));
+        match call.await {
+            Ok(_) => tracing::info!(%job, approve = vote.approve, "the vote is cast"),
+            Err(status) => self.failed(&Saying::Vote(job), "a vote", &status),
+        }
+    }
+
+    async fn send(&self, key: AttemptKey, message: MemberMessage) {
+        let (kind, point) = match &message {
+            MemberMessage::Advert(_) => ("advert", "after-advert"),
+            MemberMessage::ShareKeys(_) => ("shares", "after-shares"),
+            MemberMessage::Confirmation(_) => ("confirmation", "after-confirm"),
+            MemberMessage::Unmask(_) => ("unmask shares", "after-unmask"),
+            // A seal goes with its update.
+            MemberMessage::Seal(_) => return,
+        };
+        let saying = Saying::Message(key.clone(), kind);
+        if !self.first(&saying) {
+            return;
+        }
+        match in_time(CALL_TIMEOUT, self.call(&key, &message)).await {
+            Ok(()) => {
+                let (round, attempt) = (key.round.0, key.attempt.0);
+                tracing::debug!(job = %key.job, round, attempt, kind, "acknowledged");
+                self.crash.reached(point, round);
+            }
+            Err(status) => self.failed(&saying, kind, &status),
+        }
+    }
+
+    async fn call(&self, key: &AttemptKey, message: &MemberMessage) -> Result<(), Status> {
+        let mut service = self.rounds();
+        let id = Some(attempt_to_wire(key));
+        match message {
+            MemberMessage::Advert(advert) => {
+                let advert = Some(advert_to_wire(advert));
+                let request = wire::AdvertiseRequest { id, advert };
+                service.advertise(request).await.map(drop)
+            }
+            MemberMessage::ShareKeys(shares) => service
+                .share_keys(share_keys_to_wire(key, shares))
+                .await
+                .map(drop),
+            MemberMessage::Confirmation(confirmation) => {
+                let confirmation = Some(confirmation_to_wire(confirmation));
+                let request = wire::ConfirmSurvivorsRequest { id, confirmation };
+                service.confirm_survivors(request).await.map(drop)
+            }
+            MemberMessage::Unmask(shares) => {
+                service.unmask(unmask_to_wire(key, shares)).await.map(drop)
+            }
+            MemberMessage::Seal(_) => Ok(()),
+        }
+    }
+
+    async fn upload(&self, key: AttemptKey, update: Arc<MaskedUpdate>, seal: UpdateSeal) {
+        let saying = Saying::Message(key.clone(), "update");
+        if !self.first(&saying) {
+            return;
+        }
+        let bytes = update.schema().packed_len();
+        let (parts, body) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let feed = feed(&key, &update, &seal, &self.crash, parts);
+        let mut service = self.rounds();
+        let call = service.submit_update(ReceiverStream::new(body));
+        let both = async { tokio::join!(feed, call).1 };
+        match in_time(TRANSFER_TIMEOUT, both).await {
+            Ok(_) => {
+                metrics::counter!("consort_participant_update_bytes_total").increment(bytes);
+                tracing::info!(job = %key.job, round = key.round.0, bytes, "the masked update is stored by the coordinator");
+                self.crash.reached("after-seal", key.round.0);
+            }
+            Err(status) => self.failed(&saying, "an update", &status),
+        }
+    }
+
+    async fn fetch(&self, job: JobId, model: Digest, most: usize) {
+        let saying = Saying::Model(job.clone(), *model.as_bytes());
+        if !self.first(&saying) {
+            return;
+        }
+        let fetched = in_time(TRANSFER_TIMEOUT, self.download(&job, &model, most)).await;
+        // Unlike what is said, a model may be asked for again on this connection.
+        self.forget(&saying);
+        let bytes = fetched.map_err(|status| {
+            self.failed(&saying, "a model", &status);
+            describe(&status)
+        });
+        let input = Input::Model { job, model, bytes };
+        if self.inputs.send(input).await.is_err() {
+            tracing::debug!("the agent ended");
+        }
+    }
+
+    async fn download(&self, job: &JobId, model: &Digest, most: usize) -> Result<Vec<u8>, Status> {
+        let request = wire::FetchModelRequest {
+            job: job.to_string(),
+            model: model.as_bytes().to_vec(),
+        };
+        let mut pieces = self.rounds().fetch_model(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.message().await? {
+            if bytes.len() + piece.data.len() > most {
+                return Err(Status::out_of_range(
+                    "the model is longer than the contract's",
+                ));
+            }
+            bytes.extend_from_slice(&piece.data);
+        }
+        Ok(bytes)
+    }
+
+    fn rounds(&self) -> RoundServiceClient<Channel> {
+        RoundServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Whether this is said for the first time on this connection.
+    fn first(&self, saying: &Saying) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(saying.clone())
+    }
+
+    fn forget(&self, saying: &Saying) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.remove(saying);
+    }
+
+    fn failed(&self, saying: &Saying, what: &str, status: &Status) {
+        let problem = describe(status);
+        if is_broken(status.code()) {
+            tracing::warn!(what, problem, "a call failed; the link is opened again");
+            self.forget(saying);
+            self.broken.notify_one();
+        } else {
+            tracing::warn!(what, problem, "the coordinator refuses");
+        }
+    }
+}
+
+/// Feeds the parts of an upload: which attempt, the chunks, the seal. Ends early when the call ended.
+async fn feed(
+    key: &AttemptKey,
+    update: &MaskedUpdate,
+    seal: &UpdateSeal,
+    crash: &CrashPoints,
+    parts: mpsc::Sender<wire::SubmitUpdateRequest>,
+) {
+    let round = key.round.0;
+    let dies_here = crash
+        .armed()
+        .any(|at| at.ends_with(&format!(" mid-upload@{round}")));
+    let send = async |part| {
+        let part = wire::SubmitUpdateRequest { part: Some(part) };
+        parts.send(part).await
+    };
+    if send(Part::Id(attempt_to_wire(key))).await.is_err() {
+        return;
+    }
+    for (index, data) in update.chunks() {
+        let index = u32::try_from(index).expect("an update has at most 2^15 chunks");
+        let data = data.to_vec();
+        if send(Part::Chunk(wire::MaskedChunk { index, data }))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        if dies_here {
+            tokio::time::sleep(CRASH_LEAD).await;
+            crash.reached("mid-upload", round);
+        }
+    }
+    // A call that ended says itself why.
+    let _ = send(Part::Seal(seal_to_wire(seal))).await;
+}
+
+/// Trains where it may block, and tells the agent.
+pub(super) async fn train(task: TrainingTask, turn: Arc<Semaphore>, inputs: mpsc::Sender<Input>) {
+    let Ok(_turn) = turn.acquire_owned().await else {
+        return;
+    };
+    let key = task.key.clone();
+    let work = tokio::task::spawn_blocking(move || task.run(&mut OsRng));
+    let result = work.await.unwrap_or(Err(TrainingFault::Lost));
+    if inputs.send(Input::Trained { key, result }).await.is_err() {
+        tracing::debug!("the agent ended");
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    tokio::time::timeout(limit, call)
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+}
+
+/// Codes that speak of the connection, not of the message.
+fn is_broken(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
+}
+
+/// A status for people: its stable code, if it has one, and what it says.
+pub(super) fn describe(status: &Status) -> String {
+    match code_of(status) {
+        Some(code) => format!("{} ({code})", status.message()),
+        None => super::with_sources(status),
+    }
+}

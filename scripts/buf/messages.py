@@ -1,0 +1,77 @@
+"""The JSON messages of scripts/buf.sh: makes the request from a job document, and holds the answers to what they must say.
+
+messages.py request DOCUMENT KEY   prints a SubmitJobRequest
+messages.py id FILE                prints the job's id of a SubmitJobResponse
+messages.py completed FILE ID      a stream of WatchJobResponse: it tells of this job, and ends completed
+messages.py listed FILE ID         a ListJobsResponse: the job is there, completed
+"""
+
+import base64
+import json
+import sys
+
+COMPLETED = "JOB_STATE_COMPLETED"
+
+
+def main(arguments):
+    command, path, *rest = arguments
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    return {"request": request, "id": job_id, "completed": completed, "listed": listed}[command](text, *rest)
+
+
+def request(text, key):
+    """The document's names are the schema's; only enums, layers without parameters and the seed are written otherwise."""
+    spec = json.loads(text)
+    data, model = spec["data"], spec["model"]
+    data["missing"] = "MISSING_VALUES_" + data.get("missing", "refuse").upper()
+    model["loss"] = "LOSS_" + model["loss"].upper()
+    model["layers"] = [{layer: {}} if isinstance(layer, str) else layer for layer in model["layers"]]
+    model["seed"] = base64.b64encode(bytes.fromhex(model.get("seed", "00" * 32))).decode()
+    print(json.dumps({"spec": spec, "idempotency_key": key}))
+
+
+def job_id(text):
+    print(json.loads(text)["job"]["id"])
+
+
+def completed(text, wanted):
+    jobs = [message["job"] for message in messages(text)]
+    check(jobs, "the watch told nothing")
+    check(all(job["id"] == wanted for job in jobs), "the watch told of another job")
+    last = jobs[-1]
+    check(
+        last["state"] == COMPLETED,
+        f"the job ended as {last['state']} [{last.get('code', '')}]: {last.get('reason', '')}",
+    )
+    check(len(last.get("model", "")) == 64, "a completed job names its model's hash")
+    planned = last["spec"]["dpFedsgd"]["rounds"]
+    survivors = [len(summary.get("survivors", [])) for summary in last["rounds"]]
+    check(len(survivors) == planned, f"{len(survivors)} rounds of {planned} are told")
+    print(f"watched {wanted} through {len(jobs)} messages: completed, survivors per round {survivors}")
+
+
+def listed(text, wanted):
+    states = {job["id"]: job["state"] for job in json.loads(text).get("jobs", [])}
+    check(states.get(wanted) == COMPLETED, f"{wanted} is not listed as completed: {states}")
+    print(f"listed {len(states)} jobs, {wanted} among them, completed")
+
+
+def messages(text):
+    """A stream is one JSON value after another."""
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        value, at = decoder.raw_decode(text, at)
+        yield value
+
+
+def check(holds, problem):
+    if not holds:
+        sys.exit(problem)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,11 @@
+//! Stories of whole consortia: real processes, real sockets, real files.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the stories' helpers are tests too, and a panic is how a test fails"
+)]
+
+mod bad_input;
+mod by_hand;
+mod crash;
+mod demo;
+mod program;
