@@ -17,6 +17,8 @@ pub mod manifest;
 pub mod recorder;
 pub mod release;
 mod serve;
+#[cfg(test)]
+mod testing;
 
 pub use config::Config;
 pub use driver::CRASH_POINTS;

@@ -26,15 +26,15 @@ impl ModelService for Models {
         let id = job_id(&request.into_inner().job)?;
         let desk = self.0.clone();
         let released = tokio::task::spawn_blocking(move || desk.released(&id)).await;
-        let (model, manifest) =
-            match released.map_err(|error| Status::internal(error.to_string()))? {
-                Ok(released) => released.map_err(|refusal| status(&refusal))?,
-                Err(fault) => return Err(unavailable(&fault)),
-            };
-        let pieces = model
+        let released = match released.map_err(|error| Status::internal(error.to_string()))? {
+            Ok(released) => released.map_err(|refusal| status(&refusal))?,
+            Err(fault) => return Err(unavailable(&fault)),
+        };
+        let pieces = released
+            .model
             .chunks(PIECE_BYTES)
             .map(|piece| Part::Data(piece.to_vec()));
-        let parts = std::iter::once(Part::Manifest(manifest)).chain(pieces);
+        let parts = std::iter::once(Part::Manifest(released.manifest)).chain(pieces);
         let messages: Vec<_> = parts
             .map(|part| Ok(DownloadModelResponse { part: Some(part) }))
             .collect();

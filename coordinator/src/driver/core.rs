@@ -240,13 +240,11 @@ impl Driver {
         self.state.apply(&stamped.event);
         let phase_after = self.phase();
         self.clock.enter(phase_after, stamped.at_unix_ms);
-        let simulated = match &stamped.event {
-            JobEvent::Advertised(advert) => self
-                .arrivals
-                .get(&advert.member)
-                .is_some_and(|arrival| arrival.simulated),
-            _ => false,
-        };
+        let mut simulated = false;
+        if let JobEvent::Advertised(advert) = &stamped.event {
+            let arrival = self.arrivals.get(&advert.member);
+            simulated = arrival.is_some_and(|arrival| arrival.simulated);
+        }
         let moment = projection::Moment {
             state: &self.state,
             stage_before: &stage_before,

@@ -183,7 +183,7 @@ impl Desk {
     ///
     /// # Errors
     /// The inner [`Refusal`] when nothing was released.
-    pub fn released(&self, id: &JobId) -> Result<Result<(Vec<u8>, Vec<u8>), Refusal>, Fault> {
+    pub fn released(&self, id: &JobId) -> Result<Result<ReleasedFiles, Refusal>, Fault> {
         let view = match self.view(id) {
             Ok(view) => view,
             Err(refusal) => return Ok(Err(refusal)),
@@ -198,7 +198,10 @@ impl Desk {
         }
         let (model, manifest) = released_keys(id)?;
         let read = |key| self.services.blobs.read(key, u64::MAX);
-        Ok(Ok((read(&model)?, read(&manifest)?)))
+        Ok(Ok(ReleasedFiles {
+            model: read(&model)?,
+            manifest: read(&manifest)?,
+        }))
     }
 
     /// Reports a fault that a service met.
@@ -210,6 +213,15 @@ impl Desk {
     fn running(&self) -> MutexGuard<'_, BTreeMap<JobId, Handle>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is handed over of a completed job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasedFiles {
+    /// The safetensors file.
+    pub model: Vec<u8>,
+    /// The signed manifest.
+    pub manifest: Vec<u8>,
 }
 
 fn no_job(id: &JobId) -> Refusal {

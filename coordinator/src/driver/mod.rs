@@ -18,7 +18,7 @@ mod tests;
 pub use board::{Board, Instance, Link, Watcher};
 pub use command::{Answer, Command, Reply, Upload};
 pub use core::{Driver, Now};
-pub use desk::Desk;
+pub use desk::{Desk, ReleasedFiles};
 
 use std::sync::Arc;
 

@@ -160,7 +160,6 @@ impl Driver {
     }
 
     /// The input, the event to store and the records beside it.
-    #[expect(clippy::type_complexity, reason = "used once, just above")]
     fn checked(
         &mut self,
         message: MemberMessage,

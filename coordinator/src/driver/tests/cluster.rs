@@ -1,0 +1,426 @@
+//! A driver on real stores and five members in the same process, who speak the wire's messages with chosen integer updates.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use consort_aggregation::{Digest, EncodedUpdate, MemberIndex};
+use consort_contract::{JobId, OrganisationId, Vote};
+use consort_model::{OptimizerState, Parameters};
+use consort_proto::convert::{AttemptKey, directive_from_wire};
+use consort_proto::wire::round::v1::follow_response::Event;
+use consort_round::messages::{RoundKeyJudge, RoundKeys};
+use consort_round::participant::{Answer as Said, Expectations, Member, Surroundings};
+use consort_round::{Directive, MemberMessage, Millis};
+use consort_storage::{EmbeddedStore, LocalBlobs};
+use rand_core::OsRng;
+
+use crate::driver::{Answer, Board, Command, Driver, Instance, Link, Now, Services, core};
+use crate::error::Refusal;
+use crate::jobs::Contract;
+use crate::recorder::Recorder;
+use crate::testing::{contract, organisation, roster, secret};
+
+/// Evidence in these tests is the announcement and the keys: good if and only if it is about them.
+struct Judge;
+
+impl RoundKeyJudge for Judge {
+    fn judge(&self, keys: &RoundKeys, evidence: &[u8]) -> Result<(), String> {
+        if evidence == evidence_of(keys) {
+            Ok(())
+        } else {
+            Err("wrong_evidence".to_owned())
+        }
+    }
+}
+
+fn evidence_of(keys: &RoundKeys) -> Vec<u8> {
+    [
+        keys.announcement.as_bytes().as_slice(),
+        &keys.mask_key,
+        &keys.share_key,
+    ]
+    .concat()
+}
+
+pub(super) fn services(folder: &Path) -> Arc<Services> {
+    let recorder =
+        Recorder::open(&folder.join("audit"), "tests/audit", &secret(0), &[], 1).unwrap();
+    Arc::new(Services {
+        identity: secret(0),
+        roster: Arc::new(roster()),
+        judge: Arc::new(Judge),
+        store: Arc::new(EmbeddedStore::open(folder.join("events.redb")).unwrap()),
+        blobs: Arc::new(LocalBlobs::open(folder.join("blobs")).unwrap()),
+        recorder,
+        board: Board::default(),
+        crash: consort_daemon::crash::CrashPoints::default(),
+        dangerous: vec!["dangerous_for_a_test".to_owned()],
+    })
+}
+
+/// A member's process.
+pub(super) struct Process {
+    pub(super) link: Link,
+    member: Option<Member>,
+    said: Vec<Arc<Event>>,
+    /// Phases it does not answer.
+    pub(super) silent_in: Vec<&'static str>,
+    /// Times it was asked for its update, by round.
+    pub(super) trained: BTreeMap<u32, u32>,
+}
+
+pub(super) struct Cluster {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) contract: Contract,
+    pub(super) driver: Option<Driver>,
+    pub(super) processes: BTreeMap<u8, Process>,
+    newest: BTreeMap<u8, (u32, u32)>,
+    starts: u8,
+    pub(super) now: Now,
+}
+
+impl Cluster {
+    /// A job that was just submitted; all five members are connected.
+    pub(super) fn new(rounds: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let contract = contract(rounds);
+        let now = Now {
+            mono: Millis(0),
+            unix_ms: 1_000,
+        };
+        let driver = Driver::submit(services(folder.path()), contract.clone(), &[], now).unwrap();
+        let mut cluster = Self {
+            folder,
+            contract,
+            driver: Some(driver),
+            processes: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            starts: 0,
+            now,
+        };
+        (1..=5).for_each(|i| cluster.start(i));
+        cluster.advance();
+        cluster
+    }
+
+    pub(super) fn driver(&self) -> &Driver {
+        self.driver.as_ref().unwrap()
+    }
+
+    /// Starts a member's process, or starts it again without its secrets.
+    pub(super) fn start(&mut self, i: u8) {
+        self.starts += 1;
+        let instance = Instance([self.starts; 16]);
+        let link = self
+            .driver()
+            .services
+            .board
+            .connect(&organisation(i), instance, true);
+        let process = Process {
+            link,
+            member: None,
+            said: Vec::new(),
+            silent_in: Vec::new(),
+            trained: BTreeMap::new(),
+        };
+        self.processes.insert(i, process);
+        self.ask(Command::Connected(organisation(i), instance))
+            .unwrap();
+    }
+
+    /// The coordinator dies without a word and starts again; members connect with the same processes.
+    pub(super) fn restart_coordinator(&mut self) {
+        drop(self.driver.take());
+        let services = services(self.folder.path());
+        let stream = core::stream_of(&self.contract.id).unwrap();
+        self.now.unix_ms += 1_000;
+        self.driver = Some(Driver::recover(services, &stream, self.now).unwrap());
+        for (i, process) in &mut self.processes {
+            let instance = process.link.instance;
+            let driver = self.driver.as_mut().unwrap();
+            process.link = driver
+                .services
+                .board
+                .connect(&organisation(*i), instance, true);
+            driver
+                .handle(Command::Connected(organisation(*i), instance), self.now)
+                .unwrap()
+                .unwrap();
+            process.said.clear();
+        }
+        self.advance();
+    }
+
+    pub(super) fn ask(&mut self, command: Command) -> Result<Answer, Refusal> {
+        self.now.unix_ms += 1;
+        let now = self.now;
+        let answer = self.driver.as_mut().unwrap().handle(command, now).unwrap();
+        self.advance();
+        answer
+    }
+
+    pub(super) fn advance(&mut self) {
+        let now = self.now;
+        self.driver.as_mut().unwrap().advance(now).unwrap();
+    }
+
+    /// How many events of the job are stored.
+    pub(super) fn stored(&self) -> u64 {
+        let stream = core::stream_of(&self.contract.id).unwrap();
+        self.driver().services.store.version(&stream).unwrap().0
+    }
+
+    /// Lets the phase's deadline pass.
+    pub(super) fn expire(&mut self) {
+        self.now.mono = self.driver().deadline().unwrap();
+        self.advance();
+    }
+
+    /// Lets members answer until nobody has anything to say.
+    pub(super) fn settle(&mut self) {
+        while (1..=5).any(|i| self.answer_one(i)) {}
+    }
+
+    /// Lets members answer until the attempt is in a phase.
+    pub(super) fn settle_until(&mut self, phase: &'static str) {
+        while self.driver().phase() != Some(phase) && (1..=5).any(|i| self.answer_one(i)) {}
+        assert_eq!(self.driver().phase(), Some(phase));
+    }
+
+    /// Lets one member answer one thing; false when it has nothing to say.
+    pub(super) fn answer_one(&mut self, i: u8) -> bool {
+        let Some(process) = self.processes.get_mut(&i) else {
+            return false;
+        };
+        let driver = self.driver.as_ref().unwrap();
+        let Some(wanted) = driver
+            .services
+            .board
+            .wanted(&organisation(i), &process.link)
+        else {
+            return false;
+        };
+        process
+            .said
+            .retain(|said| wanted.iter().any(|event| Arc::ptr_eq(event, said)));
+        let silent = |event: &Event| process.silent_in.contains(&phase_of(event));
+        let new = |event: &&Arc<Event>| {
+            !process.said.iter().any(|said| Arc::ptr_eq(event, said)) && !silent(event)
+        };
+        let Some(event) = wanted.iter().find(new).cloned() else {
+            return false;
+        };
+        process.said.push(event.clone());
+        self.answer(i, (*event).clone());
+        true
+    }
+
+    fn answer(&mut self, i: u8, event: Event) {
+        if let Event::Proposal(_) = &event {
+            let contract = &self.contract;
+            let vote = Vote::cast(
+                &contract.id,
+                &organisation(i),
+                contract.hash,
+                Ok(()),
+                &secret(i),
+            );
+            self.ask(Command::Vote(vote)).unwrap();
+            return;
+        }
+        let Some((key, directive)) = directive_from_wire(event).unwrap() else {
+            return;
+        };
+        let Some(message) = self.reply(i, &key, &directive) else {
+            return;
+        };
+        // A phase may close early: late answers of it are refused and harm nobody.
+        let said = self.say(organisation(i), &key, message);
+        assert!(
+            said.is_ok()
+                || said
+                    .as_ref()
+                    .is_err_and(|refusal| refusal.code == "round_wrong_phase"),
+            "{said:?}"
+        );
+    }
+
+    pub(super) fn say(
+        &mut self,
+        from: OrganisationId,
+        key: &AttemptKey,
+        message: MemberMessage,
+    ) -> Result<Answer, Refusal> {
+        self.ask(Command::Message {
+            from,
+            key: key.clone(),
+            message: Box::new(message),
+        })
+    }
+
+    /// What a member says to a directive; an update is uploaded on the way.
+    pub(super) fn reply(
+        &mut self,
+        i: u8,
+        key: &AttemptKey,
+        directive: &Directive,
+    ) -> Option<MemberMessage> {
+        let identity = secret(i);
+        let coordinator = secret(0).public();
+        let mut rng = OsRng;
+        let mut around = Surroundings {
+            identity: &identity,
+            coordinator: &coordinator,
+            judge: &Judge,
+            rng: &mut rng,
+        };
+        if let Directive::Advertise(open) = directive {
+            let expected = self.expectations(i);
+            let (member, advert) = Member::join(
+                open,
+                &expected,
+                &mut |keys| Ok(evidence_of(keys)),
+                &mut around,
+            )
+            .ok()?;
+            self.newest.insert(i, (key.round.0, key.attempt.0));
+            self.processes.get_mut(&i)?.member = Some(member);
+            return Some(MemberMessage::Advert(advert));
+        }
+        let process = self.processes.get_mut(&i)?;
+        let transition = process.member.take()?.handle(directive, &mut around);
+        match transition.outcome {
+            Ok(Said::Send(message)) => {
+                process.member = Some(transition.member);
+                Some(message)
+            }
+            Ok(Said::Submit) => {
+                *process.trained.entry(key.round.0).or_default() += 1;
+                let schema = self.contract.plan.schema();
+                let update = EncodedUpdate::from_integers(&update(i, key.round.0), schema).unwrap();
+                let (member, masked, seal) = transition.member.submit(update, &identity).unwrap();
+                process.member = Some(member);
+                let from = organisation(i);
+                let answer = self
+                    .ask(Command::BeginUpload {
+                        from,
+                        key: key.clone(),
+                    })
+                    .unwrap();
+                let Answer::Upload(upload) = answer else {
+                    panic!("an upload may begin")
+                };
+                let mut writer = self.driver().services.blobs.begin(&upload.blob).unwrap();
+                masked
+                    .chunks()
+                    .for_each(|(_, chunk)| assert!(writer.write(chunk).is_ok()));
+                writer.finish().unwrap();
+                Some(MemberMessage::Seal(seal))
+            }
+            Err(rejection) => panic!("an honest coordinator is answered: {rejection}"),
+        }
+    }
+
+    fn expectations(&self, i: u8) -> Expectations {
+        let state = self.driver().state();
+        let contract = &self.contract;
+        let votes = state.votes.values().cloned();
+        let identities = contract.identities(&roster());
+        let votes = consort_contract::ApprovedVotes::verify(
+            &contract.id,
+            &contract.hash,
+            &identities,
+            votes,
+        )
+        .unwrap();
+        Expectations {
+            consortium: roster().consortium().clone(),
+            job: contract.id.clone(),
+            organisation: organisation(i),
+            contract: contract.hash,
+            votes: votes.hash(),
+            roster_root: roster().root(),
+            cohort: contract.cohort(&roster()),
+            thresholds: *contract.job.thresholds(),
+            schema: contract.plan.schema(),
+            rounds: contract.rounds(),
+            newest_answered: self.newest.get(&i).copied(),
+            ledger_sequence: 0,
+            model: state.model,
+        }
+    }
+
+    /// The optimizer's state after rounds over these members: what the sum must be, bit for bit.
+    pub(super) fn expected(&self, survivors: &[&[u8]]) -> OptimizerState {
+        let (job, plan) = (&self.contract.job, &self.contract.plan);
+        let initial = Parameters::initial(job.model(), &job.initial_seed());
+        let step = |state: OptimizerState, (round, members): (u32, &&[u8])| {
+            if members.is_empty() {
+                return state;
+            }
+            let updates: Vec<_> = members.iter().map(|i| update(*i, round)).collect();
+            let sum: Vec<i64> = (0..3)
+                .map(|j| updates.iter().map(|update| update[j]).sum())
+                .collect();
+            state.step(plan.step(), &sum).unwrap()
+        };
+        (1..)
+            .zip(survivors)
+            .fold(OptimizerState::initial(initial), step)
+    }
+
+    pub(super) fn survivors(&self) -> Vec<usize> {
+        self.driver()
+            .state()
+            .rounds
+            .iter()
+            .map(|round| round.survivors.len())
+            .collect()
+    }
+
+    /// The log holds, by every rule of the offline verification.
+    pub(super) fn verify_audit(&self) -> consort_audit::Report {
+        consort_audit::verify(&self.folder.path().join("audit"), None).unwrap()
+    }
+}
+
+/// Member i's update of a round: three gradient coordinates and the loss, with both signs.
+pub(super) fn update(i: u8, round: u32) -> Vec<i64> {
+    let (i, round) = (i64::from(i), i64::from(round));
+    let sign = if i % 2 == 0 { 1 } else { -1 };
+    vec![
+        sign * (i * 1_000_003 + round),
+        i * 77 - round * 1_000_000,
+        -sign * i,
+        i,
+    ]
+}
+
+pub(super) fn index(i: u8) -> MemberIndex {
+    MemberIndex::new(i.into()).unwrap()
+}
+
+pub(super) fn job_id() -> JobId {
+    JobId::new("job-1").unwrap()
+}
+
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::of(bytes)
+}
+
+fn phase_of(event: &Event) -> &'static str {
+    match event {
+        Event::Proposal(_) => "voting",
+        Event::RoundOpen(_) => "joining",
+        Event::KeyList(_) => "sharing",
+        Event::SharesDelivery(_) => "collecting",
+        Event::Survivors(_) => "confirming",
+        Event::Confirmations(_) => "unmasking",
+        Event::Approval(_)
+        | Event::RoundResult(_)
+        | Event::RoundAborted(_)
+        | Event::JobClosed(_)
+        | Event::Heartbeat(_) => "told",
+    }
+}

@@ -1,0 +1,107 @@
+//! What the tests of this crate share: five organisations, a small job, and contracts of it.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::Digest;
+use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
+use consort_contract::job::{
+    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+};
+use consort_contract::{
+    ConsortiumId, IdentitySecret, JobDocument, JobId, Label, OrganisationId, Roster,
+    RosterDocument, RosterEntry, SignedRoster,
+};
+use consort_model::{Layer, Loss};
+
+use crate::jobs::Contract;
+
+/// The phases' deadline in these tests, milliseconds.
+pub(crate) const DEADLINE_MS: u64 = 1_000;
+
+pub(crate) fn organisation(i: u8) -> OrganisationId {
+    OrganisationId::new(&format!("clinic-{i}")).unwrap()
+}
+
+/// The identity of a clinic; 0 is the coordinator.
+pub(crate) fn secret(i: u8) -> IdentitySecret {
+    IdentitySecret::from_seed(Digest::of(&[i]).as_bytes())
+}
+
+pub(crate) fn roster() -> Roster {
+    let entry = |i: u8| RosterEntry {
+        identity: secret(i).public(),
+        chip_id: [i; 64],
+        host_data: [i; 32],
+    };
+    let document = RosterDocument {
+        consortium: ConsortiumId::new("tests").unwrap(),
+        version: 1,
+        coordinator: entry(0),
+        members: (1..=5).map(|i| (organisation(i), entry(i))).collect(),
+    };
+    let signatures: BTreeMap<_, _> = (1..=5)
+        .map(|i| (organisation(i), document.sign(&secret(i))))
+        .collect();
+    SignedRoster::assemble(document, &signatures)
+        .verify()
+        .unwrap()
+}
+
+/// A logistic model on two features: three parameters and the loss query.
+pub(crate) fn document(rounds: u32) -> JobDocument {
+    let feature = |column: &str| FeatureSpec::Numeric {
+        column: column.to_owned(),
+        center: 0.0,
+        scale: 1.0,
+        clip: 5.0,
+    };
+    let target = TargetSpec {
+        column: "ill".to_owned(),
+        positive_above: 0.5,
+    };
+    let label = |text: &str| Label::new(text).unwrap();
+    JobDocument {
+        name: label("small"),
+        purpose: label("tests"),
+        dataset: label("records"),
+        members: (1..=5).map(organisation).collect(),
+        data: DataSchema::new(
+            vec![feature("a"), feature("b")],
+            target,
+            MissingValues::Refuse,
+        )
+        .unwrap(),
+        model: ModelDocument {
+            layers: vec![Layer::Dense { outputs: 1 }],
+            loss: Loss::BinaryCrossEntropy,
+            seed: [0; 32],
+        },
+        dp_fedsgd: DpFedSgd {
+            rounds,
+            clip: 1.0,
+            learning_rate: 0.5,
+            momentum: 0.9,
+            divisor: 100.0,
+            loss_weight: 0.25,
+            max_records_per_member: 1000,
+        },
+        privacy: PrivacyDocument {
+            epsilon: 1.0,
+            delta: 1e-5,
+            c_noise: 1,
+        },
+        aggregation: AggregationDocument::default(),
+        deadlines: DeadlineDocument {
+            voting_ms: DEADLINE_MS,
+            joining_ms: DEADLINE_MS,
+            sharing_ms: DEADLINE_MS,
+            collecting_ms: DEADLINE_MS,
+            confirming_ms: DEADLINE_MS,
+            unmasking_ms: DEADLINE_MS,
+        },
+    }
+}
+
+pub(crate) fn contract(rounds: u32) -> Contract {
+    Contract::propose(JobId::new("job-1").unwrap(), document(rounds), &roster()).unwrap()
+}
