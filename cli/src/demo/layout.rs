@@ -4,19 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use consort_aggregation::Digest;
-use consort_attestation::simulated::ROOTS_FILE;
-use consort_contract::identity::hex;
-use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
-};
 use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
 use consort_coordinator::config::OperatorsConfig;
-use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 use consort_participant::config::DatasetConfig;
 use consort_participant::consent::ConsentPolicy;
 use serde::Serialize;
 
+use super::documents::{PURPOSE, job_document, node, policy};
 use super::jobs::DemoJob;
 use super::options::Plan;
 use super::site::TRAIN_FILE;
@@ -29,15 +23,6 @@ pub(crate) const COORDINATOR: &str = "coordinator";
 
 /// Name of every configuration file.
 const CONFIG_FILE: &str = "config.toml";
-
-/// What the model of the demo is for.
-const PURPOSE: &str = "diagnosis-support";
-
-/// On one machine a phase takes milliseconds; a member that was killed is back within seconds.
-const PHASE_MS: u64 = 20_000;
-
-/// A restarted coordinator waits for members that back off up to 5 seconds.
-const COLLECTING_MS: u64 = 60_000;
 
 /// Where the parts of the demo lie and listen.
 pub(crate) struct Layout {
@@ -235,123 +220,11 @@ impl Ports {
     }
 }
 
-fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
-    NodeConfig {
-        organisation: name.to_owned(),
-        roster: "../roster.json".into(),
-        policy: "../policy.toml".into(),
-        roots: vec![Path::new("../simulated").join(ROOTS_FILE)],
-        state_dir: "state".into(),
-        dangerous_state_key_file: "state.key".into(),
-        attester: AttesterConfig::Simulated(SimulatedConfig {
-            vendor_dir: "../simulated".into(),
-            chip_id: chip_id(name),
-            measurement: measurement(program_of(name)),
-            host_data: hex(Digest::of(format!("host data of {name}").as_bytes()).as_bytes()),
-        }),
-        metrics_address: Some(metrics),
-        log_json: false,
-    }
-}
-
-/// A chip of its own for each simulated machine.
-fn chip_id(name: &str) -> String {
-    let half = |part: &str| {
-        hex(Digest::of(format!("{part} half of the chip of {name}").as_bytes()).as_bytes())
-    };
-    half("first") + &half("second")
-}
-
-fn program_of(name: &str) -> &'static str {
-    if name == COORDINATOR {
-        "consort-coordinator"
-    } else {
-        "consort-participant"
-    }
-}
-
-/// What a simulated machine declares to run: 48 bytes that stand for a program's launch digest.
-fn measurement(program: &str) -> String {
-    let declared = Digest::of(format!("simulated measurement of {program}").as_bytes());
-    let mut text = hex(declared.as_bytes());
-    text.push_str(&"0".repeat(32));
-    text
-}
-
-fn policy(simulated_root: &str) -> String {
-    let tcb = SIMULATED_TCB;
-    format!(
-        "# What evidence must say to be accepted. SIMULATED: the root below is a program's on this machine.\n\
-         [trust]\n\
-         roots = []\n\
-         dangerous_simulated_roots = [\"{simulated_root}\"]\n\
-         \n\
-         [snp]\n\
-         report_versions = [3, 5]\n\
-         # The coordinator's and the participant's programs, as simulated machines declare them.\n\
-         measurements = [\n    \"{}\",\n    \"{}\",\n]\n\
-         \n\
-         [snp.min_tcb.genoa]\n\
-         bootloader = {}\n\
-         tee = {}\n\
-         snp = {}\n\
-         microcode = {}\n",
-        measurement("consort-coordinator"),
-        measurement("consort-participant"),
-        tcb.bootloader,
-        tcb.tee,
-        tcb.snp,
-        tcb.microcode,
-    )
-}
-
-fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Failure> {
-    let model = job.model();
-    let members = plan.sites.iter().map(|site| organisation(&site.name));
-    let document = JobDocument {
-        name: label(job.name)?,
-        purpose: label(PURPOSE)?,
-        dataset: label(job.name)?,
-        members: members.collect::<Result<_, _>>()?,
-        data: job.schema(),
-        model: ModelDocument {
-            layers: model.layers().to_vec(),
-            loss: model.loss(),
-            seed: [0; 32],
-        },
-        dp_fedsgd: DpFedSgd {
-            rounds: job.rounds,
-            clip: job.clip_norm.into(),
-            learning_rate: job.learning_rate.into(),
-            momentum: job.momentum.into(),
-            divisor: job.divisor.into(),
-            loss_weight: job.loss_weight,
-            max_records_per_member: u32::try_from(job.max_records).unwrap_or(u32::MAX),
-        },
-        privacy: PrivacyDocument {
-            epsilon: job.epsilon,
-            delta: job.delta,
-            c_noise: job.colluding_noise,
-        },
-        aggregation: AggregationDocument::default(),
-        deadlines: DeadlineDocument {
-            voting_ms: PHASE_MS,
-            joining_ms: PHASE_MS,
-            sharing_ms: PHASE_MS,
-            collecting_ms: COLLECTING_MS,
-            confirming_ms: PHASE_MS,
-            unmasking_ms: PHASE_MS,
-        },
-    };
-    crate::job::check(&document)?;
-    Ok(document)
-}
-
-fn organisation(name: &str) -> Result<OrganisationId, Failure> {
+pub(super) fn organisation(name: &str) -> Result<OrganisationId, Failure> {
     OrganisationId::new(name).map_err(|error| Failure::failed(error.code(), error))
 }
 
-fn label(name: &str) -> Result<Label, Failure> {
+pub(super) fn label(name: &str) -> Result<Label, Failure> {
     Label::new(name).map_err(|error| Failure::failed(error.code(), error))
 }
 

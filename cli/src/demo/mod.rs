@@ -3,7 +3,9 @@
 
 pub(crate) mod clinics;
 pub(crate) mod compare;
+pub(crate) mod documents;
 pub(crate) mod flamby;
+pub(crate) mod folders;
 pub(crate) mod hospitals;
 pub(crate) mod jobs;
 pub(crate) mod layout;
@@ -16,7 +18,6 @@ pub(crate) mod summary;
 #[cfg(test)]
 mod seeds;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use consort_contract::SignedRoster;
@@ -24,12 +25,13 @@ use consort_daemon::config;
 use consort_proto::wire::job::v1 as wire;
 
 use crate::client::Operators;
-use crate::failure::{Exit, Failure, at};
+use crate::failure::{Exit, Failure};
 use crate::job::{ended_without_model, random_key, required, send};
 use crate::model::{self, Fetched, MANIFEST_FILE, MODEL_FILE};
 use crate::view::has_ended;
+use folders::Folders;
 use layout::{COORDINATOR, Layout};
-use options::{DEFAULT_DIR, Options, Plan};
+use options::{Options, Plan};
 use processes::{Daemon, Processes};
 use progress::Progress;
 use summary::{Findings, Summary};
@@ -39,12 +41,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pause between two attempts to reach a coordinator that is starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Folder of the model inside the demo's folder.
-const MODEL_FOLDER: &str = "model";
-
-/// Folder of the audit log's copy beside the model, when the rest is not kept.
-const AUDIT_FOLDER: &str = "audit";
 
 /// Runs the demo and prints its summary.
 ///
@@ -209,77 +205,16 @@ fn conclude(
     )
     .map_err(|error| Failure::refused(error.code(), error))?;
     trained.model.write(&folders.model)?;
-    if folders.temporary.is_some() {
-        copy_files(&audit, &folders.model.join(AUDIT_FOLDER))?;
-    }
+    let audit = folders.keep_audit(&audit)?;
     let accuracies = compare::accuracies(layout, plan, &trained.model.model)?;
     let findings = Findings {
         names: plan.sites.iter().map(|site| site.name.clone()).collect(),
         accuracies,
         seconds: trained.seconds,
         audit_entries: report.checkpoint.size,
-        audit_path: if folders.temporary.is_some() {
-            folders.model.join(AUDIT_FOLDER)
-        } else {
-            audit
-        }
-        .display()
-        .to_string(),
+        audit_path: audit.display().to_string(),
         model_path: folders.model.join(MODEL_FILE).display().to_string(),
         manifest_path: folders.model.join(MANIFEST_FILE).display().to_string(),
     };
     Ok(Summary::new(&trained.job, findings))
-}
-
-/// Copies a folder of files, replacing those of an earlier demo.
-fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(to).map_err(at(to))?;
-    for entry in std::fs::read_dir(from).map_err(at(from))? {
-        let entry = entry.map_err(at(from))?;
-        let path = to.join(entry.file_name());
-        std::fs::copy(entry.path(), &path).map_err(at(&path))?;
-    }
-    Ok(())
-}
-
-/// Where the demo works, and where the model goes.
-struct Folders {
-    work: PathBuf,
-    model: PathBuf,
-    /// Removed when the demo succeeds; none with `--dir`.
-    temporary: Option<tempfile::TempDir>,
-}
-
-impl Folders {
-    fn new(options: &Options) -> Result<Self, Failure> {
-        if let Some(dir) = &options.dir {
-            return Ok(Self {
-                work: dir.clone(),
-                model: dir.join(MODEL_FOLDER),
-                temporary: None,
-            });
-        }
-        let temporary = tempfile::Builder::new()
-            .prefix("consort-demo-")
-            .tempdir()
-            .map_err(at(&std::env::temp_dir()))?;
-        Ok(Self {
-            work: temporary.path().to_owned(),
-            model: Path::new(DEFAULT_DIR).to_owned(),
-            temporary: Some(temporary),
-        })
-    }
-
-    /// A failed demo leaves its files, so that a person can look.
-    fn keep_after(self, failure: Failure) -> Failure {
-        let kept = self.temporary.map_or(self.work, tempfile::TempDir::keep);
-        Failure {
-            message: format!(
-                "{}; everything is kept in {}",
-                failure.message,
-                kept.display()
-            ),
-            ..failure
-        }
-    }
 }

@@ -6,6 +6,8 @@
 
 mod bad_input;
 mod by_hand;
+mod consortium;
 mod crash;
 mod demo;
 mod program;
+mod refusals;

@@ -1,0 +1,144 @@
+//! A consortium that a demo founded, run by hand afterwards: its files edited, its daemons started one by one.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::program::{Daemon, Demo, demo, run};
+
+/// A coordinator on a busy machine listens well inside it.
+const START: Duration = Duration::from_secs(30);
+
+/// The files of four clinics.
+pub(crate) struct Consortium(Demo);
+
+impl Consortium {
+    /// Founded by a demo of one round, with a budget for more jobs.
+    pub(crate) fn founded() -> Self {
+        let demo = demo(&["--members", "4", "--rounds", "1"]);
+        assert!(demo.succeeded);
+        let consortium = Self(demo);
+        for member in 1..=4 {
+            consortium.edit(&format!("clinic-{member}/consent.toml"), |text| {
+                text.replace("max_epsilon_lifetime = 1.0", "max_epsilon_lifetime = 9.0")
+            });
+        }
+        consortium
+    }
+
+    /// A file of it.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.0.folder.join(file)
+    }
+
+    /// Changes a file.
+    pub(crate) fn edit(&self, file: &str, change: impl FnOnce(String) -> String) {
+        let path = self.path(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(changed, text, "{file} was not changed");
+        std::fs::write(path, changed).unwrap();
+    }
+
+    /// Starts one daemon.
+    pub(crate) fn serve(&self, name: &str) -> Daemon {
+        let program = if name == "coordinator" {
+            name
+        } else {
+            "participant"
+        };
+        Daemon::serve(program, &self.path(name).join("config.toml"))
+    }
+
+    /// Starts the coordinator and these members.
+    pub(crate) fn run(&self, members: &[&str]) -> Running<'_> {
+        let names = std::iter::once(&"coordinator").chain(members);
+        let daemons = names.map(|name| self.serve(name)).collect();
+        Running {
+            consortium: self,
+            daemons,
+        }
+    }
+
+    /// Submits the job of the demo after a change; nobody is running.
+    pub(crate) fn submit_edited(
+        &self,
+        change: impl FnOnce(String) -> String,
+    ) -> (Option<i32>, String) {
+        let text = std::fs::read_to_string(self.path("job.json")).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(changed, text);
+        let path = self.path("edited.json");
+        std::fs::write(&path, changed).unwrap();
+        told(&self.operate(&["job", "submit", "--job", path.to_str().unwrap()]))
+    }
+
+    fn operate(&self, arguments: &[&str]) -> Output {
+        operate(&self.0, arguments)
+    }
+}
+
+/// A consortium whose daemons run.
+pub(crate) struct Running<'a> {
+    consortium: &'a Consortium,
+    daemons: Vec<Daemon>,
+}
+
+impl Running<'_> {
+    /// Submits the job of the demo again and watches it to its end.
+    pub(crate) fn submit_and_watch(&self) -> (Option<i32>, String) {
+        let job = self.consortium.path("job.json");
+        let submit = ["job", "submit", "--json", "--job", job.to_str().unwrap()];
+        let output = when_it_listens(|| self.consortium.operate(&submit));
+        let job: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let id = job["id"].as_str().unwrap();
+        told(&self.consortium.operate(&["job", "watch", id]))
+    }
+
+    /// Ends all daemons.
+    pub(crate) fn stop(self) {
+        drop(self.daemons);
+    }
+}
+
+/// Repeats a command until the coordinator listens.
+pub(crate) fn when_it_listens(command: impl Fn() -> Output) -> Output {
+    let deadline = Instant::now() + START;
+    loop {
+        let output = command();
+        if output.status.success() {
+            return output;
+        }
+        assert!(Instant::now() < deadline, "{output:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A command of an operator with the access that the demo wrote.
+pub(crate) fn operate(demo: &Demo, arguments: &[&str]) -> Output {
+    let folder = demo.folder.join("coordinator");
+    let url = format!("https://{}", address_of(demo, "operators_address"));
+    let certificate = folder.join("tls/cert.pem");
+    let token = folder.join("operator.token");
+    let access = [
+        "--coordinator",
+        &url,
+        "--ca",
+        certificate.to_str().unwrap(),
+        "--token-file",
+        token.to_str().unwrap(),
+    ];
+    run(&[arguments, &access].concat())
+}
+
+/// An address in the coordinator's configuration.
+pub(crate) fn address_of(demo: &Demo, field: &str) -> String {
+    let text = std::fs::read_to_string(demo.folder.join("coordinator/config.toml")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split('"').nth(1).unwrap().to_owned()
+}
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
