@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 
+use consort_model::LOSS_CAP;
 use consort_proto::wire::job::v1 as wire;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -117,7 +118,7 @@ fn style(template: &str) -> ProgressStyle {
 
 fn headline(job: &wire::Job) -> String {
     let loss = job.rounds.iter().rev().find_map(|round| round.noised_loss);
-    let loss = loss.map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
+    let loss = loss_text(job, loss);
     let phases = if job.members.len() > MAX_MEMBER_LINES {
         format!("  {}", counts_by_phase(job))
     } else {
@@ -129,6 +130,25 @@ fn headline(job: &wire::Job) -> String {
         job.phase,
         epsilon_spent(job),
     )
+}
+
+/// The loss as a person should read it: with the standard deviation of the noise that protects it.
+fn loss_text(job: &wire::Job, loss: Option<f64>) -> String {
+    match (loss, loss_noise(job)) {
+        (Some(loss), Some(noise)) => format!("  loss {loss:.2} ± {noise:.2}"),
+        (Some(loss), None) => format!("  loss {loss:.2}"),
+        (None, _) => String::new(),
+    }
+}
+
+/// Standard deviation of the noise on a reported loss: that of all members' noise together, which is sized for n_min − c_noise
+/// of them, in the units of the loss query.
+fn loss_noise(job: &wire::Job) -> Option<f64> {
+    let plan = job.plan.as_ref()?;
+    let trained = job.spec.as_ref()?.dp_fedsgd.as_ref()?;
+    let counted = plan.minimum.checked_sub(plan.noise_colluders)?;
+    let all = f64::from(plan.cohort) / f64::from(counted);
+    Some(plan.sigma * all.sqrt() * LOSS_CAP / (trained.loss_weight * trained.divisor))
 }
 
 fn counts_by_phase(job: &wire::Job) -> String {
@@ -160,9 +180,7 @@ fn round_line(job: &wire::Job, round: &wire::RoundSummary) -> String {
     if !round.aborted.is_empty() {
         return format!("{head}  no sum: {}", round.aborted);
     }
-    let loss = round
-        .noised_loss
-        .map_or(String::new(), |loss| format!("  loss about {loss:.3}"));
+    let loss = loss_text(job, round.noised_loss);
     let total: u64 = round.phase_ms.values().sum();
     format!(
         "{head}  {}/{} members{loss}  epsilon {:.4}  {total} ms",
@@ -196,7 +214,7 @@ mod tests {
         let job = job();
         let line = round_line(&job, &job.rounds[0]);
         assert!(
-            line.contains("3/4 members") && line.contains("0.693") && line.contains("0.2500"),
+            line.contains("3/4 members") && line.contains("0.69") && line.contains("0.2500"),
             "{line}"
         );
     }
