@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use consort_aggregation::Digest;
+use consort_attestation::Evidence;
 use consort_audit::{
     AuditLog, Code, Event, Hash, JobId, LogError, NoteSigner, Organisation, Record, Text,
 };
@@ -143,6 +144,12 @@ pub(crate) fn job(name: &consort_contract::JobId) -> JobId {
 /// A digest in a record.
 pub(crate) fn hash(digest: &Digest) -> Hash {
     Hash(*digest.as_bytes())
+}
+
+/// SHA-256 of the report in evidence; of all of it when it holds none, which is refused evidence.
+pub(crate) fn report_hash(evidence: &[u8]) -> Hash {
+    let report = Evidence::from_bytes(evidence).map(|evidence| Digest::of(evidence.report()));
+    hash(&report.unwrap_or_else(|_| Digest::of(evidence)))
 }
 
 fn clean(words: &str) -> String {

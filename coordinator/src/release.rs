@@ -17,13 +17,13 @@ use safetensors::tensor::{Dtype, TensorView};
 /// # Errors
 /// [`InvalidName`] never happens: jobs have names that are blob keys.
 pub fn update_key(attempt: &AttemptKey, member: MemberIndex) -> Result<BlobKey, InvalidName> {
-    BlobKey::new(format!("{}/{}", updates_of(attempt), member.get()))
+    BlobKey::new(format!("{}{}", updates_of(attempt), member.get()))
 }
 
 /// The prefix of an attempt's updates.
 pub fn updates_of(attempt: &AttemptKey) -> String {
     format!(
-        "updates/{}/{}/{}",
+        "updates/{}/{}/{}/",
         attempt.job, attempt.round.0, attempt.attempt.0
     )
 }

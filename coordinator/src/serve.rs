@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use consort_attestation::channel::{
     self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, RefusalCause, ServerChannel,
 };
-use consort_audit::{Event, Hash, Record};
+use consort_audit::{Event, Record};
 use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
@@ -29,7 +29,7 @@ use crate::api::{Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, Token};
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, Services};
 use crate::error::{Fault, ServeError};
-use crate::recorder::{Recorder, code, organisation};
+use crate::recorder::{Recorder, code, organisation, report_hash};
 
 /// Handshakes at a time: each costs some 15 ms of a core, and strangers can cause them.
 const HANDSHAKES: usize = 64;
@@ -301,7 +301,7 @@ fn verdict(name: &str, accepted: bool, reason: &str, simulated: bool, evidence: 
         accepted,
         code: code(reason),
         simulated,
-        report: Hash(*consort_aggregation::Digest::of(evidence).as_bytes()),
+        report: report_hash(evidence),
     }
 }
 

@@ -115,12 +115,13 @@ impl Desk {
         let mut driver = Driver::submit(self.services.clone(), contract, &changes, (self.clock)())?;
         *submitted += 1;
         tracing::info!(job = %driver.id(), contract = %driver.state().contract.hash, "a job is proposed to its members");
-        driver.advance((self.clock)())?;
         let id = driver.id().clone();
-        self.running().insert(
-            id.clone(),
-            Handle::run(driver, self.clock, self.faults.clone()),
-        );
+        // Members hear of the job while nobody can ask for it yet: their votes wait for this lock.
+        let mut running = self.running();
+        driver.advance((self.clock)())?;
+        let handle = Handle::run(driver, self.clock, self.faults.clone());
+        running.insert(id.clone(), handle);
+        drop(running);
         Ok(self.view(&id))
     }
 

@@ -7,7 +7,7 @@ use consort_proto::convert::AttemptKey;
 use consort_round::messages::member_set_hash;
 
 use crate::jobs::{Final, JobEvent, JobState, RunningAttempt, Stage, Stamped};
-use crate::recorder::{code, hash, job, organisation, text};
+use crate::recorder::{code, hash, job, organisation, report_hash, text};
 
 /// What an event met and left.
 pub(super) struct Moment<'a> {
@@ -134,7 +134,7 @@ impl Moment<'_> {
                         accepted: true,
                         code: code("accepted"),
                         simulated: self.simulated,
-                        report: hash(&Digest::of(&advert.evidence)),
+                        report: report_hash(&advert.evidence),
                     },
                     Event::Advert {
                         organisation: by,

@@ -381,7 +381,7 @@ impl Cluster {
 
     /// The log holds, by every rule of the offline verification.
     pub(super) fn verify_audit(&self) -> consort_audit::Report {
-        consort_audit::verify(&self.folder.path().join("audit"), None).unwrap()
+        consort_audit::verify(self.folder.path().join("audit"), None).unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ const ALL: &[u8] = &[1, 2, 3, 4, 5];
 fn ending(cluster: &Cluster) -> &Ending {
     match &cluster.driver().state().stage {
         Stage::Ended(ending) => ending,
-        other => panic!("the job is {other:?}"),
+        other @ (Stage::Voting | Stage::Running) => panic!("the job is {other:?}"),
     }
 }
 
