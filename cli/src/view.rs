@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use consort_model::LOSS_CAP;
 use consort_proto::wire::job::v1 as wire;
 use serde::Serialize;
 
@@ -134,6 +135,20 @@ pub(crate) fn epsilon_spent(job: &wire::Job) -> f64 {
     job.rounds.last().map_or(0.0, |round| round.epsilon_spent)
 }
 
+/// The loss of a round with the standard deviation of its noise: a single round's figure says little without it.
+pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<String> {
+    let loss = round.noised_loss?;
+    let training = job.spec.as_ref()?.dp_fedsgd?;
+    let plan = job.plan.as_ref()?;
+    // Of n survivors' noise, the plan's sigma counts that of n_min - c_noise (in units of the clip norm C); the loss takes the
+    // share `loss_weight` of C for LOSS_CAP nats, and is divided by the divisor like the gradient.
+    let counted = f64::from(plan.minimum.saturating_sub(plan.noise_colluders).max(1));
+    let survivors = f64::from(u32::try_from(round.survivors.len()).unwrap_or(u32::MAX));
+    let sum = plan.sigma * (survivors / counted).sqrt();
+    let deviation = sum * LOSS_CAP / (training.loss_weight * training.divisor);
+    Some(format!("loss {loss:.2} ± {deviation:.2}"))
+}
+
 /// One line about a job.
 pub(crate) fn one_line(job: &wire::Job) -> String {
     let name = job.spec.as_ref().map_or("", |spec| spec.name.as_str());
@@ -159,6 +174,36 @@ pub(crate) fn one_line(job: &wire::Job) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_is_told_with_the_deviation_of_its_noise() {
+        let job = wire::Job {
+            spec: Some(wire::JobSpec {
+                dp_fedsgd: Some(wire::DpFedSgd {
+                    divisor: 450.0,
+                    loss_weight: 0.1,
+                    ..wire::DpFedSgd::default()
+                }),
+                ..wire::JobSpec::default()
+            }),
+            plan: Some(wire::PlanSpec {
+                sigma: 16.0,
+                minimum: 4,
+                noise_colluders: 1,
+                ..wire::PlanSpec::default()
+            }),
+            ..wire::Job::default()
+        };
+        let mut round = wire::RoundSummary {
+            survivors: vec!["clinic".to_owned(); 3],
+            noised_loss: Some(0.5),
+            ..wire::RoundSummary::default()
+        };
+        // 16 · sqrt(3/3) · 2 / (0.1 · 450) = 0.711.
+        assert_eq!(loss_text(&job, &round).unwrap(), "loss 0.50 ± 0.71");
+        round.noised_loss = None;
+        assert_eq!(loss_text(&job, &round), None);
+    }
 
     #[test]
     fn a_job_without_reason_and_model_shows_neither() {

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 
-use consort_model::LOSS_CAP;
 use consort_proto::wire::job::v1 as wire;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::view::{epsilon_spent, rounds_planned, state_name};
+use crate::view::{epsilon_spent, loss_text, rounds_planned, state_name};
 
 /// More members than this are counted by phase instead of shown one by one: a screen has some 24 lines.
 const MAX_MEMBER_LINES: usize = 12;
@@ -117,8 +116,9 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn headline(job: &wire::Job) -> String {
-    let loss = job.rounds.iter().rev().find_map(|round| round.noised_loss);
-    let loss = loss_text(job, loss);
+    let mut latest = job.rounds.iter().rev();
+    let loss = latest.find_map(|round| loss_text(job, round));
+    let loss = loss.map_or(String::new(), |loss| format!("  {loss}"));
     let phases = if job.members.len() > MAX_MEMBER_LINES {
         format!("  {}", counts_by_phase(job))
     } else {
@@ -130,25 +130,6 @@ fn headline(job: &wire::Job) -> String {
         job.phase,
         epsilon_spent(job),
     )
-}
-
-/// The loss as a person should read it: with the standard deviation of the noise that protects it.
-fn loss_text(job: &wire::Job, loss: Option<f64>) -> String {
-    match (loss, loss_noise(job)) {
-        (Some(loss), Some(noise)) => format!("  loss {loss:.2} ± {noise:.2}"),
-        (Some(loss), None) => format!("  loss {loss:.2}"),
-        (None, _) => String::new(),
-    }
-}
-
-/// Standard deviation of the noise on a reported loss: that of all members' noise together, which is sized for n_min − c_noise
-/// of them, in the units of the loss query.
-fn loss_noise(job: &wire::Job) -> Option<f64> {
-    let plan = job.plan.as_ref()?;
-    let trained = job.spec.as_ref()?.dp_fedsgd.as_ref()?;
-    let counted = plan.minimum.checked_sub(plan.noise_colluders)?;
-    let all = f64::from(plan.cohort) / f64::from(counted);
-    Some(plan.sigma * all.sqrt() * LOSS_CAP / (trained.loss_weight * trained.divisor))
 }
 
 fn counts_by_phase(job: &wire::Job) -> String {
@@ -180,7 +161,7 @@ fn round_line(job: &wire::Job, round: &wire::RoundSummary) -> String {
     if !round.aborted.is_empty() {
         return format!("{head}  no sum: {}", round.aborted);
     }
-    let loss = loss_text(job, round.noised_loss);
+    let loss = loss_text(job, round).map_or(String::new(), |loss| format!("  {loss}"));
     let total: u64 = round.phase_ms.values().sum();
     format!(
         "{head}  {}/{} members{loss}  epsilon {:.4}  {total} ms",
@@ -205,6 +186,15 @@ mod tests {
         wire::Job {
             rounds: vec![round],
             members: vec![wire::MemberProgress::default(); 4],
+            spec: Some(wire::JobSpec {
+                dp_fedsgd: Some(wire::DpFedSgd {
+                    divisor: 450.0,
+                    loss_weight: 0.1,
+                    ..wire::DpFedSgd::default()
+                }),
+                ..wire::JobSpec::default()
+            }),
+            plan: Some(wire::PlanSpec::default()),
             ..wire::Job::default()
         }
     }
@@ -214,7 +204,7 @@ mod tests {
         let job = job();
         let line = round_line(&job, &job.rounds[0]);
         assert!(
-            line.contains("3/4 members") && line.contains("0.69") && line.contains("0.2500"),
+            line.contains("3/4 members") && line.contains("loss 0.69") && line.contains("0.2500"),
             "{line}"
         );
     }

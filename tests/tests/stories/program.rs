@@ -8,25 +8,25 @@ use consort_audit::{ENTRIES_FILE, Record};
 use serde_json::Value;
 
 /// The program.
-pub fn consort() -> Command {
+pub(crate) fn consort() -> Command {
     Command::new(env!("CARGO_BIN_EXE_consort-under-test"))
 }
 
 /// Runs it to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     consort().args(arguments).output().unwrap()
 }
 
 /// A demo that ended, and the folder it kept.
-pub struct Demo {
-    pub result: Value,
-    pub succeeded: bool,
-    pub folder: PathBuf,
+pub(crate) struct Demo {
+    pub(crate) result: Value,
+    pub(crate) succeeded: bool,
+    pub(crate) folder: PathBuf,
     _temporary: tempfile::TempDir,
 }
 
 /// Runs `consort demo --json --dir FOLDER` with more arguments.
-pub fn demo(arguments: &[&str]) -> Demo {
+pub(crate) fn demo(arguments: &[&str]) -> Demo {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("demo");
     let mut command = consort();
@@ -58,13 +58,13 @@ pub fn demo(arguments: &[&str]) -> Demo {
 
 impl Demo {
     /// A list of whole numbers of the result.
-    pub fn numbers(&self, field: &str) -> Vec<u64> {
+    pub(crate) fn numbers(&self, field: &str) -> Vec<u64> {
         let list = self.result[field].as_array().unwrap();
         list.iter().map(|number| number.as_u64().unwrap()).collect()
     }
 
     /// The records of the coordinator's audit log.
-    pub fn audit(&self) -> Vec<Record> {
+    pub(crate) fn audit(&self) -> Vec<Record> {
         let path = self
             .folder
             .join("coordinator/state/audit")
@@ -88,11 +88,11 @@ fn print_logs(folder: &Path) {
 }
 
 /// A daemon that ends with this value.
-pub struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
     /// Starts `consort PROGRAM serve --config CONFIG`.
-    pub fn serve(program: &str, config: &Path) -> Self {
+    pub(crate) fn serve(program: &str, config: &Path) -> Self {
         let mut command = consort();
         command.args([program, "serve", "--config"]).arg(config);
         Self(
@@ -105,7 +105,7 @@ impl Daemon {
     }
 
     /// Waits until it ends by itself; its exit status and what it said.
-    pub fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.0
             .stderr
