@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const STEPS: u32 = 300;
 
 /// Step and momentum in the units of the mean gradient, for inputs of about one scale.
-const RECIPE: Recipe = Recipe {
+pub(super) const RECIPE: Recipe = Recipe {
     learning_rate: 0.5,
     momentum: 0.9,
     steps: STEPS,

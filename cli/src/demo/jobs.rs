@@ -31,7 +31,7 @@ pub(crate) struct DemoJob {
     pub(crate) momentum: f32,
     /// What the sum is divided by: a round public guess at the number of records, never their count.
     pub(crate) divisor: f32,
-    /// Share of the clip norm that the loss query may use, 0 to 1; 0.1 leaves the gradient 99.5 % of it.
+    /// Share of the clip norm that the loss query may use, 0 to 1; 0.3 leaves the gradient 95 % of it.
     pub(crate) loss_weight: f64,
     /// Largest number of records of one site.
     pub(crate) max_records: usize,
@@ -57,7 +57,7 @@ pub(crate) const BREAST_CANCER: DemoJob = DemoJob {
     learning_rate: 8.0,
     momentum: 0.5,
     divisor: 450.0,
-    loss_weight: 0.1,
+    loss_weight: 0.3,
     max_records: 600,
     epsilon: 1.0,
     delta: 1e-5,
@@ -75,7 +75,7 @@ pub(crate) const HEART: DemoJob = DemoJob {
     learning_rate: 0.25,
     momentum: 0.9,
     divisor: 500.0,
-    loss_weight: 0.1,
+    loss_weight: 0.3,
     max_records: 400,
     epsilon: 1.0,
     delta: 1e-5,

@@ -29,7 +29,7 @@ impl DataSet {
         &self.features
     }
 
-    /// Labels [records], each 0 or 1.
+    /// Labels, shape `[records]`, each 0 or 1.
     #[must_use]
     pub fn labels(&self) -> &[f32] {
         &self.labels

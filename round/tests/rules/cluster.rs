@@ -352,7 +352,7 @@ pub fn open_sum(
 /// Member i contributes i·1000 + j in coordinate j, with alternating signs.
 pub fn updates(members: &[MemberIndex]) -> BTreeMap<MemberIndex, Vec<i64>> {
     let value = |i: u32, j: i64| {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             i64::from(i) * 1000 + j
         } else {
             -(i64::from(i) * 1000 + j)
@@ -373,7 +373,7 @@ pub fn plain_sum(
     updates: &BTreeMap<MemberIndex, Vec<i64>>,
     over: &BTreeSet<MemberIndex>,
 ) -> Vec<i64> {
-    (0..ELEMENTS as usize)
+    (0..updates.values().map(Vec::len).max().unwrap_or(0))
         .map(|j| over.iter().map(|m| updates[m][j]).sum())
         .collect()
 }

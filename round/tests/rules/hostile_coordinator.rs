@@ -36,7 +36,8 @@ fn announcement(cluster: &Cluster, change: impl FnOnce(&mut RoundTerms)) -> Dire
 
 #[test]
 fn p0_terms_other_than_the_contract_are_refused() {
-    let changes: Vec<(&str, Box<dyn FnOnce(&mut RoundTerms)>)> = vec![
+    type Change = Box<dyn FnOnce(&mut RoundTerms)>;
+    let changes: Vec<(&str, Change)> = vec![
         ("contract", Box::new(|t| t.contract = Digest::of(b"x"))),
         ("votes", Box::new(|t| t.votes = Digest::of(b"x"))),
         ("roster", Box::new(|t| t.roster_root = Digest::of(b"x"))),
