@@ -18,7 +18,7 @@ pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
 pub struct RoundOpen {
     /// The terms of the attempt.
     pub terms: RoundTerms,
-    /// Over [`RoundOpen::signed_bytes`].
+    /// Over the label `consort/round/open/v1` and ctx.
     pub signature: Signature,
 }
 

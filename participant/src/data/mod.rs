@@ -23,7 +23,7 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Features [records, inputs], row-major. Each is finite and within the clip of its column.
+    /// Features, shape `[records, inputs]`, row-major. Each is finite and within the clip of its column.
     #[must_use]
     pub fn features(&self) -> &[f32] {
         &self.features
