@@ -143,6 +143,10 @@ impl Session {
                 tracing::debug!(job = %key.job, round, attempt, kind, "acknowledged");
                 self.crash.reached(point, round);
             }
+            // t answers open the sum; the round does not wait for the others.
+            Err(status) if kind == "unmask shares" && came_late(&status) => {
+                tracing::debug!(job = %key.job, round = key.round.0, "the sum was opened without these shares");
+            }
             Err(status) => self.failed(&saying, kind, &status),
         }
     }
@@ -257,6 +261,11 @@ impl Session {
 }
 
 /// Feeds the parts of an upload: which attempt, the chunks, the seal. Ends early when the call ended.
+/// Whether an answer came after its attempt had ended.
+fn came_late(status: &Status) -> bool {
+    code_of(status).as_deref() == Some("attempt_not_running")
+}
+
 async fn feed(
     key: &AttemptKey,
     update: &MaskedUpdate,
