@@ -261,9 +261,13 @@ impl Session {
 }
 
 /// Feeds the parts of an upload: which attempt, the chunks, the seal. Ends early when the call ended.
-/// Whether an answer came after its attempt had ended.
+/// Whether an answer came after its attempt, or with it the job, had ended.
 fn came_late(status: &Status) -> bool {
-    code_of(status).as_deref() == Some("attempt_not_running")
+    let code = code_of(status);
+    matches!(
+        code.as_deref(),
+        Some("attempt_not_running" | "job_not_running")
+    )
 }
 
 async fn feed(
