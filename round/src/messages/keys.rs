@@ -1,0 +1,193 @@
+//! P1 and P2: the keys of one attempt, and the context that follows from all of them.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{Canonical, ChunkTree, Digest, MemberIndex, PublicKey, RoundKeyContext};
+use consort_contract::{IdentityKey, IdentitySecret, Signature};
+
+use super::RoundOpen;
+use crate::rejection::Rejection;
+
+/// Longest evidence an advert carries, in bytes: a report of 1184 and a certificate of about 1400 fit ten times.
+pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
+
+/// P1, member → coordinator → members: fresh keys of one attempt and the evidence that binds them to a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advert {
+    /// Who.
+    pub member: MemberIndex,
+    /// M_u, agrees pair masks.
+    pub mask_key: PublicKey,
+    /// E_u, encrypts shares.
+    pub share_key: PublicKey,
+    /// Evidence whose report data is the round-keys statement; opaque here, at most [`MAX_EVIDENCE_BYTES`].
+    pub evidence: Vec<u8>,
+    /// Entries in the member's own privacy ledger: peers refuse a number that falls.
+    pub ledger_sequence: u64,
+    /// Over the content and ctx.
+    pub signature: Signature,
+}
+
+impl Advert {
+    pub(crate) fn sign(
+        context: &Digest,
+        member: MemberIndex,
+        keys: (PublicKey, PublicKey),
+        evidence: Vec<u8>,
+        ledger_sequence: u64,
+        identity: &IdentitySecret,
+    ) -> Self {
+        let (mask_key, share_key) = keys;
+        let mut advert = Self {
+            member,
+            mask_key,
+            share_key,
+            evidence,
+            ledger_sequence,
+            signature: Signature([0; 64]),
+        };
+        advert.signature = identity.sign(&advert.signed_bytes(context));
+        advert
+    }
+
+    fn signed_bytes(&self, context: &Digest) -> Vec<u8> {
+        Canonical::new("consort/round/advert/v1")
+            .bytes(context.as_bytes())
+            .u64(self.member.get().into())
+            .bytes(&self.mask_key.to_bytes())
+            .bytes(&self.share_key.to_bytes())
+            .bytes(Digest::of(&self.evidence).as_bytes())
+            .u64(self.ledger_sequence)
+            .finish()
+    }
+
+    /// Checks signature and evidence; only this makes a [`VerifiedAdvert`].
+    ///
+    /// # Errors
+    /// [`Rejection::NotAsked`], [`Rejection::Signature`], [`Rejection::Malformed`] or [`Rejection::Evidence`].
+    pub fn verify(
+        self,
+        open: &RoundOpen,
+        judge: &dyn RoundKeyJudge,
+    ) -> Result<VerifiedAdvert, Rejection> {
+        let identity = open
+            .terms
+            .identity(self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
+        if self.evidence.len() > MAX_EVIDENCE_BYTES {
+            return Err(Rejection::Malformed("evidence is longer than 16 KiB"));
+        }
+        if self.mask_key == self.share_key {
+            return Err(Rejection::Malformed("mask key and share key must differ"));
+        }
+        identity
+            .verify(&self.signed_bytes(&open.terms.context()), &self.signature)
+            .map_err(|_| Rejection::Signature(self.member))?;
+        judge
+            .judge(&RoundKeys::of(open, &self), &self.evidence)
+            .map_err(|reason| Rejection::Evidence {
+                member: self.member,
+                reason,
+            })?;
+        Ok(VerifiedAdvert(self))
+    }
+
+    fn leaf(&self, context: &Digest) -> Vec<u8> {
+        let mut leaf = self.signed_bytes(context);
+        leaf.extend_from_slice(&self.signature.0);
+        leaf
+    }
+}
+
+/// An advert whose signature and evidence were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedAdvert(Advert);
+
+impl VerifiedAdvert {
+    /// The advert.
+    pub fn advert(&self) -> &Advert {
+        &self.0
+    }
+}
+
+/// What a round-keys statement covers (domain `consort/attest/round-keys/v1`).
+#[derive(Debug, Clone)]
+pub struct RoundKeys {
+    /// The member's name.
+    pub organisation: consort_contract::OrganisationId,
+    /// Its identity key.
+    pub identity: IdentityKey,
+    /// The job.
+    pub job: consort_contract::JobId,
+    /// The round.
+    pub round: u32,
+    /// The attempt.
+    pub attempt: u32,
+    /// Hash of the signed announcement.
+    pub announcement: Digest,
+    /// M_u.
+    pub mask_key: [u8; 32],
+    /// E_u.
+    pub share_key: [u8; 32],
+    /// Root of the roster.
+    pub roster_root: Digest,
+}
+
+impl RoundKeys {
+    fn of(open: &RoundOpen, advert: &Advert) -> Self {
+        let member = &open.terms.cohort[&advert.member];
+        Self::for_member(
+            open,
+            member,
+            advert.mask_key.to_bytes(),
+            advert.share_key.to_bytes(),
+        )
+    }
+
+    pub(crate) fn for_member(
+        open: &RoundOpen,
+        member: &crate::terms::CohortMember,
+        mask_key: [u8; 32],
+        share_key: [u8; 32],
+    ) -> Self {
+        Self {
+            organisation: member.organisation.clone(),
+            identity: member.identity,
+            job: open.terms.job.clone(),
+            round: open.terms.round.0,
+            attempt: open.terms.attempt.0,
+            announcement: open.announcement(),
+            mask_key,
+            share_key,
+            roster_root: open.terms.roster_root,
+        }
+    }
+}
+
+/// Judges evidence over round keys; the attestation verifier stands behind it.
+pub trait RoundKeyJudge {
+    /// Accepts, or gives the reason code of the refusal.
+    ///
+    /// # Errors
+    /// The stable reason code of the check that failed.
+    fn judge(&self, keys: &RoundKeys, evidence: &[u8]) -> Result<(), String>;
+}
+
+/// ctx2 = SHA-256(ctx ‖ Merkle root of all signed adverts), the salt of every derived key.
+pub fn keys_context(
+    context: &Digest,
+    adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
+) -> RoundKeyContext {
+    let mut tree = ChunkTree::new();
+    for advert in adverts.values() {
+        tree.push(&advert.0.leaf(context));
+    }
+    RoundKeyContext::new(context, &tree.root())
+}
+
+/// P2, coordinator → member: all adverts U1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyList {
+    /// Adverts, any order; a member may appear once.
+    pub adverts: Vec<Advert>,
+}

@@ -1,0 +1,150 @@
+//! P3: shares of both secrets, sealed for each neighbour, and how they are handed on in P4.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext};
+use consort_contract::{IdentitySecret, Signature};
+
+use super::VerifiedAdvert;
+use crate::rejection::Rejection;
+use crate::terms::RoundTerms;
+
+/// P3, the public part: commitments to both secrets and the hash of every sealed share, signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareStatement {
+    /// Whose secrets.
+    pub member: MemberIndex,
+    /// Feldman commitments to σ_u; the constant is M_u.
+    pub mask_key: Commitments,
+    /// Feldman commitments to b_u.
+    pub self_mask: Commitments,
+    /// SHA-256 of the sealed share for each neighbour.
+    pub sealed: BTreeMap<MemberIndex, Digest>,
+    /// Over the content and ctx2.
+    pub signature: Signature,
+}
+
+impl ShareStatement {
+    pub(crate) fn sign(
+        context2: &RoundKeyContext,
+        member: MemberIndex,
+        commitments: (Commitments, Commitments),
+        sealed: &BTreeMap<MemberIndex, Vec<u8>>,
+        identity: &IdentitySecret,
+    ) -> Self {
+        let (mask_key, self_mask) = commitments;
+        let sealed = sealed
+            .iter()
+            .map(|(to, bytes)| (*to, Digest::of(bytes)))
+            .collect();
+        let mut statement = Self {
+            member,
+            mask_key,
+            self_mask,
+            sealed,
+            signature: Signature([0; 64]),
+        };
+        statement.signature = identity.sign(&statement.signed_bytes(context2));
+        statement
+    }
+
+    fn signed_bytes(&self, context2: &RoundKeyContext) -> Vec<u8> {
+        let mut canonical = Canonical::new("consort/round/shares/v1")
+            .bytes(context2.digest().as_bytes())
+            .u64(self.member.get().into())
+            .bytes(&self.mask_key.to_bytes())
+            .bytes(&self.self_mask.to_bytes())
+            .list(self.sealed.len());
+        for (to, digest) in &self.sealed {
+            canonical = canonical.u64(to.get().into()).bytes(digest.as_bytes());
+        }
+        canonical.finish()
+    }
+
+    /// Checks a statement against its owner's advert and the terms.
+    ///
+    /// # Errors
+    /// [`Rejection`] names the rule that is broken.
+    pub fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        terms: &RoundTerms,
+        adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
+    ) -> Result<(), Rejection> {
+        let identity = terms
+            .identity(self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
+        let advert = adverts
+            .get(&self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
+        identity
+            .verify(&self.signed_bytes(context2), &self.signature)
+            .map_err(|_| Rejection::Signature(self.member))?;
+        let threshold = terms.thresholds.threshold();
+        if self.mask_key.threshold() != threshold || self.self_mask.threshold() != threshold {
+            return Err(Rejection::Malformed(
+                "commitments must have exactly t points",
+            ));
+        }
+        if self.mask_key.constant() != advert.advert().mask_key {
+            return Err(Rejection::Material {
+                member: self.member,
+                what: "the commitment to the mask key is not its public key",
+            });
+        }
+        if !self
+            .sealed
+            .keys()
+            .eq(adverts.keys().filter(|peer| **peer != self.member))
+        {
+            return Err(Rejection::Malformed(
+                "one sealed share for each other member of the key list is needed",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// P3, member → coordinator: the statement and the sealed shares themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareKeys {
+    /// What everybody sees.
+    pub statement: ShareStatement,
+    /// Ciphertext for each neighbour.
+    pub sealed: BTreeMap<MemberIndex, Vec<u8>>,
+}
+
+impl ShareKeys {
+    /// Checks the statement and that each ciphertext is the one it names.
+    ///
+    /// # Errors
+    /// [`Rejection`] names the rule that is broken.
+    pub fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        terms: &RoundTerms,
+        adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
+    ) -> Result<(), Rejection> {
+        self.statement.verify(context2, terms, adverts)?;
+        let digests: BTreeMap<_, _> = self
+            .sealed
+            .iter()
+            .map(|(to, bytes)| (*to, Digest::of(bytes)))
+            .collect();
+        if digests != self.statement.sealed {
+            return Err(Rejection::Malformed(
+                "a sealed share is not the one its statement names",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// P4, coordinator → member: U2 and what its members sealed for this member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharesDelivery {
+    /// Statements of U2, the recipient's own included.
+    pub statements: Vec<ShareStatement>,
+    /// For the recipient, by sender.
+    pub sealed: BTreeMap<MemberIndex, Vec<u8>>,
+}

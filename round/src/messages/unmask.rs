@@ -1,0 +1,93 @@
+//! P6: the shares that open a sum.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext, Share};
+use consort_contract::{IdentityKey, IdentitySecret, Signature};
+
+use super::Confirmation;
+use crate::rejection::Rejection;
+
+/// P6, coordinator → member: the confirmations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmations {
+    /// At least ⌊(n+c)/2⌋ + 1 valid ones on one survivor set are needed.
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// The shares of one answer to P6. Each member appears in exactly one of the two maps.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretShares {
+    /// For v in U3: the share of b_v.
+    pub self_mask: BTreeMap<MemberIndex, Share>,
+    /// For v in U2∖U3: the share of σ_v.
+    pub mask_key: BTreeMap<MemberIndex, Share>,
+}
+
+impl std::fmt::Debug for SecretShares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "SecretShares({} self-mask, {} mask-key)",
+            self.self_mask.len(),
+            self.mask_key.len()
+        )
+    }
+}
+
+/// P6, member → coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnmaskShares {
+    /// Who.
+    pub member: MemberIndex,
+    /// The shares.
+    pub shares: SecretShares,
+    /// Over ctx2, H(U3) and the shares.
+    pub signature: Signature,
+}
+
+impl UnmaskShares {
+    /// Signs shares as their sender.
+    pub fn sign(
+        context2: &RoundKeyContext,
+        u3: &Digest,
+        member: MemberIndex,
+        shares: SecretShares,
+        identity: &IdentitySecret,
+    ) -> Self {
+        let mut message = Self {
+            member,
+            shares,
+            signature: Signature([0; 64]),
+        };
+        message.signature = identity.sign(&message.signed_bytes(context2, u3));
+        message
+    }
+
+    fn signed_bytes(&self, context2: &RoundKeyContext, u3: &Digest) -> Vec<u8> {
+        let mut canonical = Canonical::new("consort/round/unmask/v1")
+            .bytes(context2.digest().as_bytes())
+            .bytes(u3.as_bytes())
+            .u64(self.member.get().into());
+        for shares in [&self.shares.self_mask, &self.shares.mask_key] {
+            canonical = canonical.list(shares.len());
+            for (owner, share) in shares {
+                canonical = canonical
+                    .u64(owner.get().into())
+                    .bytes(share.to_bytes().as_ref());
+            }
+        }
+        canonical.finish()
+    }
+
+    pub(crate) fn verify(
+        &self,
+        context2: &RoundKeyContext,
+        u3: &Digest,
+        identity: &IdentityKey,
+    ) -> Result<(), Rejection> {
+        identity
+            .verify(&self.signed_bytes(context2, u3), &self.signature)
+            .map_err(|_| Rejection::Signature(self.member))
+    }
+}
