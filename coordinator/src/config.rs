@@ -79,6 +79,12 @@ mod tests {
     }
 
     #[test]
+    fn the_containers_configuration_is_read() {
+        let (_folder, path) = written(include_str!("../../docker/config/coordinator.toml"));
+        Config::load(&path).unwrap();
+    }
+
+    #[test]
     fn an_unknown_field_is_refused_by_name() {
         let (_folder, path) = written(&format!("colour = \"blue\"\n{SAMPLE}"));
         let error = Config::load(&path).unwrap_err().to_string();
