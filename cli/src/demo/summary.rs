@@ -17,7 +17,7 @@ pub(crate) struct Summary {
     pub(crate) job_id: String,
     pub(crate) members: usize,
     pub(crate) rounds: u32,
-    /// One number per round that was released.
+    /// One number per round; 0 for a round that gave no sum.
     pub(crate) survivors: Vec<usize>,
     /// Against the coordinator with `c_noise` colluding members.
     pub(crate) epsilon: f64,
@@ -72,13 +72,17 @@ impl Summary {
             .as_ref()
             .and_then(|spec| spec.privacy)
             .unwrap_or_default();
-        let released = || job.rounds.iter().filter(|round| round.aborted.is_empty());
+        let released = job.rounds.iter().filter(|round| round.aborted.is_empty());
         let sent: u64 = job.members.iter().map(|member| member.update_bytes).sum();
         Self {
             job_id: job.id.clone(),
             members: job.members.len(),
             rounds: crate::view::rounds_planned(job),
-            survivors: released().map(|round| round.survivors.len()).collect(),
+            survivors: job
+                .rounds
+                .iter()
+                .map(|round| round.survivors.len())
+                .collect(),
             epsilon: plan.epsilon,
             epsilon_by_coalition: plan.epsilon_by_coalition,
             n_min: plan.minimum,
@@ -98,7 +102,7 @@ impl Summary {
             audit_verified: true,
             model_path: findings.model_path,
             coordinator_restarts: job.coordinator_restarts,
-            phase_ms: mean_phases(released()),
+            phase_ms: mean_phases(released),
             names: findings.names,
             manifest_path: findings.manifest_path,
             audit_entries: findings.audit_entries,
@@ -286,11 +290,11 @@ mod tests {
     }
 
     #[test]
-    fn survivors_are_those_of_released_rounds_and_bytes_are_a_mean() {
+    fn each_round_has_its_number_of_survivors_and_bytes_are_a_mean() {
         let summary = summary();
         assert_eq!(
             (summary.survivors.as_slice(), summary.bytes_sent_per_member),
-            ([4].as_slice(), 10)
+            ([4, 0].as_slice(), 10)
         );
         assert_eq!(summary.phase_ms["collecting"], 30);
     }
