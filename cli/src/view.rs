@@ -38,7 +38,7 @@ struct MemberView {
     organisation: String,
     connected: bool,
     phase: String,
-    update_bytes: u64,
+    sent_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,7 +87,7 @@ fn member_view(member: &wire::MemberProgress) -> MemberView {
         organisation: member.organisation.clone(),
         connected: member.connected,
         phase: member.phase.clone(),
-        update_bytes: member.update_bytes,
+        sent_bytes: member.sent_bytes,
     }
 }
 

@@ -152,7 +152,7 @@ fn member_line(member: &wire::MemberProgress) -> String {
     };
     format!(
         "{:<14} {:<14} {:>9} bytes sent{link}",
-        member.organisation, member.phase, member.update_bytes
+        member.organisation, member.phase, member.sent_bytes
     )
 }
 

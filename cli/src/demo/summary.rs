@@ -73,7 +73,7 @@ impl Summary {
             .and_then(|spec| spec.privacy)
             .unwrap_or_default();
         let released = job.rounds.iter().filter(|round| round.aborted.is_empty());
-        let sent: u64 = job.members.iter().map(|member| member.update_bytes).sum();
+        let sent: u64 = job.members.iter().map(|member| member.sent_bytes).sum();
         Self {
             job_id: job.id.clone(),
             members: job.members.len(),
@@ -174,7 +174,7 @@ impl fmt::Display for Summary {
         writeln!(f, "  survivors per round        {}", survivors.join(" "))?;
         writeln!(
             f,
-            "  masked updates per member  {} bytes in {} rounds",
+            "  sent per member            {} bytes in {} rounds",
             self.bytes_sent_per_member, self.rounds
         )?;
         writeln!(f, "  submission to release      {:.1} s", self.seconds)?;
@@ -219,7 +219,7 @@ mod tests {
             id: "job-1".to_owned(),
             members: vec![
                 wire::MemberProgress {
-                    update_bytes: 10,
+                    sent_bytes: 10,
                     ..Default::default()
                 };
                 5

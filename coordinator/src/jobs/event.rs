@@ -125,6 +125,43 @@ impl JobEvent {
         wire::JobEvent { at_unix_ms, event }.encode_to_vec()
     }
 
+    /// Who sent what this event holds, and how many bytes that was: the message as it is encoded, and with a seal the masked
+    /// update. Framing and encryption of the connection are not in it.
+    pub fn sent(&self, attempt: &AttemptKey) -> Option<(MemberIndex, u64)> {
+        let (member, message) = match self {
+            Self::Advertised(advert) => {
+                (advert.member, convert::advert_to_wire(advert).encoded_len())
+            }
+            Self::Shared(message) => {
+                let sent = convert::share_keys_to_wire(attempt, message).encoded_len();
+                (message.statement.member, sent)
+            }
+            Self::Sealed { seal, bytes } => {
+                let seal_bytes = convert::seal_to_wire(seal).encoded_len() as u64;
+                return Some((seal.member, seal_bytes + bytes));
+            }
+            Self::Confirmed(message) => (
+                message.member,
+                convert::confirmation_to_wire(message).encoded_len(),
+            ),
+            Self::Unmasked(message) => (
+                message.member,
+                convert::unmask_to_wire(attempt, message).encoded_len(),
+            ),
+            Self::Submitted(_)
+            | Self::Voted(_)
+            | Self::RoundOpened(_)
+            | Self::Survivors(_)
+            | Self::Departed(_)
+            | Self::PhaseExpired
+            | Self::Released(_)
+            | Self::Aborted { .. }
+            | Self::Restarted
+            | Self::Ended(_) => return None,
+        };
+        Some((member, message as u64))
+    }
+
     fn to_wire(&self, job: &JobId, attempt: Option<&AttemptKey>) -> wire::job_event::Event {
         use wire::job_event::Event;
         let outside = || AttemptKey {

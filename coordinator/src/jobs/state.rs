@@ -96,8 +96,8 @@ pub struct JobState {
     pub spent: BTreeMap<OrganisationId, u32>,
     /// Hash of the newest model.
     pub model: Digest,
-    /// Bytes of masked updates, by member.
-    pub update_bytes: BTreeMap<OrganisationId, u64>,
+    /// Bytes of messages and masked updates, by the member that sent them.
+    pub sent_bytes: BTreeMap<OrganisationId, u64>,
     /// Restarts of the coordinator while the job lived.
     pub restarts: u32,
 }
@@ -116,13 +116,14 @@ impl JobState {
             spent_rounds: 0,
             spent: BTreeMap::new(),
             model: Digest::new(*initial.hash().as_bytes()),
-            update_bytes: BTreeMap::new(),
+            sent_bytes: BTreeMap::new(),
             restarts: 0,
         }
     }
 
     /// Takes an accepted event.
     pub fn apply(&mut self, event: &JobEvent) {
+        self.count(event);
         match event {
             JobEvent::Submitted(_) => {}
             JobEvent::Voted(vote) => self.vote(vote),
@@ -142,12 +143,7 @@ impl JobState {
             JobEvent::Shared(message) => {
                 self.note(message.statement.member, |attempt| &mut attempt.shared)
             }
-            JobEvent::Sealed { seal, bytes } => {
-                self.note(seal.member, |attempt| &mut attempt.sealed);
-                if let Some(name) = self.contract.name_of(seal.member).cloned() {
-                    *self.update_bytes.entry(name).or_default() += bytes;
-                }
-            }
+            JobEvent::Sealed { seal, .. } => self.note(seal.member, |attempt| &mut attempt.sealed),
             JobEvent::Confirmed(confirmation) => {
                 self.note(confirmation.member, |attempt| &mut attempt.confirmed)
             }
@@ -160,6 +156,17 @@ impl JobState {
                 self.attempt = None;
                 self.stage = Stage::Ended(ending.clone());
             }
+        }
+    }
+
+    /// Counts what a member sent.
+    fn count(&mut self, event: &JobEvent) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some((member, bytes)) = event.sent(&attempt.key) else {
+            return;
+        };
+        if let Some(name) = self.contract.name_of(member).cloned() {
+            *self.sent_bytes.entry(name).or_default() += bytes;
         }
     }
 

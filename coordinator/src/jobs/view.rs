@@ -54,7 +54,7 @@ fn member(
         organisation: name.to_string(),
         connected: false,
         phase: member_phase(state, index, name, phase).to_owned(),
-        update_bytes: state.update_bytes.get(name).copied().unwrap_or_default(),
+        sent_bytes: state.sent_bytes.get(name).copied().unwrap_or_default(),
     }
 }
 

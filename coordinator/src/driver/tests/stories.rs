@@ -65,6 +65,20 @@ fn five_members_complete_two_rounds_and_the_model_is_the_step_on_their_exact_sum
 }
 
 #[test]
+fn what_each_member_sent_is_counted_and_a_member_that_dropped_out_sent_less() {
+    let mut cluster = Cluster::new(2);
+    cluster.settle_until("collecting");
+    cluster.start(3);
+    cluster.settle();
+    let state = cluster.driver().state();
+    let sent = |member: u8| state.sent_bytes[&organisation(member)];
+    let update = state.contract.plan.schema().packed_len();
+    // Adverts, boxes for four peers, seals, confirmations and shares come on top of two updates.
+    assert!(sent(1) > 2 * update + 2 * 4 * 80, "{}", sent(1));
+    assert!(sent(3) + update < sent(1), "{} and {}", sent(3), sent(1));
+}
+
+#[test]
 fn a_member_that_restarts_while_updates_are_collected_is_not_in_the_exact_sum_of_the_other_four() {
     let mut cluster = Cluster::new(2);
     cluster.settle_until("collecting");
