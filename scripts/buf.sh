@@ -111,7 +111,7 @@ job() {
 
     for version in v1 v1alpha; do
         call --reflect-protocol "grpc-$version" --list-services "$url" >"$work/services"
-        for service in consort.job.v1.JobService consort.model.v1.ModelService; do
+        for service in consort.job.v1.JobService consort.model.v1.ModelService grpc.health.v1.Health; do
             grep -qx "$service" "$work/services" || {
                 echo "reflection $version does not list $service, only:" >&2
                 cat "$work/services" >&2
@@ -120,6 +120,12 @@ job() {
         done
         echo "reflection $version lists $(wc -l <"$work/services") services"
     done
+
+    call --data '{}' "$url/grpc.health.v1.Health/Check" | grep -q SERVING || {
+        echo 'the health service does not say SERVING' >&2
+        exit 1
+    }
+    echo 'health: serving'
 
     messages request "$document" "buf-$(date +%s)-$$" >"$work/request.json"
     rpc SubmitJob @"$work/request.json" >"$work/submitted.json"

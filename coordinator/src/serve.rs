@@ -322,8 +322,10 @@ async fn operators_port(
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(consort_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name("consort.job.v1.JobService")
             .with_service_name("consort.model.v1.ModelService")
+            .with_service_name("grpc.health.v1.Health")
     };
     let schema = |error: tonic_reflection::server::Error| ServeError::Tls {
         what: "the schema",
