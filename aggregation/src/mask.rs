@@ -5,7 +5,7 @@
 
 use crate::{
     Digest, EncodeError, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema, encode, pack,
-    tree::ChunkTree,
+    prg::add_masks_to_wide, tree::ChunkTree,
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -14,9 +14,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// A message of this size is far below the 4 MiB that gRPC libraries accept by default, costs 32 bytes of hash, and is
 /// quickly sent again after a broken connection.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-
-/// Elements masked at a time: 16 KiB of them and 4 KiB of keystream stay in a first-level cache for all neighbours.
-const BLOCK_ELEMENTS: usize = 2048;
 
 /// An update in the ring, before its masks: zeroised on drop.
 ///
@@ -148,16 +145,10 @@ pub(crate) fn add_masks<'a>(
     masks: impl Iterator<Item = (&'a MaskSeed, Sign)>,
     schema: VectorSchema,
 ) {
-    let mut streams: Vec<(MaskStream, Sign)> = masks
-        .map(|(seed, sign)| (MaskStream::new(seed, schema.width()), sign))
+    let streams: Vec<(MaskStream, Sign)> = masks
+        .map(|(seed, sign)| (MaskStream::new(seed), sign))
         .collect();
-    let mut first_element = 0;
-    for block in elements.chunks_mut(BLOCK_ELEMENTS) {
-        for (stream, sign) in &mut streams {
-            stream.add(block, first_element, *sign);
-        }
-        first_element += block.len() as u64;
-    }
+    add_masks_to_wide(elements, &streams, 0, schema.width());
 }
 
 /// The sign with which member `own` adds the mask it shares with `peer`: plus for the lower position, minus for the higher.

@@ -4,17 +4,21 @@
 //! big-endian integer. It is read as little-endian words of [`Width::word_bits`] bits, each reduced to w bits by masking;
 //! element i of a vector uses word i, so that any range can be masked alone.
 
+mod position;
+mod safe;
+mod word;
+
+pub use word::Word;
+
 use crate::{Width, secret::redacted_debug};
-use aes::Aes256;
-use ctr::{
-    Ctr128BE,
-    cipher::{KeyIvInit, StreamCipher, StreamCipherSeek},
-};
+use position::Position;
+use safe::SafeKeystream;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The bytes of keystream made at a time: with the elements they mask they stay inside a 32 KiB first-level cache.
-const KEYSTREAM_BYTES: usize = 4096;
+/// The bytes of words over which all streams pass before the next are touched: they stay in a first-level cache, which
+/// holds 32 KiB or more on the machines we know.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// The seed of one mask, zeroised on drop.
 ///
@@ -64,9 +68,62 @@ impl Sign {
 
 /// Adds the mask of `seed` to the elements `first_element..first_element + acc.len()` of a vector.
 ///
-/// `acc` holds those elements, reduced modulo 2^w, and holds the reduced results afterwards.
+/// `acc` holds those elements, reduced modulo 2^w, and holds the reduced results afterwards. It is meant for few elements
+/// and for known answers: a whole vector is masked by [`add_masks`], in words of the size of the keystream's.
 pub fn add_mask(acc: &mut [u64], seed: &MaskSeed, first_element: u64, width: Width, sign: Sign) {
-    MaskStream::new(seed, width).add(acc, first_element, sign);
+    add_masks_to_wide(acc, &[(MaskStream::new(seed), sign)], first_element, width);
+}
+
+/// [`add_masks`] for elements that are held in 64 bits whatever their width, reduced before and after.
+pub(crate) fn add_masks_to_wide(
+    elements: &mut [u64],
+    streams: &[(MaskStream, Sign)],
+    first_element: u64,
+    width: Width,
+) {
+    if width.word_bits() == 32 {
+        let mut words = [0_u32; PIECE_BYTES / 4];
+        let mut first_element = first_element;
+        for elements in elements.chunks_mut(words.len()) {
+            let words = &mut words[..elements.len()];
+            for (word, element) in words.iter_mut().zip(&*elements) {
+                *word = u32::from_low_bits(*element);
+            }
+            add_masks(words, streams, first_element);
+            for (word, element) in words.iter().zip(&mut *elements) {
+                *element = width.reduce(u64::from(*word));
+            }
+            first_element = first_element.wrapping_add(elements.len() as u64);
+        }
+        words.zeroize();
+    } else {
+        add_masks(elements, streams, first_element);
+        for element in elements {
+            *element = width.reduce(*element);
+        }
+    }
+}
+
+/// Adds or subtracts the keystream words `first_element..first_element + block.len()` of every stream.
+///
+/// The arithmetic is modulo 2^32 or 2^64, NOT reduced to w bits: 2^w divides both, so one reduction at the end is
+/// arithmetic modulo 2^w. A `block` of any length is walked in pieces that stay in a first-level cache while all streams
+/// pass over them; one that starts and ends at multiples of [`PIECE_BYTES`] of keystream is walked fastest.
+pub fn add_masks<W: Word>(block: &mut [W], streams: &[(MaskStream, Sign)], first_element: u64) {
+    let piece_words = PIECE_BYTES / W::BYTES;
+    let mut position = Position::of::<W>(first_element);
+    let mut rest = block;
+    while !rest.is_empty() {
+        // Pieces end where pieces of the keystream end, so that only the first and the last can be uneven.
+        let in_piece = position.bytes_into(PIECE_BYTES) / W::BYTES;
+        let length = (piece_words - in_piece).min(rest.len());
+        let (piece, next) = rest.split_at_mut(length);
+        for (stream, sign) in streams {
+            stream.add(piece, position, *sign);
+        }
+        position = position.forward(length * W::BYTES);
+        rest = next;
+    }
 }
 
 /// One expanded seed, for masking a vector block by block without repeating the key schedule.
@@ -75,73 +132,25 @@ pub fn add_mask(acc: &mut [u64], seed: &MaskSeed, first_element: u64, width: Wid
 /// Constant time in the seed and the elements: `aes` uses the processor's AES instructions or a bit-sliced
 /// implementation. The key schedule and the keystream are zeroised.
 pub struct MaskStream {
-    cipher: Ctr128BE<Aes256>,
-    width: Width,
+    keystream: SafeKeystream,
 }
 
 impl std::fmt::Debug for MaskStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MaskStream({})", self.width)
+        f.write_str("MaskStream")
     }
 }
 
 impl MaskStream {
     /// Expands the key of a seed.
     #[must_use]
-    pub fn new(seed: &MaskSeed, width: Width) -> Self {
-        let cipher = Ctr128BE::<Aes256>::new((&seed.0).into(), &[0; 16].into());
-        Self { cipher, width }
+    pub fn new(seed: &MaskSeed) -> Self {
+        let keystream = SafeKeystream::new(&seed.0);
+        Self { keystream }
     }
 
-    /// Adds the mask to the elements `first_element..first_element + acc.len()`, as [`add_mask`] does.
-    pub fn add(&mut self, acc: &mut [u64], first_element: u64, sign: Sign) {
-        let word_bytes = usize::from(self.width.word_bits() / 8);
-        // At most 2^64 elements of 8 bytes: the position and all that follows stay far below the 2^132 bytes of the stream.
-        self.cipher
-            .seek(u128::from(first_element) * word_bytes as u128);
-        let mut keystream = [0; KEYSTREAM_BYTES];
-        for block in acc.chunks_mut(KEYSTREAM_BYTES / word_bytes) {
-            let words = &mut keystream[..block.len() * word_bytes];
-            self.cipher.write_keystream(words);
-            add_words(block, words, self.width, sign);
-        }
-        keystream.zeroize();
-    }
-}
-
-fn add_words(block: &mut [u64], words: &[u8], width: Width, sign: Sign) {
-    match width.word_bits() {
-        32 => {
-            let words = words.as_chunks::<4>().0.iter();
-            add_each(
-                block,
-                words.map(|word| u64::from(u32::from_le_bytes(*word))),
-                width,
-                sign,
-            );
-        }
-        _ => {
-            let words = words.as_chunks::<8>().0.iter();
-            add_each(
-                block,
-                words.map(|word| u64::from_le_bytes(*word)),
-                width,
-                sign,
-            );
-        }
-    }
-}
-
-fn add_each(block: &mut [u64], words: impl Iterator<Item = u64>, width: Width, sign: Sign) {
-    // 2^w divides 2^64, so wrapping arithmetic on words followed by one reduction is arithmetic modulo 2^w.
-    let mask = width.mask();
-    match sign {
-        Sign::Plus => block.iter_mut().zip(words).for_each(|(element, word)| {
-            *element = element.wrapping_add(word) & mask;
-        }),
-        Sign::Minus => block.iter_mut().zip(words).for_each(|(element, word)| {
-            *element = element.wrapping_sub(word) & mask;
-        }),
+    fn add<W: Word>(&self, piece: &mut [W], position: Position, sign: Sign) {
+        self.keystream.add(piece, position, sign);
     }
 }
 
@@ -160,25 +169,6 @@ mod tests {
             Sign::Plus,
         );
         acc
-    }
-
-    #[test]
-    fn the_cipher_is_that_of_sp_800_38a_f_5_5() {
-        let key = hex::decode("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
-            .unwrap();
-        let counter = hex::decode("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff").unwrap();
-        let mut text = hex::decode(
-            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51\
-             30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710",
-        )
-        .unwrap();
-        let mut cipher = Ctr128BE::<Aes256>::new_from_slices(&key, &counter).unwrap();
-        cipher.apply_keystream(&mut text);
-        assert_eq!(
-            hex::encode(text),
-            "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5\
-             2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6"
-        );
     }
 
     #[test]
