@@ -41,7 +41,7 @@ pub use keys::{
 pub use mask::{CHUNK_BYTES, MaskError, MaskedUpdate, mask_update, mask_update_with, pair_sign};
 pub use member::MemberIndex;
 pub use packing::{PackingError, pack, unpack};
-pub use prg::{MaskSeed, MaskStream, Sign, Word, add_mask, add_masks};
+pub use prg::{MaskSeed, MaskStream, Sign, Tier, TierError, Word, add_mask, add_masks, force_tier};
 pub use ring::{Width, WidthError};
 pub use sealing::{OpenError, SEALED_SHARES_BYTES, SharePair, open_shares, seal_shares};
 pub use shares::{

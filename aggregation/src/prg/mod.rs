@@ -6,8 +6,16 @@
 
 mod position;
 mod safe;
+mod tier;
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the processor's AES instructions have no other way in"
+)]
+mod vector;
 mod word;
 
+pub use tier::{Tier, TierError, force_tier};
 pub use word::Word;
 
 use crate::{Width, secret::redacted_debug};
@@ -17,8 +25,8 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The bytes of words over which all streams pass before the next are touched: they stay in a first-level cache, which
-/// holds 32 KiB or more on the machines we know.
-const PIECE_BYTES: usize = 16 * 1024;
+/// holds 32 KiB or more on the machines we know, and the vector tiers take them in one step.
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// The seed of one mask, zeroised on drop.
 ///
@@ -129,10 +137,14 @@ pub fn add_masks<W: Word>(block: &mut [W], streams: &[(MaskStream, Sign)], first
 /// One expanded seed, for masking a vector block by block without repeating the key schedule.
 ///
 /// # Security
-/// Constant time in the seed and the elements: `aes` uses the processor's AES instructions or a bit-sliced
-/// implementation. The key schedule and the keystream are zeroised.
-pub struct MaskStream {
-    keystream: SafeKeystream,
+/// Constant time in the seed and the elements: the processor's AES instructions, or the bit-sliced implementation of
+/// `aes`. The key schedule is zeroised on drop, buffers of keystream are zeroised after use.
+pub struct MaskStream(Keystream);
+
+enum Keystream {
+    Safe(SafeKeystream),
+    #[cfg(target_arch = "x86_64")]
+    Vector(vector::VectorKeystream),
 }
 
 impl std::fmt::Debug for MaskStream {
@@ -142,15 +154,38 @@ impl std::fmt::Debug for MaskStream {
 }
 
 impl MaskStream {
-    /// Expands the key of a seed.
+    /// Expands the key of a seed for [`Tier::current`].
     #[must_use]
     pub fn new(seed: &MaskSeed) -> Self {
-        let keystream = SafeKeystream::new(&seed.0);
-        Self { keystream }
+        Self::of_tier(seed, Tier::current())
+            .unwrap_or_else(|_| Self(Keystream::Safe(SafeKeystream::new(&seed.0))))
+    }
+
+    /// Expands the key of a seed for one tier.
+    ///
+    /// # Errors
+    /// [`TierError::Unavailable`] when this processor lacks the instructions.
+    pub fn of_tier(seed: &MaskSeed, tier: Tier) -> Result<Self, TierError> {
+        match tier {
+            Tier::Portable => Ok(Self(Keystream::Safe(SafeKeystream::new(&seed.0)))),
+            #[cfg(target_arch = "x86_64")]
+            Tier::AesNi | Tier::Vaes256 | Tier::Vaes512 => {
+                let keystream = vector::VectorKeystream::new(&seed.0, tier);
+                keystream
+                    .map(|keystream| Self(Keystream::Vector(keystream)))
+                    .ok_or(TierError::Unavailable { tier })
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::AesNi | Tier::Vaes256 | Tier::Vaes512 => Err(TierError::Unavailable { tier }),
+        }
     }
 
     fn add<W: Word>(&self, piece: &mut [W], position: Position, sign: Sign) {
-        self.keystream.add(piece, position, sign);
+        match &self.0 {
+            Keystream::Safe(keystream) => keystream.add(piece, position, sign),
+            #[cfg(target_arch = "x86_64")]
+            Keystream::Vector(keystream) => keystream.add(piece, position, sign),
+        }
     }
 }
 
@@ -172,20 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_of_a_zero_seed_is_aes_of_the_counter() {
-        // FIPS 197 with a 256-bit zero key and a zero block gives dc95c078a2408989ad48a21492842087.
+    fn the_mask_of_a_zero_seed_is_aes_of_the_counter_in_every_tier() {
+        // A 256-bit zero key and the blocks 0, 1, 2: the hash key and the first two outputs of test cases 13 and 14 of
+        // McGrew and Viega, "The Galois/Counter Mode of Operation", 2005.
+        let keystream = hex::decode(
+            "dc95c078a2408989ad48a21492842087530f8afbc74536b9a963b4f1c4cb738bcea7403d4d606b6e074ec5d3baf39d18",
+        )
+        .unwrap();
+        for tier in Tier::available() {
+            let stream = || MaskStream::of_tier(&MaskSeed([0; 32]), tier).unwrap();
+            let mut acc = [0_u64; 6];
+            add_masks(&mut acc, &[(stream(), Sign::Plus)], 0);
+            assert!(<u64 as Word>::from_le(&keystream).eq(acc), "{tier}");
+            let mut acc = [0_u32; 12];
+            add_masks(&mut acc, &[(stream(), Sign::Plus)], 0);
+            assert!(<u32 as Word>::from_le(&keystream).eq(acc), "{tier}");
+        }
         let mut acc = [0; 2];
         add_mask(&mut acc, &MaskSeed([0; 32]), 0, Width::MAX, Sign::Plus);
         assert_eq!(acc, [0x8989_40a2_78c0_95dc, 0x8720_8492_14a2_48ad]);
-        let mut acc = [0; 4];
-        add_mask(
-            &mut acc,
-            &MaskSeed([0; 32]),
-            0,
-            Width::new(32).unwrap(),
-            Sign::Plus,
-        );
-        assert_eq!(acc, [0x78c0_95dc, 0x8989_40a2, 0x14a2_48ad, 0x8720_8492]);
     }
 
     #[test]
@@ -207,6 +247,73 @@ mod tests {
     #[test]
     fn the_last_elements_of_the_longest_vector_have_a_mask() {
         assert_eq!(mask(64, u64::MAX - 1, 2)[1], mask(64, u64::MAX, 1)[0]);
+    }
+
+    /// The same words under the same masks through one tier.
+    fn masked<W: Word>(tier: Tier, words: &[W], signs: &[bool], first_element: u64) -> Vec<W> {
+        let streams: Vec<_> = (1..)
+            .zip(signs)
+            .map(|(seed, plus)| {
+                let stream = MaskStream::of_tier(&MaskSeed([seed; 32]), tier).unwrap();
+                (stream, if *plus { Sign::Plus } else { Sign::Minus })
+            })
+            .collect();
+        let mut words = words.to_vec();
+        add_masks(&mut words, &streams, first_element);
+        words
+    }
+
+    /// Elements in the middle of nowhere, and those around which a byte of the counter, 32 bits, 40 bits or the numbers
+    /// of elements end.
+    fn first_element() -> impl Strategy<Value = u64> {
+        let around = |middle: u64| (0..40_000_u64).prop_map(move |off| middle.saturating_add(off));
+        prop_oneof![
+            0..40_000_u64,
+            any::<u64>(),
+            around((1 << 33) - 20_000),
+            around((1 << 34) - 20_000),
+            around((1 << 41) - 20_000),
+            around((1 << 42) - 20_000),
+            around(u64::MAX - 20_000),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn every_tier_adds_the_same_bits(
+            first in first_element(),
+            length in prop_oneof![0_usize..200, 0_usize..30_000],
+            signs in prop::collection::vec(any::<bool>(), 0..4),
+            value: u64,
+        ) {
+            let wide: Vec<u64> = (0..length as u64).map(|i| i.wrapping_mul(value)).collect();
+            let narrow: Vec<u32> = wide.iter().map(|word| u32::from_low_bits(*word)).collect();
+            let expected = (
+                masked(Tier::Portable, &narrow, &signs, first),
+                masked(Tier::Portable, &wide, &signs, first),
+            );
+            for tier in Tier::available() {
+                prop_assert!(masked(tier, &narrow, &signs, first) == expected.0, "{} 32", tier);
+                prop_assert!(masked(tier, &wide, &signs, first) == expected.1, "{} 64", tier);
+            }
+        }
+    }
+
+    #[test]
+    fn every_tier_adds_the_same_bits_to_whole_pieces_at_the_ends_of_counter_bytes() {
+        // Pieces are where two rounds are shared; each of these begins one and crosses the end of a byte of the counter.
+        for bits in [16, 24, 32, 40, 48, 56, 62] {
+            let pieces = (PIECE_BYTES / 16) as u64;
+            let first_block = (1_u64 << bits) - pieces;
+            let words = vec![5_u32; 3 * PIECE_BYTES / 4];
+            let expected = masked(Tier::Portable, &words, &[true, false], first_block * 4);
+            for tier in Tier::available() {
+                let masked = masked(tier, &words, &[true, false], first_block * 4);
+                assert!(masked == expected, "{tier}, {bits} bits");
+            }
+        }
     }
 
     proptest! {
