@@ -5,6 +5,7 @@ use crate::{
     encoding::first_out_of_range,
     packing::{pack_integers, packed_bytes},
 };
+use std::ops::Range;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Integers that wait until they fill whole bytes: a multiple of eight.
@@ -190,18 +191,22 @@ impl UpdateBuilder {
 
     fn pack_staged(&mut self) {
         let count = std::mem::take(&mut self.staged_count);
-        let mut staged = std::mem::replace(&mut self.staged, [0; STAGED_INTEGERS]);
-        self.pack(&staged[..count]);
-        staged.zeroize();
+        let packed = &mut self.packed[packed_range(self.filled, count, self.schema)];
+        pack_integers(packed, &self.staged[..count], self.schema.width());
+        self.filled += count;
     }
 
     fn pack(&mut self, integers: &[i64]) {
-        let width = self.schema.width();
-        let first = packed_bytes(self.filled, width);
+        let packed = &mut self.packed[packed_range(self.filled, integers.len(), self.schema)];
+        pack_integers(packed, integers, self.schema.width());
         self.filled += integers.len();
-        let end = packed_bytes(self.filled, width);
-        pack_integers(&mut self.packed[first..end], integers, width);
     }
+}
+
+/// Where `count` elements after the first `filled` ones lie in the packed vector.
+fn packed_range(filled: usize, count: usize, schema: VectorSchema) -> Range<usize> {
+    let width = schema.width();
+    packed_bytes(filled, width)..packed_bytes(filled + count, width)
 }
 
 #[cfg(test)]
