@@ -381,6 +381,32 @@ mod tests {
     }
 
     #[test]
+    fn every_width_adds_modulo_its_ring() {
+        for bits in 1..=64 {
+            let width = Width::new(bits).unwrap();
+            for elements in [1, 7, 8, 63, 64, 65, 131] {
+                let schema = schema(elements, bits);
+                // Both addends have all bits busy, so that most sums wrap.
+                let update = |k: u64| -> Vec<u64> {
+                    (0..elements)
+                        .map(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(3 * i + k))
+                        .collect()
+                };
+                let (one, two) = (update(1), update(5));
+                let mut sum = Accumulator::new(schema);
+                sum.add_packed(&pack(&one, width)).unwrap();
+                sum.add_packed(&pack(&two, width)).unwrap();
+                let expected: Vec<i64> = one
+                    .iter()
+                    .zip(&two)
+                    .map(|(a, b)| width.sign_extend(width.reduce(a.wrapping_add(*b))))
+                    .collect();
+                assert_eq!(sum.finish().values(), expected, "{bits} {elements}");
+            }
+        }
+    }
+
+    #[test]
     fn a_part_refuses_what_lies_outside_it() {
         let schema = schema(9000, 22);
         let mut sum = Accumulator::new(schema);
