@@ -105,6 +105,17 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_configuration_names_every_field() {
+        let (_folder, path) = written(SAMPLE);
+        let fields = |table: &toml::Table| table.keys().cloned().collect::<Vec<_>>();
+        let sample: toml::Table = SAMPLE.parse().unwrap();
+        let all = toml::Table::try_from(Config::load(&path).unwrap()).unwrap();
+        assert_eq!(fields(&sample), fields(&all));
+        let node = |table: &toml::Table| fields(table["node"].as_table().unwrap());
+        assert_eq!(node(&sample), node(&all));
+    }
+
+    #[test]
     fn the_containers_configuration_is_read() {
         let (_folder, path) = written(include_str!("../../docker/config/participant.toml"));
         Config::load(&path).unwrap();
