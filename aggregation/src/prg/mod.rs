@@ -20,7 +20,7 @@ pub use word::Word;
 
 use crate::{Width, secret::redacted_debug};
 use position::Position;
-use safe::SafeKeystream;
+use safe::{Buffers, SafeKeystream};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -116,18 +116,19 @@ pub(crate) fn add_masks_to_wide(
 ///
 /// The arithmetic is modulo 2^32 or 2^64, NOT reduced to w bits: 2^w divides both, so one reduction at the end is
 /// arithmetic modulo 2^w. A `block` of any length is walked in pieces that stay in a first-level cache while all streams
-/// pass over them; one that starts and ends at multiples of [`PIECE_BYTES`] of keystream is walked fastest.
+/// pass over them; one that starts and ends at multiples of 32 KiB of keystream is walked fastest.
 pub fn add_masks<W: Word>(block: &mut [W], streams: &[(MaskStream, Sign)], first_element: u64) {
     let piece_words = PIECE_BYTES / W::BYTES;
     let mut position = Position::of::<W>(first_element);
     let mut rest = block;
+    let mut buffers = None;
     while !rest.is_empty() {
         // Pieces end where pieces of the keystream end, so that only the first and the last can be uneven.
         let in_piece = position.bytes_into(PIECE_BYTES) / W::BYTES;
         let length = (piece_words - in_piece).min(rest.len());
         let (piece, next) = rest.split_at_mut(length);
         for (stream, sign) in streams {
-            stream.add(piece, position, *sign);
+            stream.add(piece, position, *sign, &mut buffers);
         }
         position = position.forward(length * W::BYTES);
         rest = next;
@@ -180,9 +181,19 @@ impl MaskStream {
         }
     }
 
-    fn add<W: Word>(&self, piece: &mut [W], position: Position, sign: Sign) {
+    /// `buffers` are made by the first stream that needs them.
+    fn add<W: Word>(
+        &self,
+        piece: &mut [W],
+        position: Position,
+        sign: Sign,
+        buffers: &mut Option<Buffers>,
+    ) {
         match &self.0 {
-            Keystream::Safe(keystream) => keystream.add(piece, position, sign),
+            Keystream::Safe(keystream) => {
+                let buffers = buffers.get_or_insert_with(Buffers::new);
+                keystream.add(piece, position, sign, buffers);
+            }
             #[cfg(target_arch = "x86_64")]
             Keystream::Vector(keystream) => keystream.add(piece, position, sign),
         }
