@@ -11,6 +11,7 @@
 mod canonical;
 mod encoded;
 mod encoding;
+mod fixed;
 mod graph;
 mod keys;
 mod mask;
@@ -34,6 +35,7 @@ mod vectors_tests;
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoded::{EncodedUpdate, UpdateBuilder};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
+pub use fixed::{FixedPoint, FixedPointError, Layer, ROTATION_BLOCK, RotationSeed};
 pub use graph::Graph;
 pub use keys::{
     KeyError, PublicKey, RoundKeyContext, SecretKey, SelfMaskSecret, pair_mask_seed, self_mask_seed,
