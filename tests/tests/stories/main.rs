@@ -11,3 +11,4 @@ mod crash;
 mod demo;
 mod program;
 mod refusals;
+mod uplink;
