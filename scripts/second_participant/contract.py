@@ -59,10 +59,20 @@ class Contract:
         model, self.inputs = self.spec.model, 0
         for feature in self.spec.data.features:
             self.inputs += 1 if feature.HasField("numeric") else len(feature.one_hot.levels) - 1
-        layers = [layer.dense.outputs if layer.HasField("dense") else None for layer in model.layers]
-        if layers != [1] or model.loss != 1:
-            raise Refused("this participant trains logistic models only")
-        self.parameters = self.inputs + 1
+        if model.loss != 1 or not model.layers:
+            raise Refused("this participant knows the binary cross entropy only")
+        # One (kind, inputs, outputs) for each layer.
+        self.layers, width = [], self.inputs
+        for layer in model.layers:
+            kind = layer.WhichOneof("kind")
+            if kind is None:
+                raise Refused("a layer that this participant does not know")
+            outputs = layer.dense.outputs if kind == "dense" else width
+            self.layers.append((kind, width, outputs))
+            width = outputs
+        if width != 1 or self.layers[-1][0] != "dense" or min(outputs for _, _, outputs in self.layers) < 1:
+            raise Refused("the model does not end in one output")
+        self.parameters = sum((inputs + 1) * outputs for kind, inputs, outputs in self.layers if kind == "dense")
         self.elements = self.parameters + 1
 
     def _noise(self, sigma, grid_bits):
@@ -106,7 +116,8 @@ class Contract:
             else:
                 f = feature.one_hot
                 parts += ["one_hot", f.column, len(f.levels), *f.levels]
-        parts.append(canonical("consort/model/spec/v1", self.inputs, 1, "dense", 1, "binary_cross_entropy"))
+        layers = [part for kind, _, outputs in self.layers for part in (["dense", outputs] if kind == "dense" else [kind])]
+        parts.append(canonical("consort/model/spec/v1", self.inputs, len(self.layers), *layers, "binary_cross_entropy"))
         parts.append(spec.model.seed or bytes(32))
         parts += [a.rounds, a.clip, a.learning_rate, a.momentum, a.divisor, a.loss_weight, a.max_records_per_member]
         parts += [spec.privacy.epsilon, spec.privacy.delta, self.c_noise]
@@ -119,8 +130,28 @@ class Contract:
         return digest("consort/contract/job/v1", *parts)
 
     def initial_model(self):
-        """A logistic model starts at zero."""
-        return bytes(4 * self.parameters)
+        """The parameters of round 1: zeros for a single layer, else uniform weights from the seed, each step in f32."""
+        if len(self.layers) == 1:
+            return bytes(4 * self.parameters)
+        uniform, values = _uniform(self.spec.model.seed or bytes(32)), []
+        for index, (kind, inputs, outputs) in enumerate(self.layers):
+            if kind != "dense":
+                continue
+            before_relu = index + 1 < len(self.layers) and self.layers[index + 1][0] == "relu"
+            fan = inputs if before_relu else inputs + outputs
+            bound = narrow(math.sqrt(narrow(6 / fan)))
+            values += [next(uniform) * bound for _ in range(inputs * outputs)] + [0.0] * outputs
+        return struct.pack(f"<{len(values)}f", *values)
+
+
+def _uniform(seed):
+    """Numbers between -1 and 1 that f32 holds exactly."""
+    block = 0
+    while True:
+        words = digest("consort/model/initial/v1", seed, block)
+        for start in range(0, 32, 4):
+            yield (2 * int.from_bytes(words[start : start + 3], "big") + 1 - 2**24) / 2**24
+        block += 1
 
 
 def model_hash(parameters):

@@ -5,7 +5,8 @@
     python participant.py --config clinic-4/config.toml --uplink 127.0.0.1:7500
 
 What it does stands in docs/protocol.md. Python's integers are not constant time and its memory
-is not wiped: it is no participant for data that matters. It ends when its first job does; rounds are lost with the process.
+is not wiped: it is no participant for data that matters. It ends when the jobs it was asked
+for have; what it voted on is lost with the process.
 """
 
 import argparse
@@ -37,24 +38,25 @@ def log(text):
 
 
 class Participant:
-    def __init__(self, channel, organisation):
+    def __init__(self, channel, organisation, jobs):
+        self.jobs = jobs
         self.site = organisation
         self.rounds = wire.round_rpc.RoundServiceStub(channel)
         self.consent = wire.consent_rpc.ConsentServiceStub(channel)
         self.ledger = Ledger(organisation.state / "second_participant.ledger")
         self.instance = os.urandom(16)
         self.proposals, self.contracts, self.votes_cast, self.votes, self.models, self.attempts = {}, {}, {}, {}, {}, {}
-        self.ended = None
+        self.ended = []
 
     def follow(self):
-        """Until the job ended. A stream that breaks is opened again; what is still wanted is then said again."""
+        """Until the jobs ended. A stream that breaks is opened again; what is still wanted is then said again."""
         wait = 0.1
-        while self.ended is None:
+        while len(self.ended) < self.jobs:
             try:
                 for said in self.rounds.Follow(wire.round_.FollowRequest(instance=self.instance)):
                     wait = 0.1
                     self.heard(said)
-                    if self.ended is not None:
+                    if len(self.ended) == self.jobs:
                         return
             except grpc.RpcError as error:
                 log(f"the link broke: {error.code().name} {error.details()}")
@@ -193,9 +195,9 @@ class Participant:
 
     def on_job_closed(self, closed):
         # A job that ended before this process started is said too.
-        if closed.job in self.contracts:
+        if self.contracts.pop(closed.job, None) is not None:
             log(f"{closed.job}: {closed.state}")
-            self.ended = closed.state
+            self.ended.append(closed.state)
 
     def attempt(self, id_):
         attempt = self.attempts.get(id_.job)
@@ -232,6 +234,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="the participant's configuration file (TOML)")
     parser.add_argument("--uplink", required=True, metavar="HOST:PORT", help="where `consort uplink` listens")
+    parser.add_argument("--jobs", type=int, default=1, help="how many jobs to take part in; 1 if not given")
     options = parser.parse_args()
     keepalive = [("grpc.keepalive_time_ms", 1000 * SILENCE_SECONDS)]
     with grpc.insecure_channel(options.uplink, options=keepalive) as channel:
@@ -239,9 +242,9 @@ def main():
         organisation = Organisation(options.config, channel)
         if organisation.simulated:
             log("this organisation accepts SIMULATED evidence: it proves nothing about any hardware")
-        participant = Participant(channel, organisation)
+        participant = Participant(channel, organisation, options.jobs)
         participant.follow()
-    sys.exit(0 if participant.ended == "completed" else 1)
+    sys.exit(0 if set(participant.ended) == {"completed"} else 1)
 
 
 if __name__ == "__main__":

@@ -49,21 +49,59 @@ def _same_level(left, right):
 def clipped_sum(contract, parameters, rows):
     """Each record's gradient and loss, clipped together to 2^grid_bits units, as integers; then their sum."""
     clip, weight = narrow(contract.spec.dp_fedsgd.clip), contract.spec.dp_fedsgd.loss_weight
-    weights = struct.unpack(f"<{contract.parameters}f", parameters)
+    network = _unpacked(contract, parameters)
     gradient_norm = clip * math.sqrt(1 - weight * weight)
     total = [0] * contract.elements
     for inputs, label in rows:
-        extended = [*inputs, 1.0]
-        logit = sum(w * x for w, x in zip(weights, extended))
-        sigmoid = 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+        logit, gradient = _gradient(network, inputs, label)
         loss = max(logit, 0.0) - label * logit + math.log1p(math.exp(-abs(logit)))
-        gradient = [(sigmoid - label) * x for x in extended]
         length = math.hypot(*gradient)
         if length > gradient_norm:
             gradient = [g * gradient_norm / length for g in gradient]
         record = [*gradient, min(loss, LOSS_CAP) * weight * clip / LOSS_CAP]
+        if not math.isfinite(length + loss):
+            continue
         total = [a + b for a, b in zip(total, _on_grid(record, clip, contract.grid_bits))]
     return total
+
+
+def _unpacked(contract, parameters):
+    """One (kind, rows of the weight by input, bias) for each layer."""
+    values, network, start = struct.unpack(f"<{contract.parameters}f", parameters), [], 0
+    for kind, inputs, outputs in contract.layers:
+        weight, bias = [], []
+        if kind == "dense":
+            weight = [values[start + i * outputs : start + (i + 1) * outputs] for i in range(inputs)]
+            bias = values[start + inputs * outputs : start + (inputs + 1) * outputs]
+            start += (inputs + 1) * outputs
+        network.append((kind, weight, bias))
+    return network
+
+
+def _gradient(network, inputs, label):
+    """The logit of one record, and the gradient of its loss in the order of the parameters."""
+    passed = [list(inputs)]
+    for kind, weight, bias in network:
+        x = passed[-1]
+        if kind == "dense":
+            y = list(bias)
+            for value, row in zip(x, weight):
+                y = [a + value * w for a, w in zip(y, row)]
+        else:
+            y = [max(a, 0.0) if kind == "relu" else math.tanh(a) for a in x]
+        passed.append(y)
+    logit = passed[-1][0]
+    delta = [(1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))) - label]
+    parts = []
+    for (kind, weight, _), x, y in zip(reversed(network), reversed(passed[:-1]), reversed(passed[1:])):
+        if kind == "dense":
+            parts.append([value * d for value in x for d in delta] + delta)
+            delta = [sum(w * d for w, d in zip(row, delta)) for row in weight]
+        elif kind == "relu":
+            delta = [d if a > 0 else 0.0 for d, a in zip(delta, x)]
+        else:
+            delta = [d * (1 - b * b) for d, b in zip(delta, y)]
+    return logit, [value for part in reversed(parts) for value in part]
 
 
 def _on_grid(record, clip, grid_bits):
