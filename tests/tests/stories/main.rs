@@ -9,6 +9,7 @@ mod by_hand;
 mod consortium;
 mod crash;
 mod demo;
+mod evidence;
 mod program;
 mod refusals;
 mod uplink;
