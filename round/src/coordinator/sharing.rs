@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use consort_aggregation::{MemberIndex, RoundKeyContext};
 
-use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
+use super::{Accepted, Collecting, Common, Input, Round, Transition, repeated, wrong_phase};
 use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
@@ -55,15 +55,10 @@ impl Sharing {
 
     fn share(&mut self, message: ShareKeys) -> Result<Accepted, Rejection> {
         let member = message.statement.member;
-        if self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.adverts.contains_key(&member))?;
         if let Some(known) = self.shared.get(&member) {
-            return if *known == message {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == message);
         }
         message.verify(&self.context2, &self.common.open.terms, &self.adverts)?;
         self.shared.insert(member, message);

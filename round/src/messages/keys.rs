@@ -7,6 +7,7 @@ use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::RoundOpen;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// Longest evidence an advert carries, in bytes: a report of 1184 and a certificate of about 1400 fit ten times.
 pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
@@ -77,18 +78,20 @@ impl Advert {
         if self.evidence.len() > MAX_EVIDENCE_BYTES {
             return Err(Rejection::Malformed("evidence is longer than 16 KiB"));
         }
-        if self.mask_key == self.share_key {
-            return Err(Rejection::Malformed("mask key and share key must differ"));
-        }
-        identity
-            .verify(&self.signed_bytes(&open.terms.context()), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))?;
-        judge
-            .judge(&RoundKeys::of(open, &self), &self.evidence)
-            .map_err(|reason| Rejection::Evidence {
+        Rule::R8a.require(self.mask_key != self.share_key, || {
+            Rejection::Malformed("mask key and share key must differ")
+        })?;
+        Rule::R6b.require_ok(
+            identity.verify(&self.signed_bytes(&open.terms.context()), &self.signature),
+            |_| Rejection::Signature(self.member),
+        )?;
+        Rule::R7.require_ok(
+            judge.judge(&RoundKeys::of(open, &self), &self.evidence),
+            |reason| Rejection::Evidence {
                 member: self.member,
                 reason,
-            })?;
+            },
+        )?;
         Ok(VerifiedAdvert(self))
     }
 
@@ -99,7 +102,7 @@ impl Advert {
     }
 }
 
-/// An advert whose signature and evidence were checked.
+/// An advert whose signature and evidence were checked. The coordinator's machine takes no other (by construction: C1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAdvert(Advert);
 

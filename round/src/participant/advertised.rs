@@ -13,6 +13,7 @@ use crate::messages::{
     Advert, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
 };
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::{CohortMember, RoundTerms};
 
 /// What this member agreed to and therefore expects of every announcement of a job's rounds.
@@ -53,52 +54,63 @@ impl Expectations {
     /// [`Rejection`] names the first rule that is broken.
     pub fn check(&self, terms: &RoundTerms) -> Result<MemberIndex, Rejection> {
         let same = [
-            (terms.consortium == self.consortium, "another consortium"),
-            (terms.job == self.job, "another job"),
             (
+                Rule::R2a,
+                terms.consortium == self.consortium,
+                "another consortium",
+            ),
+            (Rule::R2a, terms.job == self.job, "another job"),
+            (
+                Rule::R2a,
                 terms.contract == self.contract,
                 "not the contract this member voted for",
             ),
             (
+                Rule::R2a,
                 terms.votes == self.votes,
                 "not the votes this member verified",
             ),
             (
+                Rule::R2b,
                 terms.roster_root == self.roster_root,
                 "not the roster this member pinned",
             ),
             (
+                Rule::R2b,
                 terms.cohort == self.cohort,
                 "not the cohort of the contract",
             ),
             (
+                Rule::R2c,
                 terms.thresholds == self.thresholds,
                 "not the thresholds of the contract",
             ),
             (
+                Rule::R2d,
                 terms.schema == self.schema,
                 "not the vector schema of the contract",
             ),
-            (terms.model == self.model, "not the model this member holds"),
             (
-                terms.round.0 >= 1 && terms.round.0 <= self.rounds,
+                Rule::R2e,
+                (1..=self.rounds).contains(&terms.round.0),
                 "a round outside the contract",
             ),
-            (terms.attempt.0 >= 1, "attempts count from 1"),
+            (Rule::R2e, terms.attempt.0 >= 1, "attempts count from 1"),
+            (
+                Rule::R3,
+                terms.model == self.model,
+                "not the model this member holds",
+            ),
         ];
-        if let Some((_, broken)) = same.iter().find(|(holds, _)| !holds) {
-            return Err(Rejection::Terms(broken));
+        for (rule, holds, broken) in same {
+            rule.require(holds, || Rejection::Terms(broken))?;
         }
-        let announced = (terms.round.0, terms.attempt.0);
-        if self
-            .newest_answered
-            .is_some_and(|newest| announced <= newest)
-        {
-            return Err(Rejection::Stale {
-                round: announced.0,
-                attempt: announced.1,
-            });
-        }
+        let (round, attempt) = (terms.round.0, terms.attempt.0);
+        Rule::R4.require(
+            self.newest_answered
+                .is_none_or(|newest| (round, attempt) > newest),
+            || Rejection::Stale { round, attempt },
+        )?;
         terms
             .index_of(&self.organisation)
             .ok_or(Rejection::Terms("this member is not in the cohort"))
@@ -124,11 +136,9 @@ impl Advertised {
         open.verify(around.coordinator)?;
         let member = expected.check(&open.terms)?;
         let own = &open.terms.cohort[&member];
-        if own.identity != around.identity.public() {
-            return Err(Rejection::Terms(
-                "the cohort names another identity key for this member",
-            ));
-        }
+        Rule::R5.require(own.identity == around.identity.public(), || {
+            Rejection::Terms("the cohort names another identity key for this member")
+        })?;
         let (mask_key, share_key) = (
             SecretKey::random(&mut around.rng),
             SecretKey::random(&mut around.rng),
@@ -244,30 +254,27 @@ impl Advertised {
         around: &Surroundings<'_>,
     ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
         let terms = &self.seat.open.terms;
-        if list.adverts.len() > terms.cohort.len() {
-            return Err(Rejection::Malformed("more adverts than members"));
-        }
+        Rule::R6c.require(list.adverts.len() <= terms.cohort.len(), || {
+            Rejection::Malformed("more adverts than members")
+        })?;
         let mut adverts = BTreeMap::new();
         for advert in &list.adverts {
             let member = advert.member;
-            let verified = if member == self.seat.member {
-                (*advert == self.advert)
-                    .then(|| advert.clone().verify(&self.seat.open, &OwnEvidence))
-                    .ok_or(Rejection::Malformed(
-                        "the key list changes this member's own advert",
-                    ))??
+            let judge = if member == self.seat.member {
+                Rule::R6a.require(*advert == self.advert, || {
+                    Rejection::Malformed("the key list changes this member's own advert")
+                })?;
+                &OwnEvidence
             } else {
-                advert.clone().verify(&self.seat.open, around.judge)?
+                around.judge
             };
-            if adverts.insert(member, verified).is_some() {
-                return Err(Rejection::Equivocation(member));
-            }
+            let verified = advert.clone().verify(&self.seat.open, judge)?;
+            let again = adverts.insert(member, verified).is_some();
+            Rule::R6c.require(!again, || Rejection::Equivocation(member))?;
         }
-        if !adverts.contains_key(&self.seat.member) {
-            return Err(Rejection::Malformed(
-                "the key list lacks this member's own advert",
-            ));
-        }
+        Rule::R6a.require(adverts.contains_key(&self.seat.member), || {
+            Rejection::Malformed("the key list lacks this member's own advert")
+        })?;
         let keys: BTreeSet<_> = adverts
             .values()
             .flat_map(|a| {
@@ -277,25 +284,25 @@ impl Advertised {
                 ]
             })
             .collect();
-        if keys.len() != 2 * adverts.len() {
-            return Err(Rejection::Malformed("two adverts share a key"));
-        }
+        Rule::R8a.require(keys.len() == 2 * adverts.len(), || {
+            Rejection::Malformed("two adverts share a key")
+        })?;
         let (have, need) = (
             adverts.len() as u64,
             u64::from(terms.thresholds.fewest_survivors()),
         );
-        if have < need {
+        Rule::R8b.require(have >= need, || {
             let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-            return Err(Rejection::TooFew {
+            Rejection::TooFew {
                 have: small(have),
                 need: small(need),
-            });
-        }
-        if 2 * u64::from(terms.thresholds.threshold())
-            <= have + u64::from(terms.thresholds.colluders())
-        {
-            return Err(Rejection::Terms("2t must exceed |U1| + c"));
-        }
+            }
+        })?;
+        let twice = 2 * u64::from(terms.thresholds.threshold());
+        let colluders = u64::from(terms.thresholds.colluders());
+        Rule::R9a.require(twice > have + colluders, || {
+            Rejection::Terms("2t must exceed |U1| + c")
+        })?;
         Ok(adverts)
     }
 }

@@ -11,6 +11,7 @@ use super::Seat;
 use super::ready::Ready;
 use crate::messages::{KeyList, ShareKeys, SharesDelivery, VerifiedAdvert, member_set_hash};
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// Shares are sent.
 #[derive(Debug)]
@@ -35,11 +36,8 @@ impl Shared {
                 .adverts
                 .iter()
                 .all(|(member, advert)| known.get(member) == Some(&advert.advert()));
-        Some(if same {
-            Ok(self.message.clone())
-        } else {
-            Err(Rejection::AnsweredOnce("key list"))
-        })
+        let once = Rule::R9b.require(same, || Rejection::AnsweredOnce("key list"));
+        Some(once.map(|()| self.message.clone()))
     }
 
     /// Answers P4's first half: opens the shares of every neighbour in U2 and derives the masks.
@@ -78,37 +76,30 @@ impl Shared {
     ) -> Result<BTreeMap<MemberIndex, SharePair>, Rejection> {
         let terms = &self.seat.open.terms;
         let own = self.seat.member;
-        if delivery.statements.len() > self.adverts.len() {
-            return Err(Rejection::Malformed("more share statements than adverts"));
-        }
+        Rule::R12c.require(delivery.statements.len() <= self.adverts.len(), || {
+            Rejection::Malformed("more share statements than adverts")
+        })?;
         let mut held = BTreeMap::new();
         for statement in &delivery.statements {
             let owner = statement.member;
             statement.verify(&self.context2, terms, &self.adverts)?;
             let pair = if owner == own {
-                if *statement != self.message.statement {
-                    return Err(Rejection::Malformed(
-                        "the delivery changes this member's own share statement",
-                    ));
-                }
+                Rule::R12b.require(*statement == self.message.statement, || {
+                    Rejection::Malformed("the delivery changes this member's own share statement")
+                })?;
                 self.own_shares.clone()
             } else {
                 self.open_from(owner, statement, delivery)?
             };
-            if held.insert(owner, pair).is_some() {
-                return Err(Rejection::Equivocation(owner));
-            }
+            let again = held.insert(owner, pair).is_some();
+            Rule::R12c.require(!again, || Rejection::Equivocation(owner))?;
         }
-        if !held.contains_key(&own) {
-            return Err(Rejection::Malformed(
-                "the delivery lacks this member's own share statement",
-            ));
-        }
+        Rule::R12b.require(held.contains_key(&own), || {
+            Rejection::Malformed("the delivery lacks this member's own share statement")
+        })?;
         let have = u32::try_from(held.len()).unwrap_or(u32::MAX);
         let need = terms.thresholds.fewest_survivors();
-        if have < need {
-            return Err(Rejection::TooFew { have, need });
-        }
+        Rule::R12a.require(have >= need, || Rejection::TooFew { have, need })?;
         Ok(held)
     }
 
@@ -123,11 +114,10 @@ impl Shared {
             .sealed
             .get(&owner)
             .ok_or(Rejection::Malformed("a sealed share is missing"))?;
-        if statement.sealed.get(&own) != Some(&Digest::of(sealed)) {
-            return Err(Rejection::Malformed(
-                "a sealed share is not the one its statement names",
-            ));
-        }
+        let named = statement.sealed.get(&own) == Some(&Digest::of(sealed));
+        Rule::R11a.require(named, || {
+            Rejection::Malformed("a sealed share is not the one its statement names")
+        })?;
         let peer_key = &self.adverts[&owner].advert().share_key;
         let pair = open_shares(
             &self.share_key,
@@ -141,11 +131,9 @@ impl Shared {
             member: owner,
             what: "its sealed share does not open",
         })?;
-        if !statement.mask_key.verify(own, &pair.mask_key)
-            || !statement.self_mask.verify(own, &pair.self_mask)
-        {
-            return Err(Rejection::Share { from: owner, owner });
-        }
+        let committed = statement.mask_key.verify(own, &pair.mask_key)
+            && statement.self_mask.verify(own, &pair.self_mask);
+        Rule::R11b.require(committed, || Rejection::Share { from: owner, owner })?;
         Ok(pair)
     }
 }
