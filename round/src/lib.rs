@@ -24,3 +24,10 @@ pub use messages::{
 pub use rejection::{AbortReason, Rejection};
 pub use rules::Rule;
 pub use terms::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundTerms};
+
+// The attacks share their harness with tests/rules, which knows this crate by its name.
+#[cfg(test)]
+extern crate self as consort_round;
+
+#[cfg(test)]
+mod attacks;

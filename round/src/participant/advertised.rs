@@ -248,7 +248,7 @@ impl Advertised {
     }
 
     /// The rules of P2 (docs/protocol.md, R6 to R9).
-    fn verified(
+    pub(crate) fn verified(
         &self,
         list: &KeyList,
         around: &Surroundings<'_>,
