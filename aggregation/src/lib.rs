@@ -7,6 +7,7 @@
 //! One update takes this path: [`EncodedUpdate`] (no wire form) → [`mask_update`] → [`MaskedUpdate`] (the only update
 //! with a wire form) → [`Accumulator`] → [`AggregateSum`].
 
+mod agreement;
 mod canonical;
 mod encoding;
 mod graph;
@@ -28,6 +29,7 @@ mod flow_tests;
 #[cfg(test)]
 mod vectors_tests;
 
+pub use agreement::{AGREEMENT_BYTES, RevealedAgreement};
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
 pub use graph::Graph;
@@ -39,7 +41,9 @@ pub use member::MemberIndex;
 pub use packing::{PackingError, pack, unpack};
 pub use prg::{MaskSeed, MaskStream, Sign, add_mask};
 pub use ring::{Width, WidthError};
-pub use sealing::{OpenError, SEALED_SHARES_BYTES, SharePair, open_shares, seal_shares};
+pub use sealing::{
+    OpenError, SEALED_SHARES_BYTES, SharePair, open_revealed, open_shares, seal_shares,
+};
 pub use shares::{
     Commitments, CommitmentsError, Interpolation, MAX_THRESHOLD, Share, ShareError, ShareSecret,
     SharingError, reconstruct, split,

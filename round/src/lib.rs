@@ -10,6 +10,7 @@
 /// The version of the protocol that docs/protocol.md describes; part of every session's context.
 pub const PROTOCOL_VERSION: u64 = 1;
 
+pub mod blame;
 pub mod coordinator;
 pub mod messages;
 pub mod participant;

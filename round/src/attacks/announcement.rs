@@ -122,6 +122,33 @@ fn without_the_models_hash_a_member_answers_for_a_model_it_does_not_hold() {
     });
 }
 
+/// What binds R3 to the others: who holds another model has another context, and nobody takes its keys.
+#[test]
+fn members_that_are_shown_two_models_refuse_each_others_adverts() {
+    let mut lab = Lab::five(8);
+    for member in lab.honest() {
+        let mut terms = lab.cluster.open.terms.clone();
+        if member == index(1) {
+            terms.model = Digest::of(b"chosen for member 1");
+        }
+        let open = RoundOpen::new(terms, &lab.cluster.coordinator);
+        // Each member holds the bytes of the model that it is shown.
+        let agreed = std::mem::replace(&mut lab.cluster.open, open.clone().into());
+        let said = lab.ask(member, &Directive::Advertise(open)).unwrap();
+        lab.cluster.open = agreed;
+        let MemberMessage::Advert(advert) = said else {
+            panic!("an advert")
+        };
+        lab.adverts.insert(member, advert);
+    }
+    let adverts = lab.adverts.values().cloned().collect();
+    let list = Directive::ShareKeys(crate::messages::KeyList { adverts });
+    for (member, stranger) in [(1, 2), (2, 1), (3, 1), (4, 1)] {
+        let refused = lab.ask(index(member), &list);
+        assert_eq!(refused, Err(Rejection::Signature(index(stranger))));
+    }
+}
+
 /// Breaks R4.
 #[test]
 fn without_fresh_attempts_two_sums_differ_by_one_member() {

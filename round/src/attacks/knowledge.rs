@@ -130,31 +130,37 @@ impl Knowledge {
         Some(sum.finish().into_values())
     }
 
-    /// The smallest sets whose sums the attacker has: members that uploaded, joined where the mask between them is unknown;
-    /// such a set is open when every self-mask in it is known, and closed (uniformly random) when one is not.
+    /// The smallest sets whose sums the attacker has: members that uploaded, joined where both carry a mask that it does not
+    /// know. Such a set is closed (its sums are uniformly random) when one self-mask in it is unknown, or when one member
+    /// carries an unknown mask that nobody else carries; otherwise it is open.
     pub(super) fn open_sets(&self, world: &World) -> Vec<BTreeSet<MemberIndex>> {
         let mut left: BTreeSet<_> = world.uploads.keys().copied().collect();
         let mut sets = Vec::new();
         while let Some(first) = left.pop_first() {
-            let mut set = BTreeSet::from([first]);
-            let mut todo = vec![first];
+            let (mut set, mut todo) = (BTreeSet::from([first]), vec![first]);
+            let mut closed = false;
             while let Some(member) = todo.pop() {
-                let hidden = |peer: &MemberIndex| {
-                    *peer != member && self.pair_seed(world, member, *peer).is_none()
-                };
-                let upload = &world.uploads[&member];
-                // A mask with a member that did not upload, or masked without this one, never cancels: the set stays closed.
-                for peer in upload.u2.iter().filter(|peer| hidden(peer)) {
-                    if set.insert(*peer) {
+                closed |= !self.self_masks.contains_key(&member);
+                for peer in world.uploads[&member]
+                    .u2
+                    .iter()
+                    .filter(|peer| **peer != member)
+                {
+                    if self.pair_seed(world, member, *peer).is_some() {
+                        continue;
+                    }
+                    let cancels = world
+                        .uploads
+                        .get(peer)
+                        .is_some_and(|u| u.u2.contains(&member));
+                    closed |= !cancels;
+                    if cancels && set.insert(*peer) {
                         left.remove(peer);
-                        todo.extend(world.uploads.contains_key(peer).then_some(*peer));
+                        todo.push(*peer);
                     }
                 }
             }
-            let opened = set.iter().all(|member| {
-                self.self_masks.contains_key(member) && world.uploads.contains_key(member)
-            });
-            if opened {
+            if !closed {
                 sets.push(set);
             }
         }

@@ -177,6 +177,9 @@ impl Lab {
     pub(super) fn corrupt_share(&mut self) {
         let world = self.world.as_mut().unwrap();
         let t = self.open.terms.thresholds.threshold();
+        if world.adverts.len() < t as usize {
+            return;
+        }
         for corrupt in self
             .corrupt
             .values()

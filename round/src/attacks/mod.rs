@@ -9,6 +9,7 @@
 )]
 
 mod announcement;
+mod blame;
 #[path = "../../tests/rules/cluster.rs"]
 #[allow(
     dead_code,
@@ -24,6 +25,8 @@ mod knowledge;
 mod lab;
 mod members;
 mod opening;
+mod random;
+mod transcript;
 
 use crate::rejection::Rejection;
 use crate::rules::{Rule, off};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_aggregation::MemberIndex;
 
 use super::{Accepted, Common, Input, Round, Sharing, Transition, wrong_phase};
-use crate::messages::{Directive, VerifiedAdvert};
+use crate::messages::{Advert, Directive, VerifiedAdvert};
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
 use crate::terms::Millis;
@@ -44,6 +44,10 @@ impl Joining {
                 outcome,
             },
         }
+    }
+
+    pub(super) fn advert(&self, member: MemberIndex) -> Option<&Advert> {
+        self.adverts.get(&member).map(VerifiedAdvert::advert)
     }
 
     fn advertise(&mut self, advert: VerifiedAdvert) -> Result<Accepted, Rejection> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use consort_aggregation::{MemberIndex, RoundKeyContext};
 
 use super::{Accepted, Collecting, Common, Input, Round, Transition, repeated, wrong_phase};
-use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
+use crate::messages::{
+    Directive, KeyList, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
 
@@ -51,6 +53,18 @@ impl Sharing {
                 outcome,
             },
         }
+    }
+
+    pub(super) fn context2(&self) -> &RoundKeyContext {
+        &self.context2
+    }
+
+    pub(super) fn adverts(&self) -> &BTreeMap<MemberIndex, VerifiedAdvert> {
+        &self.adverts
+    }
+
+    pub(super) fn statement(&self, member: MemberIndex) -> Option<&ShareStatement> {
+        self.shared.get(&member).map(|message| &message.statement)
     }
 
     fn share(&mut self, message: ShareKeys) -> Result<Accepted, Rejection> {

@@ -10,8 +10,10 @@ use consort_aggregation::{
 use super::{
     Accepted, Collecting, Common, Confirming, Input, Round, Transition, repeated, wrong_phase,
 };
+use crate::blame::Blame;
 use crate::messages::{
-    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, member_set_hash,
+    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, VerifiedAdvert,
+    member_set_hash,
 };
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
@@ -91,6 +93,38 @@ impl Unmasking {
         self.check_shares(&answer)?;
         self.answers.insert(member, answer);
         Ok(Accepted::New)
+    }
+
+    pub(super) fn adverts(&self) -> &BTreeMap<MemberIndex, VerifiedAdvert> {
+        &self.collected.adverts
+    }
+
+    /// The second of two answers, or the first share that is not on its owner's polynomial.
+    pub(super) fn blame(&self, answer: &UnmaskShares) -> Option<Blame> {
+        let (context2, u3) = (
+            &self.collected.context2,
+            member_set_hash(&self.survivors.members),
+        );
+        let said = answer.signed(context2, &u3);
+        if let Some(known) = self.answers.get(&answer.member) {
+            let first = known.signed(context2, &u3);
+            return (first.bytes != said.bytes).then_some(Blame::Contradiction {
+                first,
+                second: said,
+            });
+        }
+        let committed = |owner: &MemberIndex| Some(&self.collected.shared.get(owner)?.statement);
+        let of_self_mask = answer.shares.self_mask.iter().find(|(owner, share)| {
+            committed(owner).is_some_and(|s| !s.self_mask.verify(answer.member, share))
+        });
+        let of_mask_key = answer.shares.mask_key.iter().find(|(owner, share)| {
+            committed(owner).is_some_and(|s| !s.mask_key.verify(answer.member, share))
+        });
+        let (owner, _) = of_self_mask.or(of_mask_key)?;
+        Some(Blame::WrongShare {
+            statement: committed(owner)?.signed(context2),
+            answer: said,
+        })
     }
 
     fn check_shares(&self, answer: &UnmaskShares) -> Result<(), Rejection> {

@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, ChunkTree, Digest, MemberIndex, PublicKey, 
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::RoundOpen;
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
@@ -93,6 +94,14 @@ impl Advert {
             },
         )?;
         Ok(VerifiedAdvert(self))
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context: &Digest) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context),
+            signature: self.signature,
+        }
     }
 
     fn leaf(&self, context: &Digest) -> Vec<u8> {

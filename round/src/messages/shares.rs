@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyC
 use consort_contract::{IdentitySecret, Signature};
 
 use super::VerifiedAdvert;
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 use crate::terms::RoundTerms;
@@ -60,6 +61,14 @@ impl ShareStatement {
             canonical = canonical.u64(to.get().into()).bytes(digest.as_bytes());
         }
         canonical.finish()
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context2),
+            signature: self.signature,
+        }
     }
 
     /// Checks a statement against its owner's advert and the terms.

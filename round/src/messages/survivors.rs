@@ -88,7 +88,7 @@ pub(crate) struct ConfirmedSets {
 }
 
 impl ConfirmedSets {
-    fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
+    pub(crate) fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
         Canonical::new("consort/round/confirmation/v1")
             .bytes(self.context2.digest().as_bytes())
             .u64(member.get().into())

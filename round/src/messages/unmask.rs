@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext, Share
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::Confirmation;
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
@@ -79,6 +80,14 @@ impl UnmaskShares {
             }
         }
         canonical.finish()
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext, u3: &Digest) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context2, u3),
+            signature: self.signature,
+        }
     }
 
     pub(crate) fn verify(

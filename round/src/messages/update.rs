@@ -3,6 +3,7 @@
 use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
@@ -45,6 +46,14 @@ impl UpdateSeal {
             .u64(member.get().into())
             .bytes(tree_hash.as_bytes())
             .finish()
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext, u2: &Digest) -> Signed {
+        Signed {
+            bytes: Self::signed_bytes(context2, u2, self.member, &self.tree_hash),
+            signature: self.signature,
+        }
     }
 
     pub(crate) fn verify(

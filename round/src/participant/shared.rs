@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, RoundKeyContext, SecretKey, SelfMaskSecret, SharePair, open_shares,
-    pair_mask_seed, pair_sign, self_mask_seed,
+    Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, SelfMaskSecret, SharePair,
+    open_shares, pair_mask_seed, pair_sign, self_mask_seed,
 };
+use rand_core::CryptoRngCore;
 
 use super::Seat;
 use super::ready::Ready;
+use crate::blame::{Blame, Proceedings};
 use crate::messages::{KeyList, ShareKeys, SharesDelivery, VerifiedAdvert, member_set_hash};
 use crate::rejection::Rejection;
 use crate::rules::Rule;
@@ -101,6 +103,38 @@ impl Shared {
         let need = terms.thresholds.fewest_survivors();
         Rule::R12a.require(have >= need, || Rejection::TooFew { have, need })?;
         Ok(held)
+    }
+
+    /// What a refused delivery proves against the dealer `owner`: its own signed statement, the box that it names, and what
+    /// the two agreed on, so that anybody can open it. `None` when the box is in order, or is not the one that was signed for.
+    ///
+    /// # Security
+    /// The revealed agreement opens both boxes between the two. The dealer of a wrong box knows them anyway; for a dealer that
+    /// dealt rightly there is no record, and nothing is revealed.
+    pub fn blame(
+        &self,
+        delivery: &SharesDelivery,
+        owner: MemberIndex,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Option<Blame> {
+        let advert = self.adverts.get(&owner)?.advert();
+        let (to, context2) = (self.seat.member, &self.context2);
+        let statement = delivery.statements.iter().find(|s| s.member == owner)?;
+        let sealed = delivery.sealed.get(&owner)?;
+        match self.open_from(owner, statement, delivery) {
+            Err(Rejection::Share { .. } | Rejection::Material { .. }) => {}
+            Ok(_) | Err(_) => return None,
+        }
+        let agreement =
+            RevealedAgreement::reveal(&self.share_key, &advert.share_key, context2, &mut { rng });
+        let blame = Blame::WrongBox {
+            statement: statement.signed(context2),
+            sealed: sealed.clone(),
+            to,
+            agreement,
+        };
+        let proceedings = Proceedings::new(&self.seat.open.terms, &self.adverts);
+        (blame.verify(&proceedings) == Ok(owner)).then_some(blame)
     }
 
     fn open_from(

@@ -24,6 +24,12 @@ pub struct Submitted {
 }
 
 impl Submitted {
+    /// The shares it holds, for who plays the omniscient.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> &BTreeMap<MemberIndex, SharePair> {
+        &self.held
+    }
+
     /// Answers P5.
     pub(super) fn confirm(
         self,
