@@ -1,7 +1,7 @@
 //! Requests to a job: checked, stored, answered.
 
 use consort_aggregation::MemberIndex;
-use consort_audit::{Event as AuditEvent, Record, RoundRef};
+use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
@@ -125,11 +125,11 @@ impl Driver {
                 "speaks_for_another",
                 "a member speaks for itself only",
             );
-            return self.refused(from, key, refusal, now);
+            return self.refused(from, key, refusal);
         }
         let (input, event, changes) = match self.checked(message, index, from) {
             Ok(checked) => checked,
-            Err(Ok(rejection)) => return self.refused(from, key, rejection.into(), now),
+            Err(Ok(rejection)) => return self.refused(from, key, rejection.into()),
             Err(Err(fault)) => return Err(fault),
         };
         let arrival =
@@ -154,7 +154,7 @@ impl Driver {
                 if arrival == Some(None) {
                     self.arrivals.remove(&index);
                 }
-                self.refused(from, key, rejection.into(), now)
+                self.refused(from, key, rejection.into())
             }
         }
     }
@@ -303,13 +303,7 @@ impl Driver {
     }
 
     /// Keeps a refusal in the audit log, by name and reason. A message that only came at the wrong time is nobody's fault.
-    fn refused(
-        &mut self,
-        from: &OrganisationId,
-        key: &AttemptKey,
-        refusal: Refusal,
-        now: Now,
-    ) -> Outcome {
+    fn refused(&mut self, from: &OrganisationId, key: &AttemptKey, refusal: Refusal) -> Outcome {
         metrics::counter!("consort_messages_refused_total", "code" => refusal.code).increment(1);
         if refusal.kind == RefusalKind::NotNow {
             return Ok(Err(refusal));
@@ -325,12 +319,8 @@ impl Driver {
             number: key.round.0.into(),
             attempt: key.attempt.0,
         };
-        self.services.recorder.append(&[Record::of_round(
-            now.unix_ms,
-            job(&key.job),
-            round,
-            event,
-        )])?;
+        let fact = Fact::of_round(job(&key.job), round, event);
+        self.services.recorder.append(vec![fact])?;
         Ok(Err(refusal))
     }
 }
