@@ -30,7 +30,7 @@ mod vectors_tests;
 
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
-pub use graph::Graph;
+pub use graph::{Circle, Graph, Seating};
 pub use keys::{
     KeyError, PublicKey, RoundKeyContext, SecretKey, SelfMaskSecret, pair_mask_seed, self_mask_seed,
 };
