@@ -24,6 +24,8 @@ mod tree;
 mod unmask;
 
 #[cfg(test)]
+mod arc_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod vectors_tests;

@@ -212,6 +212,11 @@ impl Thresholds {
             .map_or(Graph::Complete, |sparse| Graph::Harary(sparse.circle))
     }
 
+    /// h and m of a sparse graph; `None` for a complete one.
+    pub fn circle(&self) -> Option<Circle> {
+        self.sparse.map(|sparse| sparse.circle)
+    }
+
     /// Shares that open a secret: t among all members, 2m − 1 among the neighbours of a sparse graph.
     pub fn share_threshold(&self) -> u32 {
         self.sparse.map_or(self.threshold, |sparse| {

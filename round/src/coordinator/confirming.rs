@@ -98,7 +98,10 @@ impl Confirming {
     fn close(self, now: Millis) -> Transition {
         let have = u32::try_from(self.confirmations.len()).unwrap_or(u32::MAX);
         let need = self.common.open.terms.thresholds.confirmation_quorum();
-        let round = if have >= need {
+        let confirmed = self.confirmations.keys().copied().collect();
+        let round = if have >= need && !self.collected.seating.covered_by(&confirmed) {
+            Round::Aborted(AbortReason::GapInSurvivors)
+        } else if have >= need {
             Round::Unmasking(Unmasking::new(self, now))
         } else {
             Round::Aborted(AbortReason::TooFewConfirmed { have, need })

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, RoundKeyContext, SecretKey, SelfMaskSecret, SharePair, open_shares,
-    pair_mask_seed, pair_sign, self_mask_seed,
+    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, open_shares, pair_mask_seed,
+    pair_sign, self_mask_seed,
 };
 
 use super::Seat;
+use super::advertised::Peers;
 use super::ready::Ready;
-use crate::messages::{KeyList, ShareKeys, SharesDelivery, VerifiedAdvert, member_set_hash};
+use crate::messages::{KeyList, ShareKeys, SharesDelivery, member_set_hash};
 use crate::rejection::Rejection;
 
 /// Shares are sent.
 #[derive(Debug)]
 pub struct Shared {
     pub(super) seat: Seat,
-    pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
-    pub(super) context2: RoundKeyContext,
+    pub(super) peers: Peers,
     pub(super) mask_key: SecretKey,
     pub(super) share_key: SecretKey,
     pub(super) self_mask: SelfMaskSecret,
@@ -28,63 +28,64 @@ pub struct Shared {
 impl Shared {
     /// The same key list gets the same bytes; another one is refused, or two contexts would share one set of secrets.
     pub(super) fn repeat(&self, list: &KeyList) -> Option<Result<ShareKeys, Rejection>> {
-        let known: BTreeMap<_, _> = list.adverts.iter().map(|a| (a.member, a)).collect();
-        let same = known.len() == self.adverts.len()
-            && list.adverts.len() == known.len()
-            && self
-                .adverts
-                .iter()
-                .all(|(member, advert)| known.get(member) == Some(&advert.advert()));
-        Some(if same {
+        Some(if list.by_member().as_ref() == Ok(&self.peers.heads) {
             Ok(self.message.clone())
         } else {
             Err(Rejection::AnsweredOnce("key list"))
         })
     }
 
-    /// Answers P4's first half: opens the shares of every neighbour in U2 and derives the masks.
+    /// Answers P4's first half: opens the shares of every neighbour in U2 and derives the masks with them.
     pub(super) fn receive(
         self,
         delivery: &SharesDelivery,
     ) -> Result<Ready, Box<(Self, Rejection)>> {
-        let held = match self.opened(delivery) {
-            Ok(held) => held,
+        let (held, u2) = match self.opened(delivery) {
+            Ok(opened) => opened,
             Err(rejection) => return Err(Box::new((self, rejection))),
         };
         let own = self.seat.member;
-        let u2: BTreeSet<_> = held.keys().copied().collect();
-        let pairs = u2.iter().filter(|peer| **peer != own).map(|peer| {
-            let peer_key = &self.adverts[peer].advert().mask_key;
+        let context2 = self.peers.context2;
+        let pairs = held.keys().filter(|peer| **peer != own).map(|peer| {
+            let peer_key = &self.peers.adverts[peer].advert().mask_key;
             (
-                pair_mask_seed(&self.mask_key, peer_key, &self.context2, own, *peer),
+                pair_mask_seed(&self.mask_key, peer_key, &context2, own, *peer),
                 pair_sign(own, *peer),
             )
         });
         let pairs = pairs.collect();
         Ok(Ready {
             u2_hash: member_set_hash(&u2),
-            self_seed: self_mask_seed(&self.self_mask, &self.context2, own),
+            u2,
+            self_seed: self_mask_seed(&self.self_mask, &context2, own),
             pairs,
             held,
-            context2: self.context2,
+            context2,
+            seating: self.peers.seating,
             seat: self.seat,
         })
     }
 
-    /// The rules of P4 (docs/protocol.md, R10 to R12).
+    /// The rules of P4 (docs/protocol.md, R10 to R12): what the neighbours in U2 shared, and U2.
     fn opened(
         &self,
         delivery: &SharesDelivery,
-    ) -> Result<BTreeMap<MemberIndex, SharePair>, Rejection> {
+    ) -> Result<(BTreeMap<MemberIndex, SharePair>, BTreeSet<MemberIndex>), Rejection> {
         let terms = &self.seat.open.terms;
         let own = self.seat.member;
-        if delivery.statements.len() > self.adverts.len() {
+        let Peers {
+            adverts,
+            context2,
+            seating,
+            ..
+        } = &self.peers;
+        if delivery.statements.len() > adverts.len() {
             return Err(Rejection::Malformed("more share statements than adverts"));
         }
         let mut held = BTreeMap::new();
         for statement in &delivery.statements {
             let owner = statement.member;
-            statement.verify(&self.context2, terms, &self.adverts)?;
+            statement.verify(context2, terms, seating, adverts)?;
             let pair = if owner == own {
                 if *statement != self.message.statement {
                     return Err(Rejection::Malformed(
@@ -104,12 +105,23 @@ impl Shared {
                 "the delivery lacks this member's own share statement",
             ));
         }
-        let have = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let mut u2: BTreeSet<_> = held.keys().copied().collect();
+        for other in &delivery.others {
+            if !seating.contains(*other) || adverts.contains_key(other) {
+                return Err(Rejection::NotAsked(*other));
+            }
+            u2.insert(*other);
+        }
+        let have = u32::try_from(u2.len()).unwrap_or(u32::MAX);
         let need = terms.thresholds.fewest_survivors();
         if have < need {
             return Err(Rejection::TooFew { have, need });
         }
-        Ok(held)
+        // Before the update is paid for: no survivors among these could be opened.
+        if !seating.covered_by(&u2) {
+            return Err(Rejection::Gap);
+        }
+        Ok((held, u2))
     }
 
     fn open_from(
@@ -128,11 +140,11 @@ impl Shared {
                 "a sealed share is not the one its statement names",
             ));
         }
-        let peer_key = &self.adverts[&owner].advert().share_key;
+        let peer_key = &self.peers.adverts[&owner].advert().share_key;
         let pair = open_shares(
             &self.share_key,
             peer_key,
-            &self.context2,
+            &self.peers.context2,
             owner,
             own,
             sealed,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, SharePair};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating, SharePair};
 
 use super::{Seat, Surroundings};
 use crate::messages::{
@@ -16,6 +16,8 @@ use crate::rejection::Rejection;
 pub struct Submitted {
     pub(super) seat: Seat,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+    pub(super) u2: BTreeSet<MemberIndex>,
     pub(super) u2_hash: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
@@ -41,6 +43,7 @@ impl Submitted {
         let confirmation = sets.sign(self.seat.member, around.identity);
         let confirmed = Confirmed {
             seat: self.seat,
+            seating: self.seating,
             held: self.held,
             sets,
             survivors: survivors.clone(),
@@ -58,7 +61,7 @@ impl Submitted {
         if let Some(stranger) = survivors
             .members
             .iter()
-            .find(|member| !self.held.contains_key(*member))
+            .find(|member| !self.u2.contains(*member))
         {
             return Err(Rejection::NotAsked(*stranger));
         }
@@ -70,6 +73,9 @@ impl Submitted {
         if have < need {
             return Err(Rejection::TooFew { have, need });
         }
+        if !self.seating.covered_by(&survivors.members) {
+            return Err(Rejection::Gap);
+        }
         Ok(())
     }
 }
@@ -78,6 +84,7 @@ impl Submitted {
 #[derive(Debug)]
 pub struct Confirmed {
     pub(super) seat: Seat,
+    seating: Seating,
     held: BTreeMap<MemberIndex, SharePair>,
     sets: ConfirmedSets,
     survivors: Survivors,
@@ -129,7 +136,7 @@ impl Confirmed {
         ))
     }
 
-    /// The rules of P6 (docs/protocol.md, R16 and R17).
+    /// The rules of P6 (docs/protocol.md, R16, R18 and R19).
     fn check(&self, list: &Confirmations) -> Result<(), Rejection> {
         let terms = &self.seat.open.terms;
         if list.confirmations.len() > self.survivors.members.len() {
@@ -153,6 +160,34 @@ impl Confirmed {
         );
         if have < need {
             return Err(Rejection::TooFew { have, need });
+        }
+        // Those who confirmed exist, and were told of this U2 and U3: they hold the others together (decision 0006).
+        if !self.seating.covered_by(&signed) {
+            return Err(Rejection::Gap);
+        }
+        self.check_seals(list, &signed)
+    }
+
+    /// A neighbour's self mask is opened only if the neighbour masked against the same U2 (decision 0006).
+    fn check_seals(
+        &self,
+        list: &Confirmations,
+        signed: &BTreeSet<MemberIndex>,
+    ) -> Result<(), Rejection> {
+        let terms = &self.seat.open.terms;
+        let needed =
+            self.seating
+                .unconfirmed_neighbours(self.seat.member, &self.survivors.members, signed);
+        if !list.seals.iter().map(|seal| &seal.member).eq(&needed) {
+            return Err(Rejection::Malformed(
+                "the seal of each neighbour that did not confirm is needed, in order",
+            ));
+        }
+        for seal in &list.seals {
+            let identity = terms
+                .identity(seal.member)
+                .ok_or(Rejection::NotAsked(seal.member))?;
+            seal.verify(&self.sets.context2, &self.sets.u2, identity)?;
         }
         Ok(())
     }

@@ -10,3 +10,4 @@ mod cluster;
 mod dropouts;
 mod hostile_coordinator;
 mod hostile_member;
+mod sparse;
