@@ -59,11 +59,12 @@ impl World {
         )
     }
 
-    /// P4 of one member: masked with its neighbours, all of which shared keys.
-    fn upload(&self, own: MemberIndex) -> Vec<u8> {
+    /// P4 of one member: masked with its neighbours in the U2 that it was told.
+    fn upload(&self, own: MemberIndex, u2: &BTreeSet<MemberIndex>) -> Vec<u8> {
         let member = &self.members[&own];
-        let near = self.seating.neighbours(own).into_iter();
+        let near = &self.seating.neighbours(own) & u2;
         let pairs: Vec<_> = near
+            .into_iter()
             .map(|peer| (self.pair(own, peer), pair_sign(own, peer)))
             .collect();
         let update = EncodedUpdate::from_integers(&[member.value], self.schema).unwrap();
@@ -78,12 +79,23 @@ impl World {
     /// What a coordinator gets for `arc` when the members answer P6 for all but `missing`: it takes away the self masks of
     /// the arc and the masks with the missing, which are all the masks it can know.
     fn read(&self, arc: &BTreeSet<MemberIndex>, missing: &BTreeSet<MemberIndex>) -> i64 {
+        self.read_told(arc, missing, &self.members.keys().copied().collect())
+    }
+
+    /// The same, of members that were told of this U2.
+    fn read_told(
+        &self,
+        arc: &BTreeSet<MemberIndex>,
+        missing: &BTreeSet<MemberIndex>,
+        u2: &BTreeSet<MemberIndex>,
+    ) -> i64 {
+        let known = missing & u2;
         let mut sum = Accumulator::new(self.schema);
         for own in arc {
-            sum.add_packed(&self.upload(*own)).unwrap();
+            sum.add_packed(&self.upload(*own, u2)).unwrap();
             let seed = self_mask_seed(&self.members[own].self_mask, &self.context, *own);
             sum.subtract_mask(&seed, Sign::Plus);
-            for gone in self.seating.neighbours(*own).intersection(missing) {
+            for gone in self.seating.neighbours(*own).intersection(&known) {
                 sum.subtract_mask(&self.pair(*gone, *own), pair_sign(*own, *gone));
             }
         }
@@ -138,5 +150,34 @@ fn with_one_honest_survivor_in_a_hole_the_arc_stays_masked() {
     assert_eq!(
         world.read(&honest, &(&holes | &corrupt)),
         world.plain(&honest)
+    );
+}
+
+#[test]
+fn a_member_that_was_told_of_few_neighbours_is_read_alone_though_the_circle_is_covered() {
+    let world = World::new(24);
+    // Of each row beside the victim (seat 4) one member drops out and one is corrupt; it is told of no third one.
+    let (missing, corrupt, untold) = (
+        world.seats([1, 5]),
+        world.seats([2, 6]),
+        world.seats([3, 7]),
+    );
+    assert!(world.covered_without(&missing));
+    let everyone: BTreeSet<_> = world.members.keys().copied().collect();
+    let told = &everyone - &untold;
+    assert!(
+        world.covered_without(&untold),
+        "so what it was told is covered too"
+    );
+    let victim = world.seats([4]);
+    let known = &missing | &corrupt;
+    assert_eq!(
+        world.read_told(&victim, &known, &told),
+        world.plain(&victim)
+    );
+    // The seal over H(U2) gives the lie away: told of everybody, it cannot be read.
+    assert_ne!(
+        world.read_told(&victim, &known, &everyone),
+        world.plain(&victim)
     );
 }

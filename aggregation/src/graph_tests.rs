@@ -153,19 +153,19 @@ proptest! {
             stretch.chain(few).collect()
         };
         let (corrupt, missing) = (pick(witnesses), pick(drops));
-        let rows = |row: BTreeSet<MemberIndex>| row.intersection(&corrupt).count() as u32;
+        let rows = |row: BTreeSet<MemberIndex>| row.intersection(&corrupt).count();
         let most_corrupt = (0..n as usize)
             .map(|first| rows(seating.row(first, reach as usize).collect())).max().unwrap();
         let survivors = &members(n) - &missing;
-        if most_corrupt < witnesses && seating.covered_by(&survivors) {
+        if most_corrupt < witnesses as usize && seating.covered_by(&survivors) {
             let honest = &survivors - &corrupt;
             let first = *honest.first().unwrap();
             prop_assert_eq!(component(&seating, first, &honest), honest);
             for owner in members(n) {
                 let holders = seating.holders(owner);
                 let others = &(&holders & &corrupt) - &BTreeSet::from([owner]);
-                prop_assert!((others.len() as u32) < 2 * witnesses - 1);
-                prop_assert!((&holders & &survivors).len() as u32 >= 2 * witnesses - 1);
+                prop_assert!(others.len() < 2 * witnesses as usize - 1);
+                prop_assert!((&holders & &survivors).len() >= 2 * witnesses as usize - 1);
             }
         }
     }

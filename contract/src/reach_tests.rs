@@ -91,7 +91,8 @@ fn most_marked(n: u32, marked: u32, reach: u32, rng: &mut ChaCha20Rng) -> u32 {
     let mut seats: Vec<bool> = (0..n).map(|i| i < marked).collect();
     for i in (1..seats.len()).rev() {
         // The bias of the remainder is below 2^-50.
-        seats.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
+        let other = rng.next_u64() % (i as u64 + 1);
+        seats.swap(i, usize::try_from(other).unwrap());
     }
     let (n, reach) = (n as usize, reach as usize);
     let mut inside = u32::try_from(seats[..reach].iter().filter(|m| **m).count()).unwrap();

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::IdentitySecret;
 
-use super::{Accepted, Common, Confirming, Input, Round, Transition, wrong_phase};
+use super::{Accepted, Common, Confirming, Input, Round, Transition, repeated, wrong_phase};
 use crate::messages::{
     Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash,
 };
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
 /// Waiting for masked updates of U2. The vectors themselves are the driver's: it stores every chunk before it passes the seal.
@@ -82,11 +83,7 @@ impl Collecting {
     fn seal(&mut self, seal: UpdateSeal) -> Result<Accepted, Rejection> {
         self.admits(seal.member)?;
         if let Some(known) = self.seals.get(&seal.member) {
-            return if *known == seal {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(seal.member))
-            };
+            return repeated(seal.member, *known == seal);
         }
         let terms = &self.common.open.terms;
         let identity = terms
@@ -102,9 +99,8 @@ impl Collecting {
     /// # Errors
     /// [`Rejection::NotAsked`] for a member outside U2 or departed; [`Rejection::WrongPhase`] once collecting is over.
     pub fn admits(&self, member: MemberIndex) -> Result<(), Rejection> {
-        if !self.shared.contains_key(&member) || self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.shared.contains_key(&member))?;
         if self.complete() && !self.seals.contains_key(&member) {
             return Err(Rejection::WrongPhase {
                 message: "update-seal",
@@ -137,13 +133,13 @@ impl Collecting {
 
     fn announce_survivors(self, survivors: Survivors, now: Millis) -> Transition {
         let sealed: BTreeSet<_> = self.seals.keys().copied().collect();
-        if !self.complete() || survivors.members != sealed {
-            let outcome = Err(Rejection::Malformed(
-                "the survivor set must be the members whose update is complete",
-            ));
+        let exact = Rule::C7.require(self.complete() && survivors.members == sealed, || {
+            Rejection::Malformed("the survivor set must be the members whose update is complete")
+        });
+        if let Err(rejection) = exact {
             return Transition {
                 round: Round::Collecting(self),
-                outcome,
+                outcome: Err(rejection),
             };
         }
         let round = Round::Confirming(Confirming::new(self, survivors, now));

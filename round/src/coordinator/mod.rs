@@ -17,6 +17,7 @@ use consort_aggregation::MemberIndex;
 pub use collecting::Collecting;
 pub use confirming::Confirming;
 pub use joining::Joining;
+use joining::repeated;
 pub use sharing::Sharing;
 pub use unmasking::{Opening, Unmasking};
 
@@ -237,7 +238,7 @@ impl Round {
     }
 }
 
-/// The refusal of an input that belongs to another phase.
+/// The refusal of an input that belongs to another phase: no phase has a place for it (by construction: C12).
 pub(crate) fn wrong_phase(input: &Input, phase: &'static str) -> Rejection {
     let message = match input {
         Input::Advertise(_) => "advert",

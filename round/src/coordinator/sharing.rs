@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use consort_aggregation::{MemberIndex, RoundKeyContext, Seating};
 
-use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
+use super::{Accepted, Collecting, Common, Input, Round, Transition, repeated, wrong_phase};
 use crate::messages::{Advert, Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
@@ -59,15 +59,10 @@ impl Sharing {
 
     fn share(&mut self, message: ShareKeys) -> Result<Accepted, Rejection> {
         let member = message.statement.member;
-        if self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.adverts.contains_key(&member))?;
         if let Some(known) = self.shared.get(&member) {
-            return if *known == message {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == message);
         }
         let terms = &self.common.open.terms;
         message.verify(&self.context2, terms, &self.seating, &self.adverts)?;

@@ -8,11 +8,14 @@ use consort_aggregation::{
     pair_sign, recover_mask_key, recover_self_mask, self_mask_seed,
 };
 
-use super::{Accepted, Collecting, Common, Confirming, Input, Round, Transition, wrong_phase};
+use super::{
+    Accepted, Collecting, Common, Confirming, Input, Round, Transition, repeated, wrong_phase,
+};
 use crate::messages::{
     Confirmation, Confirmations, Directive, Survivors, UnmaskShares, member_set_hash,
 };
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
 /// Waiting until there are shares enough of every secret.
@@ -75,15 +78,10 @@ impl Unmasking {
 
     fn answer(&mut self, answer: UnmaskShares) -> Result<Accepted, Rejection> {
         let member = answer.member;
-        if !self.survivors.members.contains(&member) || self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.survivors.members.contains(&member))?;
         if let Some(known) = self.answers.get(&member) {
-            return if *known == answer {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == answer);
         }
         let identity = self
             .common
@@ -108,17 +106,15 @@ impl Unmasking {
     fn check_shares(&self, answer: &UnmaskShares) -> Result<(), Rejection> {
         let shares = &answer.shares;
         let held = self.collected.seating.holders(answer.member);
+        let survivors = self.survivors.members.intersection(&held);
         let dropouts = self.dropouts().filter(|owner| held.contains(owner));
-        if !shares
-            .self_mask
-            .keys()
-            .eq(self.survivors.members.intersection(&held))
-            || !shares.mask_key.keys().copied().eq(dropouts)
-        {
-            return Err(Rejection::Malformed(
+        let asked =
+            shares.self_mask.keys().eq(survivors) && shares.mask_key.keys().copied().eq(dropouts);
+        Rule::C10.require(asked, || {
+            Rejection::Malformed(
                 "a self-mask share per survivor and a mask-key share per dropout of the neighbourhood are needed",
-            ));
-        }
+            )
+        })?;
         let wrong =
             |owner: &MemberIndex, share: &Share, of: &dyn Fn(MemberIndex) -> Commitments| {
                 !of(*owner).verify(answer.member, share)
@@ -137,13 +133,9 @@ impl Unmasking {
                 .iter()
                 .find(|(owner, share)| wrong(owner, share, &mask_key))
         });
-        match bad {
-            Some((owner, _)) => Err(Rejection::Share {
-                from: answer.member,
-                owner: *owner,
-            }),
-            None => Ok(()),
-        }
+        let from = answer.member;
+        let committed = bad.map_or(Ok(()), |(owner, _)| Err(*owner));
+        Rule::C11.require_ok(committed, |owner| Rejection::Share { from, owner })
     }
 
     /// U2∖U3.
@@ -171,7 +163,8 @@ impl Unmasking {
         }
     }
 
-    /// Reconstructs the secrets and lists what has to be subtracted from the masked sum.
+    /// Reconstructs the secrets, each of which is what its owner published (by construction: C14), and lists what has to be
+    /// subtracted from the masked sum.
     fn opening(&self) -> Result<Opening, MemberIndex> {
         let mut weights = Weights::new(self.share_threshold());
         let context2 = &self.collected.context2;

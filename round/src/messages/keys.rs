@@ -7,6 +7,7 @@ use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::RoundOpen;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::RoundTerms;
 
 /// Longest evidence an advert carries, in bytes: a report of 1184 and a certificate of about 1400 fit ten times.
@@ -85,12 +86,13 @@ impl Advert {
         open: &RoundOpen,
         judge: &dyn RoundKeyJudge,
     ) -> Result<VerifiedAdvert, Rejection> {
-        judge
-            .judge(&RoundKeys::of(open, &self), &self.evidence)
-            .map_err(|reason| Rejection::Evidence {
+        Rule::R7.require_ok(
+            judge.judge(&RoundKeys::of(open, &self), &self.evidence),
+            |reason| Rejection::Evidence {
                 member: self.member,
                 reason,
-            })?;
+            },
+        )?;
         Ok(VerifiedAdvert(self))
     }
 }
@@ -131,12 +133,13 @@ impl AdvertHead {
         let identity = terms
             .identity(self.member)
             .ok_or(Rejection::NotAsked(self.member))?;
-        if self.mask_key == self.share_key {
-            return Err(Rejection::Malformed("mask key and share key must differ"));
-        }
-        identity
-            .verify(&self.signed_bytes(context), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))
+        Rule::R8a.require(self.mask_key != self.share_key, || {
+            Rejection::Malformed("mask key and share key must differ")
+        })?;
+        Rule::R6b.require_ok(
+            identity.verify(&self.signed_bytes(context), &self.signature),
+            |_| Rejection::Signature(self.member),
+        )
     }
 
     fn leaf(&self, context: &Digest) -> Vec<u8> {
@@ -146,7 +149,7 @@ impl AdvertHead {
     }
 }
 
-/// An advert whose signature and evidence were checked.
+/// An advert whose signature and evidence were checked. The coordinator's machine takes no other (by construction: C1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAdvert(Advert);
 
@@ -257,9 +260,8 @@ impl KeyList {
         let near = self.adverts.iter().map(Advert::head);
         for head in near.chain(self.heads.iter().cloned()) {
             let member = head.member;
-            if members.insert(member, head).is_some() {
-                return Err(Rejection::Equivocation(member));
-            }
+            let again = members.insert(member, head).is_some();
+            Rule::R6c.require(!again, || Rejection::Equivocation(member))?;
         }
         Ok(members)
     }

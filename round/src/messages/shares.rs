@@ -7,6 +7,7 @@ use consort_contract::{IdentitySecret, Signature};
 
 use super::VerifiedAdvert;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::RoundTerms;
 
 /// P3, the public part: commitments to both secrets and the hash of every sealed share, signed.
@@ -78,27 +79,29 @@ impl ShareStatement {
         let advert = adverts
             .get(&self.member)
             .ok_or(Rejection::NotAsked(self.member))?;
-        identity
-            .verify(&self.signed_bytes(context2), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))?;
+        Rule::R10a.require_ok(
+            identity.verify(&self.signed_bytes(context2), &self.signature),
+            |_| Rejection::Signature(self.member),
+        )?;
         let threshold = terms.thresholds.share_threshold();
-        if self.mask_key.threshold() != threshold || self.self_mask.threshold() != threshold {
-            return Err(Rejection::Malformed(
-                "commitments must have a point for each share that opens a secret",
-            ));
-        }
-        if self.mask_key.constant() != advert.advert().mask_key {
-            return Err(Rejection::Material {
+        Rule::R10b.require(
+            self.mask_key.threshold() == threshold && self.self_mask.threshold() == threshold,
+            || {
+                Rejection::Malformed(
+                    "commitments must have a point for each share that opens a secret",
+                )
+            },
+        )?;
+        Rule::R10c.require(self.mask_key.constant() == advert.advert().mask_key, || {
+            Rejection::Material {
                 member: self.member,
                 what: "the commitment to the mask key is not its public key",
-            });
-        }
-        if !self.sealed.keys().eq(&seating.neighbours(self.member)) {
-            return Err(Rejection::Malformed(
-                "one sealed share for each neighbour is needed",
-            ));
-        }
-        Ok(())
+            }
+        })?;
+        let near = seating.neighbours(self.member);
+        Rule::R10d.require(self.sealed.keys().eq(&near), || {
+            Rejection::Malformed("one sealed share for each neighbour is needed")
+        })
     }
 }
 
@@ -129,12 +132,9 @@ impl ShareKeys {
             .iter()
             .map(|(to, bytes)| (*to, Digest::of(bytes)))
             .collect();
-        if digests != self.statement.sealed {
-            return Err(Rejection::Malformed(
-                "a sealed share is not the one its statement names",
-            ));
-        }
-        Ok(())
+        Rule::C4.require(digests == self.statement.sealed, || {
+            Rejection::Malformed("a sealed share is not the one its statement names")
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::{Confirmation, UpdateSeal};
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// P6, coordinator → member: the confirmations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +89,9 @@ impl UnmaskShares {
         u3: &Digest,
         identity: &IdentityKey,
     ) -> Result<(), Rejection> {
-        identity
-            .verify(&self.signed_bytes(context2, u3), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))
+        let signed = self.signed_bytes(context2, u3);
+        Rule::C9.require_ok(identity.verify(&signed, &self.signature), |_| {
+            Rejection::Signature(self.member)
+        })
     }
 }

@@ -4,6 +4,7 @@ use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// P4, member → coordinator, after the last chunk: what was uploaded, signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +53,9 @@ impl UpdateSeal {
         u2: &Digest,
         identity: &IdentityKey,
     ) -> Result<(), Rejection> {
-        identity
-            .verify(
-                &Self::signed_bytes(context2, u2, self.member, &self.tree_hash),
-                &self.signature,
-            )
-            .map_err(|_| Rejection::Signature(self.member))
+        let signed = Self::signed_bytes(context2, u2, self.member, &self.tree_hash);
+        Rule::C5.require_ok(identity.verify(&signed, &self.signature), |_| {
+            Rejection::Signature(self.member)
+        })
     }
 }

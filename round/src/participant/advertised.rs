@@ -15,6 +15,7 @@ use crate::messages::{
     context_of_heads,
 };
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::{CohortMember, RoundTerms};
 
 /// What this member agreed to and therefore expects of every announcement of a job's rounds.
@@ -55,52 +56,63 @@ impl Expectations {
     /// [`Rejection`] names the first rule that is broken.
     pub fn check(&self, terms: &RoundTerms) -> Result<MemberIndex, Rejection> {
         let same = [
-            (terms.consortium == self.consortium, "another consortium"),
-            (terms.job == self.job, "another job"),
             (
+                Rule::R2a,
+                terms.consortium == self.consortium,
+                "another consortium",
+            ),
+            (Rule::R2a, terms.job == self.job, "another job"),
+            (
+                Rule::R2a,
                 terms.contract == self.contract,
                 "not the contract this member voted for",
             ),
             (
+                Rule::R2a,
                 terms.votes == self.votes,
                 "not the votes this member verified",
             ),
             (
+                Rule::R2b,
                 terms.roster_root == self.roster_root,
                 "not the roster this member pinned",
             ),
             (
+                Rule::R2b,
                 terms.cohort == self.cohort,
                 "not the cohort of the contract",
             ),
             (
+                Rule::R2c,
                 terms.thresholds == self.thresholds,
                 "not the thresholds of the contract",
             ),
             (
+                Rule::R2d,
                 terms.schema == self.schema,
                 "not the vector schema of the contract",
             ),
-            (terms.model == self.model, "not the model this member holds"),
             (
-                terms.round.0 >= 1 && terms.round.0 <= self.rounds,
+                Rule::R2e,
+                (1..=self.rounds).contains(&terms.round.0),
                 "a round outside the contract",
             ),
-            (terms.attempt.0 >= 1, "attempts count from 1"),
+            (Rule::R2e, terms.attempt.0 >= 1, "attempts count from 1"),
+            (
+                Rule::R3,
+                terms.model == self.model,
+                "not the model this member holds",
+            ),
         ];
-        if let Some((_, broken)) = same.iter().find(|(holds, _)| !holds) {
-            return Err(Rejection::Terms(broken));
+        for (rule, holds, broken) in same {
+            rule.require(holds, || Rejection::Terms(broken))?;
         }
-        let announced = (terms.round.0, terms.attempt.0);
-        if self
-            .newest_answered
-            .is_some_and(|newest| announced <= newest)
-        {
-            return Err(Rejection::Stale {
-                round: announced.0,
-                attempt: announced.1,
-            });
-        }
+        let (round, attempt) = (terms.round.0, terms.attempt.0);
+        Rule::R4.require(
+            self.newest_answered
+                .is_none_or(|newest| (round, attempt) > newest),
+            || Rejection::Stale { round, attempt },
+        )?;
         terms
             .index_of(&self.organisation)
             .ok_or(Rejection::Terms("this member is not in the cohort"))
@@ -126,11 +138,9 @@ impl Advertised {
         open.verify(around.coordinator)?;
         let member = expected.check(&open.terms)?;
         let own = &open.terms.cohort[&member];
-        if own.identity != around.identity.public() {
-            return Err(Rejection::Terms(
-                "the cohort names another identity key for this member",
-            ));
-        }
+        Rule::R5.require(own.identity == around.identity.public(), || {
+            Rejection::Terms("the cohort names another identity key for this member")
+        })?;
         let (mask_key, share_key) = (
             SecretKey::random(&mut around.rng),
             SecretKey::random(&mut around.rng),
@@ -238,18 +248,22 @@ impl Advertised {
     }
 
     /// The rules of P2 (docs/protocol.md, R6 to R9).
-    fn verified(&self, list: &KeyList, around: &Surroundings<'_>) -> Result<Peers, Rejection> {
+    pub(crate) fn verified(
+        &self,
+        list: &KeyList,
+        around: &Surroundings<'_>,
+    ) -> Result<Peers, Rejection> {
         let terms = &self.seat.open.terms;
         let own = self.seat.member;
-        if list.adverts.len().saturating_add(list.heads.len()) > terms.cohort.len() {
-            return Err(Rejection::Malformed("more adverts than members"));
-        }
+        let count = list.adverts.len().saturating_add(list.heads.len());
+        Rule::R6c.require(count <= terms.cohort.len(), || {
+            Rejection::Malformed("more adverts than members")
+        })?;
         let heads = list.by_member()?;
-        if !heads.contains_key(&own) {
-            return Err(Rejection::Malformed(
-                "the key list lacks this member's own advert",
-            ));
-        }
+        let whole = list.adverts.iter().any(|advert| advert.member == own);
+        Rule::R6a.require(whole, || {
+            Rejection::Malformed("the key list lacks this member's own advert")
+        })?;
         let context = terms.context();
         for head in heads.values() {
             head.verify(terms, &context)?;
@@ -258,28 +272,28 @@ impl Advertised {
             .values()
             .flat_map(|head| [head.mask_key.to_bytes(), head.share_key.to_bytes()])
             .collect();
-        if keys.len() != 2 * heads.len() {
-            return Err(Rejection::Malformed("two adverts share a key"));
-        }
+        Rule::R8a.require(keys.len() == 2 * heads.len(), || {
+            Rejection::Malformed("two adverts share a key")
+        })?;
         let (have, need) = (
             heads.len() as u64,
             u64::from(terms.thresholds.fewest_survivors()),
         );
-        if have < need {
+        Rule::R8b.require(have >= need, || {
             let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-            return Err(Rejection::TooFew {
+            Rejection::TooFew {
                 have: small(have),
                 need: small(need),
-            });
-        }
-        if 2 * u64::from(terms.thresholds.threshold())
-            <= have + u64::from(terms.thresholds.colluders())
-        {
-            return Err(Rejection::Terms("2t must exceed |U1| + c"));
-        }
+            }
+        })?;
+        let twice = 2 * u64::from(terms.thresholds.threshold());
+        let colluders = u64::from(terms.thresholds.colluders());
+        Rule::R9a.require(twice > have + colluders, || {
+            Rejection::Terms("2t must exceed |U1| + c")
+        })?;
         let context2 = context_of_heads(&context, &heads);
         let graph = terms.thresholds.graph();
-        let seating = graph.seat(&context2, heads.keys().copied());
+        let seating = graph.seat(&context2, heads.keys().copied().chain([own]));
         let adverts = self.judged(list, &seating, around)?;
         Ok(Peers {
             adverts,
@@ -289,42 +303,41 @@ impl Advertised {
         })
     }
 
-    /// R7: the evidence of every neighbour. Of the others a member needs none: their own neighbours judge it, and one that
-    /// lies about its machine is at worst one of the c corrupt members that the graph withstands.
+    /// R7 and R8c: the evidence of every neighbour. Of the others a member needs none: their own neighbours judge it, and
+    /// one that lies about its machine is at worst one of the c corrupt members that the graph withstands.
     fn judged(
         &self,
         list: &KeyList,
         seating: &Seating,
         around: &Surroundings<'_>,
     ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+        let own = self.seat.member;
         let mut adverts = BTreeMap::new();
         for advert in &list.adverts {
             let member = advert.member;
-            let verified = if member == self.seat.member {
-                (*advert == self.advert)
-                    .then(|| advert.clone().judged(&self.seat.open, &OwnEvidence))
-                    .ok_or(Rejection::Malformed(
-                        "the key list changes this member's own advert",
-                    ))??
+            let judge = if member == own {
+                Rule::R6a.require(*advert == self.advert, || {
+                    Rejection::Malformed("the key list changes this member's own advert")
+                })?;
+                &OwnEvidence
             } else {
-                advert.clone().judged(&self.seat.open, around.judge)?
+                around.judge
             };
-            adverts.insert(member, verified);
+            adverts.insert(member, advert.clone().judged(&self.seat.open, judge)?);
         }
-        if !adverts.keys().eq(&seating.holders(self.seat.member)) {
-            return Err(Rejection::Malformed(
-                "the key list has the evidence of each neighbour, and of no other member",
-            ));
-        }
+        let near = adverts.keys().filter(|member| **member != own);
+        Rule::R8c.require(near.eq(&seating.neighbours(own)), || {
+            Rejection::Malformed("the evidence of each neighbour, and of no other, is needed")
+        })?;
         Ok(adverts)
     }
 }
 
 /// U1 as a member verified it, and its place in it.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     /// Of the neighbours and of the member itself.
-    pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    pub(crate) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
     /// Of everybody.
     pub(super) heads: BTreeMap<MemberIndex, AdvertHead>,
     pub(super) context2: RoundKeyContext,

@@ -34,7 +34,8 @@ pub struct Surroundings<'a> {
     pub rng: &'a mut dyn CryptoRngCore,
 }
 
-/// Where a member stands in one attempt.
+/// Where a member stands in one attempt. Each state holds what its next answer needs and nothing else, so that no step can be
+/// skipped or gone back to (by construction: R18).
 #[derive(Debug)]
 pub enum Member {
     /// P1 answered.

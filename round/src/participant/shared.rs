@@ -12,6 +12,7 @@ use super::advertised::Peers;
 use super::ready::Ready;
 use crate::messages::{KeyList, ShareKeys, SharesDelivery, member_set_hash};
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// Shares are sent.
 #[derive(Debug)]
@@ -28,11 +29,9 @@ pub struct Shared {
 impl Shared {
     /// The same key list gets the same bytes; another one is refused, or two contexts would share one set of secrets.
     pub(super) fn repeat(&self, list: &KeyList) -> Option<Result<ShareKeys, Rejection>> {
-        Some(if list.by_member().as_ref() == Ok(&self.peers.heads) {
-            Ok(self.message.clone())
-        } else {
-            Err(Rejection::AnsweredOnce("key list"))
-        })
+        let same = list.by_member().as_ref() == Ok(&self.peers.heads);
+        let once = Rule::R9b.require(same, || Rejection::AnsweredOnce("key list"));
+        Some(once.map(|()| self.message.clone()))
     }
 
     /// Answers P4's first half: opens the shares of every neighbour in U2 and derives the masks with them.
@@ -79,48 +78,38 @@ impl Shared {
             seating,
             ..
         } = &self.peers;
-        if delivery.statements.len() > adverts.len() {
-            return Err(Rejection::Malformed("more share statements than adverts"));
-        }
+        Rule::R12c.require(delivery.statements.len() <= adverts.len(), || {
+            Rejection::Malformed("more share statements than adverts")
+        })?;
         let mut held = BTreeMap::new();
         for statement in &delivery.statements {
             let owner = statement.member;
             statement.verify(context2, terms, seating, adverts)?;
             let pair = if owner == own {
-                if *statement != self.message.statement {
-                    return Err(Rejection::Malformed(
-                        "the delivery changes this member's own share statement",
-                    ));
-                }
+                Rule::R12b.require(*statement == self.message.statement, || {
+                    Rejection::Malformed("the delivery changes this member's own share statement")
+                })?;
                 self.own_shares.clone()
             } else {
                 self.open_from(owner, statement, delivery)?
             };
-            if held.insert(owner, pair).is_some() {
-                return Err(Rejection::Equivocation(owner));
-            }
+            let again = held.insert(owner, pair).is_some();
+            Rule::R12c.require(!again, || Rejection::Equivocation(owner))?;
         }
-        if !held.contains_key(&own) {
-            return Err(Rejection::Malformed(
-                "the delivery lacks this member's own share statement",
-            ));
-        }
+        Rule::R12b.require(held.contains_key(&own), || {
+            Rejection::Malformed("the delivery lacks this member's own share statement")
+        })?;
         let mut u2: BTreeSet<_> = held.keys().copied().collect();
         for other in &delivery.others {
-            if !seating.contains(*other) || adverts.contains_key(other) {
-                return Err(Rejection::NotAsked(*other));
-            }
+            let far = seating.contains(*other) && !adverts.contains_key(other);
+            Rule::R12d.require(far, || Rejection::NotAsked(*other))?;
             u2.insert(*other);
         }
         let have = u32::try_from(u2.len()).unwrap_or(u32::MAX);
         let need = terms.thresholds.fewest_survivors();
-        if have < need {
-            return Err(Rejection::TooFew { have, need });
-        }
+        Rule::R12a.require(have >= need, || Rejection::TooFew { have, need })?;
         // Before the update is paid for: no survivors among these could be opened.
-        if !seating.covered_by(&u2) {
-            return Err(Rejection::Gap);
-        }
+        Rule::R12e.require(seating.covered_by(&u2), || Rejection::Gap)?;
         Ok((held, u2))
     }
 
@@ -135,11 +124,10 @@ impl Shared {
             .sealed
             .get(&owner)
             .ok_or(Rejection::Malformed("a sealed share is missing"))?;
-        if statement.sealed.get(&own) != Some(&Digest::of(sealed)) {
-            return Err(Rejection::Malformed(
-                "a sealed share is not the one its statement names",
-            ));
-        }
+        let named = statement.sealed.get(&own) == Some(&Digest::of(sealed));
+        Rule::R11a.require(named, || {
+            Rejection::Malformed("a sealed share is not the one its statement names")
+        })?;
         let peer_key = &self.peers.adverts[&owner].advert().share_key;
         let pair = open_shares(
             &self.share_key,
@@ -153,11 +141,9 @@ impl Shared {
             member: owner,
             what: "its sealed share does not open",
         })?;
-        if !statement.mask_key.verify(own, &pair.mask_key)
-            || !statement.self_mask.verify(own, &pair.self_mask)
-        {
-            return Err(Rejection::Share { from: owner, owner });
-        }
+        let committed = statement.mask_key.verify(own, &pair.mask_key)
+            && statement.self_mask.verify(own, &pair.self_mask);
+        Rule::R11b.require(committed, || Rejection::Share { from: owner, owner })?;
         Ok(pair)
     }
 }

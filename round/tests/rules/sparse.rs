@@ -29,6 +29,7 @@ fn seating(cluster: &Cluster) -> Seating {
     graph.seat(&cluster.context2(), cluster.everyone())
 }
 
+/// Obeys R7, R8c, R12d, R12e, R14d, R16d, C10, C13.
 #[test]
 fn members_that_stop_at_every_phase_leave_an_exact_sum_over_the_others() {
     let mut cluster = cohort(71);
@@ -64,6 +65,9 @@ fn directive_at(cluster: &Cluster, member: MemberIndex) -> Directive {
 
 /// One cohort through all phases, because each costs 257² signatures: at each, what a hostile coordinator might send one
 /// member is refused with the reason that names the hole, and the honest message is still answered afterwards.
+///
+/// Obeys R16e.
+/// Breaks R8c, R12d, R12e, R14d, R16d, R16e.
 #[test]
 fn a_coordinator_that_cuts_the_circle_is_refused_at_every_phase() {
     let mut cluster = cohort(72);
@@ -214,6 +218,7 @@ fn confirmations_with_a_hole_or_without_seals_are_refused(
     assert!(answer.shares.mask_key.is_empty());
 }
 
+/// Breaks C13.
 #[test]
 fn a_hole_ends_the_attempt_with_its_own_reason_and_before_anything_is_opened() {
     let mut cluster = cohort(73);
