@@ -25,6 +25,8 @@ mod tree;
 mod unmask;
 
 #[cfg(test)]
+mod arc_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod vectors_tests;
@@ -32,7 +34,7 @@ mod vectors_tests;
 pub use agreement::{AGREEMENT_BYTES, RevealedAgreement};
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
-pub use graph::Graph;
+pub use graph::{Circle, Graph, Seating};
 pub use keys::{
     KeyError, PublicKey, RoundKeyContext, SecretKey, SelfMaskSecret, pair_mask_seed, self_mask_seed,
 };

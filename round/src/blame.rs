@@ -18,7 +18,7 @@ use consort_aggregation::{
 };
 use consort_contract::Signature;
 
-use crate::messages::{VerifiedAdvert, keys_context};
+use crate::messages::{AdvertHead, context_of_heads};
 use crate::terms::RoundTerms;
 
 /// Most members that a statement or an answer can name: a list beyond it is not read.
@@ -40,19 +40,19 @@ pub struct Signed {
 #[derive(Debug)]
 pub struct Proceedings<'a> {
     terms: &'a RoundTerms,
-    adverts: &'a BTreeMap<MemberIndex, VerifiedAdvert>,
+    heads: BTreeMap<MemberIndex, AdvertHead>,
     context: Digest,
     context2: RoundKeyContext,
 }
 
 impl<'a> Proceedings<'a> {
-    /// The terms of the attempt and the adverts of U1.
-    pub fn new(terms: &'a RoundTerms, adverts: &'a BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
+    /// The terms of the attempt and the adverts of U1, which the records' ctx2 commits to: with others nothing verifies.
+    pub fn new(terms: &'a RoundTerms, heads: BTreeMap<MemberIndex, AdvertHead>) -> Self {
         let context = terms.context();
-        let context2 = keys_context(&context, adverts);
+        let context2 = context_of_heads(&context, &heads);
         Self {
             terms,
-            adverts,
+            heads,
             context,
             context2,
         }
@@ -168,8 +168,8 @@ impl Blame {
                     return Err(Unproven::Context);
                 }
                 let share_key = |member| {
-                    let advert = about.adverts.get(member).ok_or(Unproven::Context)?;
-                    Ok::<_, Unproven>(advert.advert().share_key)
+                    let head = about.heads.get(member).ok_or(Unproven::Context)?;
+                    Ok::<_, Unproven>(head.share_key)
                 };
                 if !agreement.verify(&share_key(to)?, &share_key(&from)?, &about.context2) {
                     return Err(Unproven::Agreement);

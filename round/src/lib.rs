@@ -19,8 +19,9 @@ pub mod rules;
 pub mod terms;
 
 pub use messages::{
-    Advert, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen, RoundResult,
-    SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, AdvertHead, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen,
+    RoundResult, SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares,
+    UpdateSeal,
 };
 pub use rejection::{AbortReason, Rejection};
 pub use rules::Rule;

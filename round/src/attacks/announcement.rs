@@ -142,7 +142,10 @@ fn members_that_are_shown_two_models_refuse_each_others_adverts() {
         lab.adverts.insert(member, advert);
     }
     let adverts = lab.adverts.values().cloned().collect();
-    let list = Directive::ShareKeys(crate::messages::KeyList { adverts });
+    let list = Directive::ShareKeys(crate::messages::KeyList {
+        adverts,
+        heads: Vec::new(),
+    });
     for (member, stranger) in [(1, 2), (2, 1), (3, 1), (4, 1)] {
         let refused = lab.ask(index(member), &list);
         assert_eq!(refused, Err(Rejection::Signature(index(stranger))));

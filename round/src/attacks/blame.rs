@@ -23,7 +23,10 @@ fn verdict(
 ) -> Result<MemberIndex, Unproven> {
     let read = Blame::decode(&blame.encode())?;
     assert_eq!(&read, blame);
-    read.verify(&Proceedings::new(&cluster.open.terms, adverts))
+    let heads = adverts
+        .iter()
+        .map(|(m, advert)| (*m, advert.advert().head()));
+    read.verify(&Proceedings::new(&cluster.open.terms, heads.collect()))
 }
 
 fn adverts(cluster: &Cluster) -> BTreeMap<MemberIndex, VerifiedAdvert> {
@@ -316,10 +319,9 @@ fn a_record_from_outside_is_read_or_refused_and_never_panics() {
         let mut changed = good.clone();
         changed[place] ^= 0x80;
         if let Ok(blame) = Blame::decode(&changed) {
-            let none = BTreeMap::new();
             assert!(
                 blame
-                    .verify(&Proceedings::new(&lab.open.terms, &none))
+                    .verify(&Proceedings::new(&lab.open.terms, BTreeMap::new()))
                     .is_err()
             );
         }

@@ -26,14 +26,15 @@ fn accepts(lab: &mut Lab, list: &KeyList) -> Result<Vec<u32>, Rejection> {
         rng: &mut lab.cluster.rng,
     };
     let accepted = phase.verified(list, &around)?;
-    Ok(accepted.keys().map(|m| m.get()).collect())
+    Ok(accepted.adverts.keys().map(|m| m.get()).collect())
 }
 
 fn joined(seed: u64) -> (Lab, KeyList) {
     let mut lab = Lab::five(seed);
     lab.join().unwrap();
     let adverts = lab.adverts.values().cloned().collect();
-    (lab, KeyList { adverts })
+    let heads = Vec::new();
+    (lab, KeyList { adverts, heads })
 }
 
 /// Obeys R6a, R6b, R6c, R7, R8a, R8b, R9a, R9b.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MaskedUpdate, MemberIndex, RoundKeyContext};
+use consort_aggregation::{Digest, MaskedUpdate, MemberIndex, RoundKeyContext, Seating};
 use rand_core::SeedableRng;
 
 use super::cluster::{Cluster, Judge, index, updates};
@@ -21,6 +21,7 @@ use crate::rules::{Rule, off};
 pub(super) struct World {
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
     pub(super) shares: BTreeMap<MemberIndex, ShareKeys>,
     pub(super) uploads: BTreeMap<MemberIndex, Upload>,
 }
@@ -39,12 +40,15 @@ impl World {
                 advert.clone().verify(open, &Judge).unwrap()
             })
         };
-        let adverts = adverts
+        let adverts: BTreeMap<_, _> = adverts
             .iter()
             .map(|(m, advert)| (*m, believed(advert)))
             .collect();
+        let context2 = keys_context(&open.terms.context(), &adverts);
+        let graph = open.terms.thresholds.graph();
         Self {
-            context2: keys_context(&open.terms.context(), &adverts),
+            seating: graph.seat(&context2, adverts.keys().copied()),
+            context2,
             adverts,
             shares: BTreeMap::new(),
             uploads: BTreeMap::new(),
@@ -54,6 +58,7 @@ impl World {
     pub(super) fn key_list(&self) -> KeyList {
         KeyList {
             adverts: self.adverts.values().map(|a| a.advert().clone()).collect(),
+            heads: Vec::new(),
         }
     }
 
@@ -65,6 +70,7 @@ impl World {
                 .iter()
                 .filter_map(|owner| Some(self.shares.get(owner)?.statement.clone()))
                 .collect(),
+            others: BTreeSet::new(),
             sealed: u2.iter().filter_map(from).collect(),
         }
     }
@@ -292,7 +298,11 @@ impl Lab {
         member: MemberIndex,
         confirmations: Vec<Confirmation>,
     ) -> Result<UnmaskShares, Rejection> {
-        match self.ask(member, &Directive::Unmask(Confirmations { confirmations }))? {
+        let list = Confirmations {
+            confirmations,
+            seals: Vec::new(),
+        };
+        match self.ask(member, &Directive::Unmask(list))? {
             MemberMessage::Unmask(answer) => {
                 self.knowledge.learn_answer(&answer);
                 Ok(answer)

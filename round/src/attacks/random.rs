@@ -109,8 +109,12 @@ impl Coordinator {
                 {
                     // A list that was tampered with into itself is the list.
                     for (world, _) in &mut self.worlds {
-                        let own =
-                            shares.verify(&world.context2, &self.lab.open.terms, &world.adverts);
+                        let own = shares.verify(
+                            &world.context2,
+                            &self.lab.open.terms,
+                            &world.seating,
+                            &world.adverts,
+                        );
                         if own.is_ok() {
                             world.shares.insert(member, shares.clone());
                         }
@@ -224,7 +228,10 @@ impl Coordinator {
                         let more = signed[self.rng.gen_range(0..sets.len())].clone();
                         confirmations.extend(more);
                     }
-                    let asked = Directive::Unmask(Confirmations { confirmations });
+                    let asked = Directive::Unmask(Confirmations {
+                        confirmations,
+                        seals: Vec::new(),
+                    });
                     if let Some(MemberMessage::Unmask(answer)) = self.ask(member, &asked) {
                         // One answer, with one kind of share for each owner, however often it is asked.
                         let both = answer

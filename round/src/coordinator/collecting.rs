@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::IdentitySecret;
 
 use super::{Accepted, Common, Confirming, Input, Round, Transition, repeated, wrong_phase};
@@ -19,6 +19,7 @@ pub struct Collecting {
     pub(super) common: Common,
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
     pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
     expired: bool,
@@ -29,12 +30,14 @@ impl Collecting {
         common: Common,
         adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
         context2: RoundKeyContext,
+        seating: Seating,
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
         Self {
             common,
             adverts,
             context2,
+            seating,
             shared,
             seals: BTreeMap::new(),
             expired: false,
@@ -63,6 +66,10 @@ impl Collecting {
         match self.common.enough(self.seals.len()) {
             Err((have, need)) if over => {
                 let round = Round::Aborted(AbortReason::TooFewSurvivors { have, need });
+                return Transition { round, outcome };
+            }
+            Ok(()) if over && !self.covered() => {
+                let round = Round::Aborted(AbortReason::GapInSurvivors);
                 return Transition { round, outcome };
             }
             Ok(()) | Err(_) => {}
@@ -114,6 +121,11 @@ impl Collecting {
                 .all(|m| self.seals.contains_key(m))
     }
 
+    fn covered(&self) -> bool {
+        let sealed = self.seals.keys().copied().collect();
+        self.seating.covered_by(&sealed)
+    }
+
     /// Signs the survivor set: exactly the members whose update is complete.
     pub fn announce(&self, coordinator: &IdentitySecret) -> Survivors {
         Survivors::new(&self.context2, &self.seals, coordinator)
@@ -146,16 +158,20 @@ impl Collecting {
             && !self.seals.contains_key(&member)
             && !self.complete();
         asked.then(|| {
+            let near = self.seating.holders(member);
             let statements = self
                 .shared
                 .values()
+                .filter(|shares| near.contains(&shares.statement.member))
                 .map(|shares| shares.statement.clone())
                 .collect();
+            let others = self.shared.keys().filter(|m| !near.contains(m));
             let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
                 Some((*sender, shares.sealed.get(&member)?.clone()))
             };
             Directive::Submit(SharesDelivery {
                 statements,
+                others: others.copied().collect(),
                 sealed: self.shared.iter().filter_map(from).collect(),
             })
         })

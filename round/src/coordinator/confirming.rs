@@ -96,7 +96,11 @@ impl Confirming {
     fn close(self, now: Millis) -> Transition {
         let have = u32::try_from(self.confirmations.len()).unwrap_or(u32::MAX);
         let need = self.common.open.terms.thresholds.confirmation_quorum();
-        let round = if Rule::C13.holds(have >= need) {
+        let confirmed = self.confirmations.keys().copied().collect();
+        let covered = self.collected.seating.covered_by(&confirmed);
+        let round = if have >= need && !Rule::C13.holds(covered) {
+            Round::Aborted(AbortReason::GapInSurvivors)
+        } else if Rule::C13.holds(have >= need) {
             Round::Unmasking(Unmasking::new(self, now))
         } else {
             Round::Aborted(AbortReason::TooFewConfirmed { have, need })

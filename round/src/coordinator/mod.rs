@@ -9,7 +9,7 @@ mod joining;
 mod sharing;
 mod unmasking;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use consort_aggregation::MemberIndex;
@@ -21,7 +21,7 @@ use joining::repeated;
 pub use sharing::Sharing;
 pub use unmasking::{Opening, Unmasking};
 
-use crate::blame::{Blame, Signed};
+use crate::blame::{Blame, Proceedings, Signed};
 use crate::messages::{
     Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
     VerifiedAdvert,
@@ -128,8 +128,8 @@ impl Round {
                 let context = terms.context();
                 let known = phase.advert(advert.advert().member);
                 contradicts(
-                    known.map(|known| known.signed(&context)),
-                    advert.advert().signed(&context),
+                    known.map(|known| known.head().signed(&context)),
+                    advert.advert().head().signed(&context),
                 )
             }
             (Self::Sharing(phase), Input::ShareKeys(message)) => {
@@ -168,14 +168,15 @@ impl Round {
             ) => None,
         }?;
         // In the joining phase there is no key list yet; a contradiction of adverts is in ctx alone.
-        let none = std::collections::BTreeMap::new();
+        let none = BTreeMap::new();
         let adverts = match self {
             Self::Sharing(phase) => phase.adverts(),
             Self::Collecting(phase) => &phase.adverts,
             Self::Unmasking(phase) => phase.adverts(),
             Self::Joining(_) | Self::Confirming(_) | Self::Opened(_) | Self::Aborted(_) => &none,
         };
-        let proceedings = crate::blame::Proceedings::new(terms, adverts);
+        let heads = adverts.iter().map(|(m, a)| (*m, a.advert().head()));
+        let proceedings = Proceedings::new(terms, heads.collect());
         found.verify(&proceedings).is_ok().then_some(found)
     }
 

@@ -1,8 +1,8 @@
 //! P3: shares of both secrets, sealed for each neighbour, and how they are handed on in P4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext};
+use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::{IdentitySecret, Signature};
 
 use super::VerifiedAdvert;
@@ -79,6 +79,7 @@ impl ShareStatement {
         &self,
         context2: &RoundKeyContext,
         terms: &RoundTerms,
+        seating: &Seating,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
         let identity = terms
@@ -91,10 +92,14 @@ impl ShareStatement {
             identity.verify(&self.signed_bytes(context2), &self.signature),
             |_| Rejection::Signature(self.member),
         )?;
-        let threshold = terms.thresholds.threshold();
+        let threshold = terms.thresholds.share_threshold();
         Rule::R10b.require(
             self.mask_key.threshold() == threshold && self.self_mask.threshold() == threshold,
-            || Rejection::Malformed("commitments must have exactly t points"),
+            || {
+                Rejection::Malformed(
+                    "commitments must have a point for each share that opens a secret",
+                )
+            },
         )?;
         Rule::R10c.require(self.mask_key.constant() == advert.advert().mask_key, || {
             Rejection::Material {
@@ -102,9 +107,9 @@ impl ShareStatement {
                 what: "the commitment to the mask key is not its public key",
             }
         })?;
-        let others = adverts.keys().filter(|peer| **peer != self.member);
-        Rule::R10d.require(self.sealed.keys().eq(others), || {
-            Rejection::Malformed("one sealed share for each other member of the key list is needed")
+        let near = seating.neighbours(self.member);
+        Rule::R10d.require(self.sealed.keys().eq(&near), || {
+            Rejection::Malformed("one sealed share for each neighbour is needed")
         })
     }
 }
@@ -127,9 +132,10 @@ impl ShareKeys {
         &self,
         context2: &RoundKeyContext,
         terms: &RoundTerms,
+        seating: &Seating,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
-        self.statement.verify(context2, terms, adverts)?;
+        self.statement.verify(context2, terms, seating, adverts)?;
         let digests: BTreeMap<_, _> = self
             .sealed
             .iter()
@@ -144,8 +150,10 @@ impl ShareKeys {
 /// P4, coordinator → member: U2 and what its members sealed for this member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharesDelivery {
-    /// Statements of U2, the recipient's own included.
+    /// Statements of U2: of the recipient's neighbours and its own.
     pub statements: Vec<ShareStatement>,
+    /// The others of U2; none in a complete graph.
+    pub others: BTreeSet<MemberIndex>,
     /// For the recipient, by sender.
     pub sealed: BTreeMap<MemberIndex, Vec<u8>>,
 }

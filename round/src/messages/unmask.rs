@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext, Share};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
-use super::Confirmation;
+use super::{Confirmation, UpdateSeal};
 use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
@@ -15,14 +15,16 @@ use crate::rules::Rule;
 pub struct Confirmations {
     /// At least ⌊(n+c)/2⌋ + 1 valid ones on one survivor set are needed.
     pub confirmations: Vec<Confirmation>,
+    /// Of each of the member's neighbours in U3 that did not confirm, the seal; none in a complete graph.
+    pub seals: Vec<UpdateSeal>,
 }
 
 /// The shares of one answer to P6. Each member appears in exactly one of the two maps.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretShares {
-    /// For v in U3: the share of b_v.
+    /// For v in U3, a neighbour or the member itself: the share of b_v.
     pub self_mask: BTreeMap<MemberIndex, Share>,
-    /// For v in U2∖U3: the share of σ_v.
+    /// For v in U2∖U3, a neighbour: the share of σ_v.
     pub mask_key: BTreeMap<MemberIndex, Share>,
 }
 

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, VectorSchema, seal_shares, split,
+    Digest, MemberIndex, RoundKeyContext, Seating, SecretKey, SelfMaskSecret, SharePair,
+    VectorSchema, seal_shares, split,
 };
 use consort_contract::{ConsortiumId, JobId, OrganisationId, Thresholds};
 
 use super::shared::Shared;
 use super::{Seat, Surroundings};
 use crate::messages::{
-    Advert, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+    Advert, AdvertHead, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert,
+    context_of_heads,
 };
 use crate::rejection::Rejection;
 use crate::rules::Rule;
@@ -170,39 +172,38 @@ impl Advertised {
         ))
     }
 
-    /// Answers P2: verifies every peer itself, then shares both secrets with all of U1.
+    /// Answers P2: verifies every neighbour itself, then shares both secrets with all of them and itself.
     pub(super) fn share(
         self,
         list: &KeyList,
         around: &mut Surroundings<'_>,
     ) -> Result<(Shared, ShareKeys), Box<(Self, Rejection)>> {
-        let adverts = match self.verified(list, around) {
-            Ok(adverts) => adverts,
+        let peers = match self.verified(list, around) {
+            Ok(peers) => peers,
             Err(rejection) => return Err(Box::new((self, rejection))),
         };
-        let terms = &self.seat.open.terms;
         let own = self.seat.member;
-        let context2 = keys_context(&terms.context(), &adverts);
-        let threshold = terms.thresholds.threshold();
-        let everyone: Vec<_> = adverts.keys().copied().collect();
+        let context2 = peers.context2;
+        let threshold = self.seat.open.terms.thresholds.share_threshold();
+        let holders: Vec<_> = peers.adverts.keys().copied().collect();
         let self_mask = SelfMaskSecret::random(&mut around.rng);
         let (mask_commitments, mut mask_shares) = split(
             &self.mask_key.to_share_secret(),
             threshold,
-            &everyone,
+            &holders,
             &mut around.rng,
         )
         .expect(SPLITS);
         let (self_commitments, mut self_shares) = split(
             &self_mask.to_share_secret(),
             threshold,
-            &everyone,
+            &holders,
             &mut around.rng,
         )
         .expect(SPLITS);
         let mut kept = None;
         let mut sealed = BTreeMap::new();
-        for (peer, advert) in &adverts {
+        for (peer, advert) in &peers.adverts {
             let both = mask_shares.remove(peer).zip(self_shares.remove(peer));
             let (mask_key, self_mask) =
                 both.expect("both secrets were split over exactly these members");
@@ -236,8 +237,7 @@ impl Advertised {
         let message = ShareKeys { statement, sealed };
         let shared = Shared {
             seat: self.seat,
-            adverts,
-            context2,
+            peers,
             mask_key: self.mask_key,
             share_key: self.share_key,
             self_mask,
@@ -252,43 +252,31 @@ impl Advertised {
         &self,
         list: &KeyList,
         around: &Surroundings<'_>,
-    ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+    ) -> Result<Peers, Rejection> {
         let terms = &self.seat.open.terms;
-        Rule::R6c.require(list.adverts.len() <= terms.cohort.len(), || {
+        let own = self.seat.member;
+        let count = list.adverts.len().saturating_add(list.heads.len());
+        Rule::R6c.require(count <= terms.cohort.len(), || {
             Rejection::Malformed("more adverts than members")
         })?;
-        let mut adverts = BTreeMap::new();
-        for advert in &list.adverts {
-            let member = advert.member;
-            let judge = if member == self.seat.member {
-                Rule::R6a.require(*advert == self.advert, || {
-                    Rejection::Malformed("the key list changes this member's own advert")
-                })?;
-                &OwnEvidence
-            } else {
-                around.judge
-            };
-            let verified = advert.clone().verify(&self.seat.open, judge)?;
-            let again = adverts.insert(member, verified).is_some();
-            Rule::R6c.require(!again, || Rejection::Equivocation(member))?;
-        }
-        Rule::R6a.require(adverts.contains_key(&self.seat.member), || {
+        let heads = list.by_member()?;
+        let whole = list.adverts.iter().any(|advert| advert.member == own);
+        Rule::R6a.require(whole, || {
             Rejection::Malformed("the key list lacks this member's own advert")
         })?;
-        let keys: BTreeSet<_> = adverts
+        let context = terms.context();
+        for head in heads.values() {
+            head.verify(terms, &context)?;
+        }
+        let keys: BTreeSet<_> = heads
             .values()
-            .flat_map(|a| {
-                [
-                    a.advert().mask_key.to_bytes(),
-                    a.advert().share_key.to_bytes(),
-                ]
-            })
+            .flat_map(|head| [head.mask_key.to_bytes(), head.share_key.to_bytes()])
             .collect();
-        Rule::R8a.require(keys.len() == 2 * adverts.len(), || {
+        Rule::R8a.require(keys.len() == 2 * heads.len(), || {
             Rejection::Malformed("two adverts share a key")
         })?;
         let (have, need) = (
-            adverts.len() as u64,
+            heads.len() as u64,
             u64::from(terms.thresholds.fewest_survivors()),
         );
         Rule::R8b.require(have >= need, || {
@@ -303,12 +291,61 @@ impl Advertised {
         Rule::R9a.require(twice > have + colluders, || {
             Rejection::Terms("2t must exceed |U1| + c")
         })?;
+        let context2 = context_of_heads(&context, &heads);
+        let graph = terms.thresholds.graph();
+        let seating = graph.seat(&context2, heads.keys().copied().chain([own]));
+        let adverts = self.judged(list, &seating, around)?;
+        Ok(Peers {
+            adverts,
+            heads,
+            context2,
+            seating,
+        })
+    }
+
+    /// R7 and R8c: the evidence of every neighbour. Of the others a member needs none: their own neighbours judge it, and
+    /// one that lies about its machine is at worst one of the c corrupt members that the graph withstands.
+    fn judged(
+        &self,
+        list: &KeyList,
+        seating: &Seating,
+        around: &Surroundings<'_>,
+    ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+        let own = self.seat.member;
+        let mut adverts = BTreeMap::new();
+        for advert in &list.adverts {
+            let member = advert.member;
+            let judge = if member == own {
+                Rule::R6a.require(*advert == self.advert, || {
+                    Rejection::Malformed("the key list changes this member's own advert")
+                })?;
+                &OwnEvidence
+            } else {
+                around.judge
+            };
+            adverts.insert(member, advert.clone().judged(&self.seat.open, judge)?);
+        }
+        let near = adverts.keys().filter(|member| **member != own);
+        Rule::R8c.require(near.eq(&seating.neighbours(own)), || {
+            Rejection::Malformed("the evidence of each neighbour, and of no other, is needed")
+        })?;
         Ok(adverts)
     }
 }
 
+/// U1 as a member verified it, and its place in it.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// Of the neighbours and of the member itself.
+    pub(crate) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    /// Of everybody.
+    pub(super) heads: BTreeMap<MemberIndex, AdvertHead>,
+    pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+}
+
 /// Why splitting cannot fail.
-const SPLITS: &str = "|U1| is at least t, which the thresholds keep within 1..=256";
+const SPLITS: &str = "U1 has room for the graph, and the thresholds keep the shares that open a secret within 1..=256";
 
 /// A member does not judge its own evidence; it made it.
 struct OwnEvidence;

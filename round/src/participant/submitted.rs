@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, SharePair};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating, SharePair};
 
 use super::{Seat, Surroundings};
 use crate::messages::{
@@ -18,6 +18,8 @@ use crate::rules::Rule;
 pub struct Submitted {
     pub(super) seat: Seat,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+    pub(super) u2: BTreeSet<MemberIndex>,
     pub(super) u2_hash: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
@@ -49,6 +51,7 @@ impl Submitted {
         let confirmation = sets.sign(self.seat.member, around.identity);
         let confirmed = Confirmed {
             seat: self.seat,
+            seating: self.seating,
             held: self.held,
             sets,
             survivors: survivors.clone(),
@@ -65,7 +68,7 @@ impl Submitted {
             Rejection::NotAsked(own)
         })?;
         for survivor in &survivors.members {
-            Rule::R14b.require(self.held.contains_key(survivor), || {
+            Rule::R14b.require(self.u2.contains(survivor), || {
                 Rejection::NotAsked(*survivor)
             })?;
         }
@@ -74,7 +77,9 @@ impl Submitted {
             u32::try_from(survivors.members.len()).unwrap_or(u32::MAX),
             thresholds.fewest_survivors(),
         );
-        Rule::R14c.require(have >= need, || Rejection::TooFew { have, need })
+        Rule::R14c.require(have >= need, || Rejection::TooFew { have, need })?;
+        let covered = self.seating.covered_by(&survivors.members);
+        Rule::R14d.require(covered, || Rejection::Gap)
     }
 }
 
@@ -83,6 +88,7 @@ impl Submitted {
 #[cfg_attr(test, derive(Clone))]
 pub struct Confirmed {
     pub(super) seat: Seat,
+    seating: Seating,
     held: BTreeMap<MemberIndex, SharePair>,
     sets: ConfirmedSets,
     survivors: Survivors,
@@ -158,7 +164,35 @@ impl Confirmed {
             u32::try_from(list.confirmations.len()).unwrap_or(u32::MAX),
             terms.thresholds.confirmation_quorum(),
         );
-        Rule::R16c.require(have >= need, || Rejection::TooFew { have, need })
+        Rule::R16c.require(have >= need, || Rejection::TooFew { have, need })?;
+        // Those who confirmed exist, and were told of this U2 and U3: they hold the others together (decision 0006).
+        Rule::R16d.require(self.seating.covered_by(&signed), || Rejection::Gap)?;
+        self.check_seals(list, &signed)
+    }
+
+    /// R16e: a neighbour's self mask is opened only if the neighbour masked against the same U2 (decision 0006).
+    fn check_seals(
+        &self,
+        list: &Confirmations,
+        signed: &BTreeSet<MemberIndex>,
+    ) -> Result<(), Rejection> {
+        let terms = &self.seat.open.terms;
+        let (own, survivors) = (self.seat.member, &self.survivors.members);
+        let needed = self.seating.unconfirmed_neighbours(own, survivors, signed);
+        let complete = list.seals.iter().map(|seal| &seal.member).eq(&needed);
+        Rule::R16e.require(complete, || {
+            Rejection::Malformed(
+                "the seal of each neighbour that did not confirm is needed, in order",
+            )
+        })?;
+        for seal in &list.seals {
+            let identity = terms
+                .identity(seal.member)
+                .ok_or(Rejection::NotAsked(seal.member))?;
+            let sealed = seal.verify(&self.sets.context2, &self.sets.u2, identity);
+            Rule::R16e.require_ok(sealed, |refusal| refusal)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,3 +11,4 @@ mod dropouts;
 mod hostile_coordinator;
 mod hostile_member;
 mod matrix;
+mod sparse;
