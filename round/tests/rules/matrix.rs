@@ -169,6 +169,12 @@ fn every_schedule_of_five_members_ends_as_promised_for_one_colluder() {
 }
 
 #[test]
-fn every_schedule_of_five_members_ends_as_promised_for_two_and_three_colluders() {
-    matrix(&[(5, 2), (5, 3)]);
+fn every_schedule_of_five_members_ends_as_promised_for_three_colluders() {
+    matrix(&[(5, 3)]);
+}
+
+#[test]
+#[ignore = "as long again as the rest of the matrix; the gate runs it"]
+fn every_schedule_of_five_members_ends_as_promised_for_two_colluders() {
+    matrix(&[(5, 2)]);
 }
