@@ -1,7 +1,8 @@
 //! The Merkle hash over the chunks of an update, built while the chunks stream by.
 
-use crate::Digest;
+use crate::{Digest, parallel::on_each};
 use sha2::{Digest as _, Sha256};
+use std::num::NonZeroUsize;
 
 /// In front of a leaf, so that no chunk hashes like a node (RFC 6962 section 2.1).
 const LEAF: [u8; 1] = [0];
@@ -30,9 +31,34 @@ impl ChunkTree {
         tree
     }
 
+    /// [`Self::over`] by so many threads.
+    pub(crate) fn over_with(bytes: &[u8], chunk_bytes: usize, workers: NonZeroUsize) -> Self {
+        if workers == NonZeroUsize::MIN {
+            return Self::over(bytes, chunk_bytes);
+        }
+        let chunks = bytes.len().div_ceil(chunk_bytes);
+        let mut leaves = vec![Digest::of(&[]); chunks];
+        let part = chunks.div_ceil(workers.get()).max(1);
+        let parts = leaves
+            .chunks_mut(part)
+            .zip(bytes.chunks(part * chunk_bytes));
+        on_each(parts, |(leaves, bytes)| {
+            for (leaf, chunk) in leaves.iter_mut().zip(bytes.chunks(chunk_bytes)) {
+                *leaf = hash(LEAF, chunk, &[]);
+            }
+        });
+        let mut tree = Self::new();
+        leaves.into_iter().for_each(|leaf| tree.push_leaf(leaf));
+        tree
+    }
+
     /// Appends one chunk.
     pub fn push(&mut self, chunk: &[u8]) {
-        let mut root = hash(LEAF, chunk, &[]);
+        self.push_leaf(hash(LEAF, chunk, &[]));
+    }
+
+    fn push_leaf(&mut self, leaf: Digest) {
+        let mut root = leaf;
         // Adding one to the count carries through its trailing ones: each carry closes a subtree.
         for _ in 0..self.chunks.trailing_ones() {
             let left = self
@@ -100,6 +126,11 @@ mod tests {
             let tree = ChunkTree::over(&bytes[..length], 1);
             assert_eq!(tree.root(), defined(&chunks), "{length}");
             assert_eq!(tree.chunks(), length as u64);
+            for workers in 1..5 {
+                let workers = NonZeroUsize::new(workers).unwrap();
+                let tree = ChunkTree::over_with(&bytes[..length], 1, workers);
+                assert_eq!(tree.root(), defined(&chunks), "{length} {workers}");
+            }
         }
     }
 

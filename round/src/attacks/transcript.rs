@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema, encode, pack, pair_sign, self_mask_seed,
+    MaskSeed, MemberIndex, Sign, VectorSchema, add_mask, encode, pack, pair_sign, self_mask_seed,
 };
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
@@ -150,7 +150,7 @@ fn streams(lab: &Lab, everything: &Knowledge) -> Streams {
     let schema = lab.open.terms.schema;
     let expanded = |seed: &MaskSeed| {
         let mut elements = zeros();
-        MaskStream::new(seed, schema.width()).add(&mut elements, 0, Sign::Plus);
+        add_mask(&mut elements, seed, 0, schema.width(), Sign::Plus);
         elements
     };
     let world = lab.world();
