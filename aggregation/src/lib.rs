@@ -8,6 +8,7 @@
 //! One update takes this path: [`EncodedUpdate`] (no wire form) → [`mask_update`] → [`MaskedUpdate`] (the only update
 //! with a wire form) → [`Accumulator`] → [`AggregateSum`].
 
+mod agreement;
 mod canonical;
 mod encoded;
 mod encoding;
@@ -28,15 +29,18 @@ mod tree;
 mod unmask;
 
 #[cfg(test)]
+mod arc_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod vectors_tests;
 
+pub use agreement::{AGREEMENT_BYTES, RevealedAgreement};
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoded::{EncodedUpdate, UpdateBuilder};
 pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
 pub use fixed::{FixedPoint, FixedPointError, Layer, ROTATION_BLOCK, RotationSeed};
-pub use graph::Graph;
+pub use graph::{Circle, Graph, Seating};
 pub use keys::{
     KeyError, PublicKey, RoundKeyContext, SecretKey, SelfMaskSecret, pair_mask_seed, self_mask_seed,
 };
@@ -45,7 +49,9 @@ pub use member::MemberIndex;
 pub use packing::{PackingError, pack, unpack};
 pub use prg::{MaskSeed, MaskStream, Sign, Tier, TierError, Word, add_mask, add_masks, force_tier};
 pub use ring::{Width, WidthError};
-pub use sealing::{OpenError, SEALED_SHARES_BYTES, SharePair, open_shares, seal_shares};
+pub use sealing::{
+    OpenError, SEALED_SHARES_BYTES, SharePair, open_revealed, open_shares, seal_shares,
+};
 pub use shares::{
     Commitments, CommitmentsError, Interpolation, MAX_THRESHOLD, Share, ShareError, ShareSecret,
     SharingError, reconstruct, split,

@@ -171,6 +171,7 @@ impl Form {
                 "the unused bits of the last byte must be zero",
             );
         }
+        // Rule C6.
         if self.tree.root() != seal.tree_hash {
             return wrong(
                 "update_tree_hash",
@@ -241,6 +242,7 @@ mod tests {
         }
     }
 
+    /// Obeys C6. Breaks C6.
     #[test]
     fn an_update_that_hashes_to_its_seal_is_taken_and_any_other_is_refused() {
         let data = [1, 2, 3];
