@@ -169,9 +169,10 @@ impl Cohort {
     }
 
     /// P6 and P7: the secrets of all members from the shares of the survivors (positions 1..=survivors), checked, and all
-    /// remaining masks taken from the sum. `shares` was gathered from the answers beforehand.
+    /// remaining masks taken from the sum in one pass. `shares` was gathered from the answers beforehand.
     pub(crate) fn unmask(&self, sum: &mut Accumulator, survivors: u32, shares: &Answers) {
         let mut interpolations: BTreeMap<Vec<MemberIndex>, Interpolation> = BTreeMap::new();
+        let mut masks = Vec::new();
         for (owner, (commitments, answers)) in (1..).zip(&shares.0) {
             let holders: Vec<MemberIndex> = answers.keys().copied().collect();
             let interpolation = interpolations.entry(holders).or_insert_with_key(|holders| {
@@ -182,24 +183,23 @@ impl Cohort {
             if owner <= survivors {
                 let secret =
                     recover_self_mask(whose, interpolation, answers, commitments).expect(honest);
-                sum.subtract_mask(&self_mask_seed(&secret, &self.context, whose), Sign::Plus);
-            } else {
-                let public = commitments.constant();
-                let key = recover_mask_key(whose, interpolation, answers, &public).expect(honest);
-                let masks: Vec<_> = self
-                    .neighbours(owner)
-                    .into_iter()
-                    .filter(|&peer| peer <= survivors)
-                    .map(|peer| {
-                        let public = self.member(peer).keys.mask_key.public();
-                        let peer = index(peer);
-                        let seed = pair_mask_seed(&key, &public, &self.context, whose, peer);
-                        (seed, pair_sign(peer, whose))
-                    })
-                    .collect();
-                sum.subtract_masks(&masks);
+                masks.push((self_mask_seed(&secret, &self.context, whose), Sign::Plus));
+                continue;
             }
+            let public = commitments.constant();
+            let key = recover_mask_key(whose, interpolation, answers, &public).expect(honest);
+            let surviving = self
+                .neighbours(owner)
+                .into_iter()
+                .filter(|&peer| peer <= survivors);
+            masks.extend(surviving.map(|peer| {
+                let public = self.member(peer).keys.mask_key.public();
+                let peer = index(peer);
+                let seed = pair_mask_seed(&key, &public, &self.context, whose, peer);
+                (seed, pair_sign(peer, whose))
+            }));
         }
+        sum.subtract_masks(&masks);
     }
 }
 
