@@ -138,9 +138,9 @@ fn depth(message: &MessageDescriptor) -> usize {
         if level > MOST_DEPTH {
             return level;
         }
-        let inner = message.fields().filter_map(|field| match field.kind() {
-            Kind::Message(inner) => Some(below(&inner, level + 1)),
-            _ => None,
+        let inner = message.fields().filter_map(|field| {
+            let inner = field.kind().as_message()?.clone();
+            Some(below(&inner, level + 1))
         });
         inner.max().unwrap_or(level)
     }

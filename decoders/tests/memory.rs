@@ -1,5 +1,4 @@
 //! Bytes that others chose do not decide an allocation: whatever a broken message claims, refusing it takes little memory.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use consort_decoders::Decoder;
 use peak_alloc::PeakAlloc;

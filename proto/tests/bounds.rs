@@ -1,5 +1,4 @@
 //! What exceeds a bound of the schema is refused before it is decoded.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use consort_proto::bounds::{BoundsError, decode};
 use consort_proto::wire::round::v1::{
