@@ -11,6 +11,13 @@ const FILES: [&str; 6] = [
     "consort/events/v1/events.proto",
 ];
 
+/// Fields that carry vectors and models: sliced out of what was received, and sent from where they lie, instead of copied.
+const NOT_COPIED: [&str; 3] = [
+    ".consort.round.v1.MaskedChunk.data",
+    ".consort.round.v1.FetchModelResponse.data",
+    ".consort.model.v1.DownloadModelResponse.data",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
@@ -26,8 +33,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         out.join("descriptors.bin"),
         compiler.encode_file_descriptor_set(),
     )?;
-    tonic_prost_build::configure()
-        .emit_rerun_if_changed(false)
+    let builder = tonic_prost_build::configure().emit_rerun_if_changed(false);
+    NOT_COPIED
+        .iter()
+        .fold(builder, |builder, field| builder.bytes(field))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

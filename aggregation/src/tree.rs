@@ -30,9 +30,20 @@ impl ChunkTree {
         tree
     }
 
+    /// The hash of one chunk as a leaf of the tree: what recognises it when it comes again.
+    #[must_use]
+    pub fn leaf(chunk: &[u8]) -> Digest {
+        hash(LEAF, chunk, &[])
+    }
+
     /// Appends one chunk.
     pub fn push(&mut self, chunk: &[u8]) {
-        let mut root = hash(LEAF, chunk, &[]);
+        self.push_leaf(Self::leaf(chunk));
+    }
+
+    /// Appends one chunk of which only the leaf is at hand.
+    pub fn push_leaf(&mut self, leaf: Digest) {
+        let mut root = leaf;
         // Adding one to the count carries through its trailing ones: each carry closes a subtree.
         for _ in 0..self.chunks.trailing_ones() {
             let left = self
@@ -99,6 +110,10 @@ mod tests {
             let chunks: Vec<&[u8]> = bytes[..length].chunks(1).collect();
             let tree = ChunkTree::over(&bytes[..length], 1);
             assert_eq!(tree.root(), defined(&chunks), "{length}");
+            let mut from_leaves = ChunkTree::new();
+            let leaves = chunks.iter().map(|chunk| ChunkTree::leaf(chunk));
+            leaves.for_each(|leaf| from_leaves.push_leaf(leaf));
+            assert_eq!(from_leaves.root(), tree.root(), "{length}");
             assert_eq!(tree.chunks(), length as u64);
         }
     }
