@@ -12,6 +12,7 @@ Needs the built program (CONSORT, default target/release/consort). Figures are o
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -135,12 +136,34 @@ def trained_ms(folder, members):
     return rounds
 
 
+def steps_ms(folder, members):
+    """For each round, the slowest member's way from its training's end to the masked update, and from there to the acknowledgement."""
+    rounds = {}
+    for member in range(1, members + 1):
+        at = {}
+        for line in (folder / f"clinic-{member}/large.txt").read_text().splitlines():
+            match = re.search(r"(trained|is masked|is stored by the coordinator) job=\S+ round=(\d+)", line)
+            if match:
+                moment = datetime.datetime.fromisoformat(line.split()[0])
+                at[(match.group(1), int(match.group(2)))] = moment
+        for number in {number for _, number in at}:
+            moments = [at.get((step, number)) for step in ("trained", "is masked", "is stored by the coordinator")]
+            if None not in moments:
+                spans = [(later - earlier).total_seconds() * 1000 for earlier, later in zip(moments, moments[1:])]
+                known = rounds.get(number, (0, 0))
+                rounds[number] = tuple(max(round(span), before) for span, before in zip(spans, known))
+    return rounds
+
+
 def report(folder, options, parameters, job, memory):
     trained = trained_ms(folder, options.members)
+    steps = steps_ms(folder, options.members)
     rounds = []
     for entry in job["rounds"]:
         noise, training = trained.get(entry["round"], (None, None))
-        rounds.append({"round": entry["round"], "phase_ms": entry["phase_ms"], "noise_ms": noise, "training_ms": training})
+        mask, upload = steps.get(entry["round"], (None, None))
+        of_members = {"noise_ms": noise, "training_ms": training, "mask_ms": mask, "upload_ms": upload}
+        rounds.append({"round": entry["round"], "phase_ms": entry["phase_ms"], **of_members})
     sent = max(member["sent_bytes"] for member in job["members"])
     result = {"parameters": parameters, "members": options.members, "rounds": rounds, "sent": sent, "peak_kib": memory}
     if options.json:
@@ -150,7 +173,8 @@ def report(folder, options, parameters, job, memory):
     for entry in rounds:
         phases = " ".join(f"{phase} {ms}" for phase, ms in sorted(entry["phase_ms"].items()))
         total = sum(entry["phase_ms"].values())
-        print(f"round {entry['round']}: {total} ms ({phases}); noise {entry['noise_ms']} and training {entry['training_ms']} of the slowest")
+        slowest = ", ".join(f"{step} {entry[step + '_ms']}" for step in ("noise", "training", "mask", "upload"))
+        print(f"round {entry['round']}: {total} ms ({phases}); slowest member: {slowest}")
     print("peak memory, MiB: " + ", ".join(f"{name} {kib // 1024}" for name, kib in memory.items()))
 
 

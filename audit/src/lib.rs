@@ -6,6 +6,7 @@
 mod checkpoint;
 mod entries;
 mod epsilon;
+mod fact;
 mod hash;
 mod log;
 mod merkle;
@@ -18,6 +19,7 @@ mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use epsilon::{Epsilon, InvalidEpsilon};
+pub use fact::Fact;
 pub use hash::{Hash, InvalidHash};
 pub use log::{
     AuditLog, CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE, LogError, MAX_ENTRY_BYTES, Recovery,

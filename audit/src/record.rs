@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::epsilon::Epsilon;
+use crate::fact::Fact;
 use crate::hash::Hash;
 use crate::text::{Code, JobId, Organisation, Text};
 
@@ -15,7 +16,8 @@ pub const RECORD_VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Record {
     v: u32,
-    /// The coordinator's clock when it happened, in milliseconds since 1970. Clocks jump: order is that of the log.
+    /// The coordinator's clock when it was entered, in milliseconds since 1970: later than it happened where a crash came
+    /// between. Clocks jump: order is that of the log.
     pub time_unix_ms: u64,
     /// The job it belongs to; none for what concerns the whole consortium.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,30 +30,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Something that concerns the whole consortium.
-    pub fn of_consortium(time_unix_ms: u64, event: Event) -> Self {
+    pub(crate) fn new(time_unix_ms: u64, fact: Fact) -> Self {
+        let Fact { job, round, event } = fact;
         Self {
             v: RECORD_VERSION,
             time_unix_ms,
-            job: None,
-            round: None,
+            job,
+            round,
             event,
-        }
-    }
-
-    /// Something that concerns a job.
-    pub fn of_job(time_unix_ms: u64, job: JobId, event: Event) -> Self {
-        Self {
-            job: Some(job),
-            ..Self::of_consortium(time_unix_ms, event)
-        }
-    }
-
-    /// Something that concerns a round of a job.
-    pub fn of_round(time_unix_ms: u64, job: JobId, round: RoundRef, event: Event) -> Self {
-        Self {
-            round: Some(round),
-            ..Self::of_job(time_unix_ms, job, event)
         }
     }
 
@@ -400,15 +386,11 @@ mod tests {
             by: Organisation::new("clinic-a").unwrap(),
             epsilon: Epsilon::new(0.1 + 0.2).unwrap(),
         };
-        Record::of_round(
-            5,
-            JobId::new("j").unwrap(),
-            RoundRef {
-                number: 2,
-                attempt: 1,
-            },
-            event,
-        )
+        let round = RoundRef {
+            number: 2,
+            attempt: 1,
+        };
+        Fact::of_round(JobId::new("j").unwrap(), round, event).at(5)
     }
 
     #[test]

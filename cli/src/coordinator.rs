@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use consort_coordinator::Config;
-use consort_daemon::crash::CrashPoints;
 
 use crate::failure::Failure;
-use crate::serve::{ServeOptions, shutdown};
+use crate::serve::ServeOptions;
 
 /// What can be done with a coordinator.
 #[derive(Subcommand)]
@@ -29,14 +28,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             let config = Config::load(&config)?;
             consort_coordinator::init(&config)
                 .map_err(|error| Failure::failed(error.code(), error))?;
-            println!(
-                "{}",
-                config
-                    .node
-                    .state_dir
-                    .join(consort_daemon::node::ENTRY_FILE)
-                    .display()
-            );
+            println!("{}", config.node.entry_file().display());
             Ok(())
         }
         Command::Serve(options) => serve(options).await,
@@ -45,13 +37,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn serve(options: ServeOptions) -> Result<(), Failure> {
     let config = Config::load(&options.config)?;
-    consort_daemon::telemetry::init_logs(config.node.log_json);
-    let crash = CrashPoints::new(
-        options.dangerous_crash_at,
-        consort_coordinator::CRASH_POINTS,
-    )
-    .map_err(|error| Failure::usage("crash_point", error))?;
-    consort_coordinator::serve(config, crash, shutdown(options.until_input_ends))
+    let crash = options.prepare(&config, consort_coordinator::CRASH_POINTS)?;
+    consort_coordinator::serve(config, crash, options.shutdown())
         .await
         .map_err(|error| Failure::failed(error.code(), error))
 }

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use consort_daemon::crash::CrashPoints;
 use consort_participant::Config;
 
 use crate::failure::Failure;
-use crate::serve::{ServeOptions, shutdown};
+use crate::serve::ServeOptions;
 
 /// What can be done with a participant.
 #[derive(Subcommand)]
@@ -35,14 +34,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             let config = Config::load(&config)?;
             consort_participant::init(&config)
                 .map_err(|error| Failure::failed(error.code(), error))?;
-            println!(
-                "{}",
-                config
-                    .node
-                    .state_dir
-                    .join(consort_daemon::node::ENTRY_FILE)
-                    .display()
-            );
+            println!("{}", config.node.entry_file().display());
             Ok(())
         }
         Command::SignRoster { config } => {
@@ -58,13 +50,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn serve(options: ServeOptions) -> Result<(), Failure> {
     let config = Config::load(&options.config)?;
-    consort_daemon::telemetry::init_logs(config.node.log_json);
-    let crash = CrashPoints::new(
-        options.dangerous_crash_at,
-        consort_participant::CRASH_POINTS,
-    )
-    .map_err(|error| Failure::usage("crash_point", error))?;
-    consort_participant::serve(config, crash, shutdown(options.until_input_ends))
+    let crash = options.prepare(&config, consort_participant::CRASH_POINTS)?;
+    consort_participant::serve(config, crash, options.shutdown())
         .await
         .map_err(|error| Failure::failed(error.code(), error))
 }

@@ -4,8 +4,11 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use consort_daemon::crash::CrashAt;
-use tokio::signal::unix::{SignalKind, signal};
+use consort_daemon::config::DaemonConfig;
+use consort_daemon::crash::{CrashAt, CrashPoints};
+use consort_daemon::program;
+
+use crate::failure::Failure;
 
 /// Options of a daemon.
 #[derive(Debug, Args)]
@@ -21,28 +24,27 @@ pub(crate) struct ServeOptions {
     pub(crate) until_input_ends: bool,
 }
 
-/// Resolves when the daemon is to stop: SIGTERM, Ctrl-C, or the end of input where that was asked for.
-pub(crate) async fn shutdown(until_input_ends: bool) {
-    let interrupted = tokio::signal::ctrl_c();
-    let ended = async {
-        if until_input_ends {
-            input_ended().await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
+impl ServeOptions {
+    /// Starts the log and arms the crash points.
+    pub(crate) fn prepare(
+        &self,
+        config: &impl DaemonConfig,
+        known: &[&str],
+    ) -> Result<CrashPoints, Failure> {
+        program::prepare(config, self.dangerous_crash_at.clone(), known)
+            .map_err(|error| Failure::usage("crash_point", error))
+    }
+
+    /// Resolves when the daemon is to stop: SIGTERM, Ctrl-C, or the end of input where that was asked for.
+    pub(crate) async fn shutdown(&self) {
+        if self.until_input_ends {
+            tokio::select! {
+                () = program::told_to_stop() => {}
+                () = input_ended() => {}
             }
-            Err(_) => std::future::pending().await,
+        } else {
+            program::told_to_stop().await;
         }
-    };
-    tokio::select! {
-        _ = interrupted => {}
-        () = ended => {}
-        () = terminated => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use consort_daemon::config::{self, ConfigError};
+use consort_daemon::config::{self, ConfigError, DaemonConfig};
 use consort_daemon::node::NodeConfig;
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +39,18 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line and the field.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = config::load_toml(path)?;
-        let base = config::base_of(path);
-        config.node = config.node.resolve(&base);
-        let operators = &mut config.operators;
+        config::load(path)
+    }
+}
+
+impl DaemonConfig for Config {
+    fn node(&self) -> &NodeConfig {
+        &self.node
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        self.node.resolve(base);
+        let operators = &mut self.operators;
         for path in [
             &mut operators.certificate,
             &mut operators.key,
@@ -50,7 +58,6 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        Ok(config)
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use consort_coordinator::{CRASH_POINTS, Config, init, serve};
-use consort_daemon::crash::{CrashAt, CrashPoints};
-use consort_daemon::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use consort_daemon::crash::CrashAt;
+use consort_daemon::program;
 
 /// Coordinates a consortium's jobs.
 #[derive(Debug, Parser)]
@@ -42,14 +40,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Init { config } => {
             let config = Config::load(&config)?;
             init(&config)?;
-            println!(
-                "{}",
-                config
-                    .node
-                    .state_dir
-                    .join(consort_daemon::node::ENTRY_FILE)
-                    .display()
-            );
+            println!("{}", config.node.entry_file().display());
             Ok(())
         }
         Command::Serve {
@@ -57,17 +48,8 @@ async fn main() -> anyhow::Result<()> {
             dangerous_crash_at,
         } => {
             let config = Config::load(&config)?;
-            telemetry::init_logs(config.node.log_json);
-            let crash = CrashPoints::new(dangerous_crash_at, CRASH_POINTS)?;
-            let mut terminated =
-                signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-            let shutdown = async move {
-                tokio::select! {
-                    _ = terminated.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-            };
-            Ok(serve(config, crash, shutdown).await?)
+            let crash = program::prepare(&config, dangerous_crash_at, CRASH_POINTS)?;
+            Ok(serve(config, crash, program::told_to_stop()).await?)
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The audit log as a projection of the events: each accepted event gives the same records, on every replay. After a crash
-//! the records that are missing are those past the number that the log has of the job.
+//! The audit log as a projection of the events: each accepted event gives the same facts, on every replay. After a crash
+//! the records that are missing are those past the number that the log has of the job. A record's time is that of its entry:
+//! several threads append, and a time taken before the order is decided would seem to go back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use consort_aggregation::Digest;
 use consort_attestation::Evidence;
 use consort_audit::{
-    AuditLog, Code, Event, Hash, JobId, LogError, NoteSigner, Organisation, Record, Text,
+    AuditLog, Code, Event, Fact, Hash, JobId, LogError, NoteSigner, Organisation, Text,
 };
 use consort_contract::{IdentitySecret, Roster};
 use ed25519_dalek::SigningKey;
+
+/// The wall clock, in milliseconds since 1970.
+pub type WallClock = fn() -> u64;
 
 /// Writes the audit log, for all jobs.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Recorder {
     found: BTreeMap<String, u64>,
     /// Whether the log began with this start.
     begins: bool,
+    clock: WallClock,
 }
 
 /// The name of this program in the log.
@@ -36,7 +41,7 @@ impl Recorder {
         origin: &str,
         identity: &IdentitySecret,
         dangerous: &[String],
-        now_unix_ms: u64,
+        clock: WallClock,
     ) -> Result<Self, LogError> {
         let key = SigningKey::from_bytes(&identity.to_seed());
         let signer =
@@ -62,11 +67,12 @@ impl Recorder {
                 dangerous,
             }
         };
-        log.append(&Record::of_consortium(now_unix_ms, event))?;
+        log.append(&Fact::of_consortium(event).at(clock()))?;
         Ok(Self {
             log: Mutex::new(log),
             found,
             begins: size == 0,
+            clock,
         })
     }
 
@@ -74,7 +80,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`LogError`].
-    pub fn enrol(&self, roster: &Roster, now_unix_ms: u64) -> Result<(), LogError> {
+    pub fn enrol(&self, roster: &Roster) -> Result<(), LogError> {
         if !self.begins {
             return Ok(());
         }
@@ -87,9 +93,9 @@ impl Recorder {
                 identity: hash(&entry.identity.fingerprint()),
                 roster: hash(&roster.root()),
             };
-            Record::of_consortium(now_unix_ms, event)
+            Fact::of_consortium(event)
         };
-        self.append(&roster.members().map(enrolment).collect::<Vec<_>>())
+        self.append(roster.members().map(enrolment).collect())
     }
 
     /// Records that the log had of a job when it was opened: a replay skips as many.
@@ -97,16 +103,18 @@ impl Recorder {
         self.found.get(job).copied().unwrap_or_default()
     }
 
-    /// Appends records under one checkpoint.
+    /// Appends facts as records of now, under one checkpoint.
     ///
     /// # Errors
     /// [`LogError`]; the daemon must end.
-    pub fn append(&self, records: &[Record]) -> Result<(), LogError> {
-        if records.is_empty() {
+    pub fn append(&self, facts: Vec<Fact>) -> Result<(), LogError> {
+        if facts.is_empty() {
             return Ok(());
         }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.append_all(records).map(drop)
+        let now = (self.clock)();
+        let records: Vec<_> = facts.into_iter().map(|fact| fact.at(now)).collect();
+        log.append_all(&records).map(drop)
     }
 
     /// Hash of the newest signed checkpoint: what an announcement is bound to.
@@ -162,5 +170,41 @@ fn clean(words: &str) -> String {
         "unnamed".to_owned()
     } else {
         printable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::testing::secret;
+
+    #[test]
+    fn times_never_go_back_although_several_threads_append() {
+        static TICKS: AtomicU64 = AtomicU64::new(1);
+        let clock = || TICKS.fetch_add(1, Ordering::SeqCst);
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Recorder::open(folder.path(), "tests/audit", &secret(0), &[], clock);
+        let recorder = recorder.unwrap();
+        let refusal = || Event::MemberRefused {
+            organisation: organisation("clinic-1"),
+            code: code("for_a_test"),
+        };
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for _ in 0..25 {
+                        let facts = vec![Fact::of_consortium(refusal()); 2];
+                        recorder.append(facts).unwrap();
+                    }
+                });
+            }
+        });
+        drop(recorder);
+        let report = consort_audit::verify(folder.path(), None).unwrap();
+        assert_eq!(report.checkpoint.size, 201);
+        let went_back = report.remarks.iter().find(|said| said.contains("clock"));
+        assert_eq!(went_back, None);
     }
 }

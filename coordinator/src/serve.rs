@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use consort_attestation::channel::{
     self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, RefusalCause, ServerChannel,
 };
-use consort_audit::{Event, Record};
+use consort_audit::{Event, Fact};
 use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
@@ -162,9 +162,9 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
         &origin,
         &node.identity,
         &dangerous,
-        now().unix_ms,
+        || now().unix_ms,
     )?;
-    recorder.enrol(&node.roster, now().unix_ms)?;
+    recorder.enrol(&node.roster)?;
     Ok(Services {
         judge: Arc::new(node.peers()),
         identity: node.identity,
@@ -287,9 +287,9 @@ async fn attest(
         .as_ref()
         .map_or_else(|error| error.code(), |_| "accepted");
     metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
-    let record = Record::of_consortium(now().unix_ms, event);
+    let fact = Fact::of_consortium(event);
     let services = desk.services().clone();
-    let recorded = tokio::task::spawn_blocking(move || services.recorder.append(&[record])).await;
+    let recorded = tokio::task::spawn_blocking(move || services.recorder.append(vec![fact])).await;
     match recorded {
         Ok(Ok(())) => outcome.ok(),
         Ok(Err(error)) => {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::node::NodeConfig;
+
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -43,6 +45,36 @@ impl ConfigError {
     }
 }
 
+/// The configuration file of a daemon.
+pub trait DaemonConfig: DeserializeOwned {
+    /// What both daemons have.
+    fn node(&self) -> &NodeConfig;
+
+    /// Makes every relative path start at the folder of the file.
+    fn resolve(&mut self, base: &Path);
+
+    /// Checks what the types of the fields do not.
+    ///
+    /// # Errors
+    /// Says which field, what it holds and what is expected.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Reads and checks the configuration file of a daemon.
+///
+/// # Errors
+/// [`ConfigError`] names the file, the line and the field.
+pub fn load<T: DaemonConfig>(path: &Path) -> Result<T, ConfigError> {
+    let mut config: T = load_toml(path)?;
+    config
+        .check()
+        .map_err(|problem| ConfigError::invalid(path, problem))?;
+    config.resolve(&base_of(path));
+    Ok(config)
+}
+
 /// Reads a TOML file into its typed struct.
 ///
 /// # Errors
@@ -72,7 +104,7 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// The folder that relative paths in a configuration file start from: the file's own.
-pub fn base_of(file: &Path) -> PathBuf {
+fn base_of(file: &Path) -> PathBuf {
     file.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

@@ -140,12 +140,12 @@ pub const SIMULATED_TCB: Tcb = Tcb {
 /// Where the sealed identity lies in the state folder.
 const IDENTITY_FILE: &str = "identity.sealed";
 
-/// Where `init` leaves the roster entry for whoever writes the roster.
-pub const ENTRY_FILE: &str = "entry.json";
+/// Name of the roster entry in the state folder.
+const ENTRY_FILE: &str = "entry.json";
 
 impl NodeConfig {
     /// Makes every relative path start at the configuration file.
-    pub fn resolve(mut self, base: &Path) -> Self {
+    pub fn resolve(&mut self, base: &Path) {
         for path in [
             &mut self.roster,
             &mut self.policy,
@@ -159,7 +159,11 @@ impl NodeConfig {
         }
         let AttesterConfig::Simulated(simulated) = &mut self.attester;
         simulated.vendor_dir = base.join(&simulated.vendor_dir);
-        self
+    }
+
+    /// Where `init` leaves the roster entry, for whoever writes the roster.
+    pub fn entry_file(&self) -> PathBuf {
+        self.state_dir.join(ENTRY_FILE)
     }
 
     /// What weakens a promise in this configuration, for the log and the audit trail.
@@ -198,7 +202,7 @@ impl NodeConfig {
             host_data: *machine.host_data.as_bytes(),
         };
         let text = serde_json::to_string_pretty(&entry).expect("a roster entry is plain text");
-        let path = self.state_dir.join(ENTRY_FILE);
+        let path = self.entry_file();
         std::fs::write(&path, text).map_err(failed(&path))?;
         Ok(entry)
     }

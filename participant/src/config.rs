@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use consort_contract::Label;
-use consort_daemon::config::{self, ConfigError};
+use consort_daemon::config::{self, ConfigError, DaemonConfig};
 use consort_daemon::node::NodeConfig;
 use serde::{Deserialize, Serialize};
 
@@ -39,19 +39,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line and the field.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = config::load_toml(path)?;
-        let address = config.coordinator.rsplit_once(':');
-        if !address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            let problem = format!("coordinator = {:?} must be HOST:PORT", config.coordinator);
-            return Err(ConfigError::invalid(path, problem));
-        }
-        let base = config::base_of(path);
-        config.node = config.node.resolve(&base);
-        config.consent = base.join(&config.consent);
-        for dataset in config.datasets.values_mut() {
-            dataset.path = base.join(&dataset.path);
-        }
-        Ok(config)
+        config::load(path)
     }
 
     /// Reads the consent file that the configuration names.
@@ -64,6 +52,32 @@ impl Config {
             .check()
             .map_err(|problem| ConfigError::invalid(&self.consent, problem))?;
         Ok(policy)
+    }
+}
+
+impl DaemonConfig for Config {
+    fn node(&self) -> &NodeConfig {
+        &self.node
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        self.node.resolve(base);
+        self.consent = base.join(&self.consent);
+        for dataset in self.datasets.values_mut() {
+            dataset.path = base.join(&dataset.path);
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let address = self.coordinator.rsplit_once(':');
+        if address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            Ok(())
+        } else {
+            Err(format!(
+                "coordinator = {:?} must be HOST:PORT",
+                self.coordinator
+            ))
+        }
     }
 }
 
@@ -88,6 +102,17 @@ mod tests {
         let dataset = &config.datasets[&Label::new("breast-cancer").unwrap()];
         assert_eq!(dataset.path, folder.path().join("train.csv"));
         assert_eq!(config.node.state_dir, folder.path().join("state"));
+    }
+
+    #[test]
+    fn the_sample_configuration_names_every_field() {
+        let (_folder, path) = written(SAMPLE);
+        let fields = |table: &toml::Table| table.keys().cloned().collect::<Vec<_>>();
+        let sample: toml::Table = SAMPLE.parse().unwrap();
+        let all = toml::Table::try_from(Config::load(&path).unwrap()).unwrap();
+        assert_eq!(fields(&sample), fields(&all));
+        let node = |table: &toml::Table| fields(table["node"].as_table().unwrap());
+        assert_eq!(node(&sample), node(&all));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use consort_daemon::crash::{CrashAt, CrashPoints};
-use consort_daemon::telemetry;
+use consort_daemon::crash::CrashAt;
+use consort_daemon::program;
 use consort_participant::{CRASH_POINTS, Config, init, serve, sign_roster};
 
 /// Takes part in a consortium's trainings. Nothing leaves but votes and masked updates.
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Init(file) => {
             let config = Config::load(&file.config)?;
             init(&config)?;
-            println!("{}", config.node.state_dir.display());
+            println!("{}", config.node.entry_file().display());
             Ok(())
         }
         Command::SignRoster(file) => {
@@ -56,19 +56,11 @@ fn main() -> anyhow::Result<()> {
             dangerous_crash_at,
         } => {
             let config = Config::load(&config.config)?;
-            telemetry::init_logs(config.node.log_json);
-            let crash = CrashPoints::new(dangerous_crash_at, CRASH_POINTS)?;
+            let crash = program::prepare(&config, dangerous_crash_at, CRASH_POINTS)?;
             let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-            let served = runtime.block_on(serve(config, crash, interrupted()));
+            let served = runtime.block_on(serve(config, crash, program::told_to_stop()));
             runtime.shutdown_background();
             Ok(served?)
         }
-    }
-}
-
-/// Ends at ctrl-c. A system that cannot tell of it serves until it is killed, which loses nothing.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

@@ -58,16 +58,6 @@ impl Clipping {
         self.loss_weight
     }
 
-    /// The sum of the records' capped losses, in nats, that the loss coordinate of a sum stands for; none if the job
-    /// asks no loss.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a sum of losses is shown, not computed with"
-    )]
-    pub fn loss_sum(&self, coordinate: i64) -> Option<f64> {
-        (self.loss_weight.0 > 0.0).then(|| coordinate as f64 * self.grid.unit() / self.loss_scale())
-    }
-
     /// The norm to which the gradient alone is clipped, C·√(1 − w²).
     pub(crate) fn gradient_norm(&self) -> f64 {
         self.clip() * (1.0 - self.loss_weight.0 * self.loss_weight.0).sqrt()
@@ -76,11 +66,7 @@ impl Clipping {
     /// The loss coordinate of a record with this loss; NaN stays NaN, so that the record counts as zero.
     pub(crate) fn loss_coordinate(&self, loss: f64) -> f64 {
         let capped = if loss > LOSS_CAP { LOSS_CAP } else { loss };
-        capped * self.loss_scale()
-    }
-
-    fn loss_scale(&self) -> f64 {
-        self.loss_weight.0 * self.clip() / LOSS_CAP
+        capped * (self.loss_weight.0 * self.clip() / LOSS_CAP)
     }
 
     fn clip(&self) -> f64 {
@@ -116,12 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_comes_back_from_its_coordinate() {
-        let rule = clipping(0.25);
-        // 1.5 of 2 nats is 3/4 of w = 1/4 of 2^20 units.
-        let coordinate = (1 << 20) * 3 / 16;
-        assert!((rule.loss_sum(coordinate).unwrap() - 1.5).abs() < 1e-12);
-        assert_eq!(clipping(0.0).loss_sum(5), None);
+    fn a_loss_takes_its_share_of_the_weight_up_to_the_cap() {
+        // 1.5 of 2 nats is 3/4 of w = 1/4 of C = 1/2.
+        assert!((clipping(0.25).loss_coordinate(1.5) - 0.09375).abs() < 1e-12);
+        assert!((clipping(0.25).loss_coordinate(7.0) - 0.125).abs() < 1e-12);
+        assert!(clipping(0.0).loss_coordinate(1.5).abs() < 1e-12);
     }
 
     #[test]

@@ -4,7 +4,9 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
-use consort_model::{InitialSeed, Layer, Loss, ModelSpec, OptimizerState, Parameters, StepRule};
+use consort_model::{
+    InitialSeed, LOSS_CAP, Layer, Loss, ModelSpec, OptimizerState, Parameters, StepRule,
+};
 use consort_privacy::{
     Account, Cap, ClipNorm, DebitKey, Delta, DiscreteGaussian, Epsilon, GridChoice, Ledger,
     NoisePlan, PrivacyTarget, PrivateUpdate, RecordCap, RecordSum, Relation, Steps, UpdateShape,
@@ -147,7 +149,7 @@ fn train(
                 .for_each(|(total, value)| *total += value);
         }
         let (loss, gradient) = total.split_last().unwrap();
-        losses.push(clipping().loss_sum(*loss).unwrap() / f64::from(DIVISOR));
+        losses.push(f64::from(step.mean(*loss)) * LOSS_CAP / (LOSS_WEIGHT * f64::from(CLIP)));
         state = state.step(&step, gradient).unwrap();
     }
     (state.parameters().clone(), losses)

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use consort_audit::{
-    AuditLog, Code, Epsilon, Event, Hash, JobId, JobState, NoteSigner, Organisation, Phase, Record,
-    RoundRef, Text,
+    AuditLog, Code, Epsilon, Event, Fact, Hash, JobId, JobState, NoteSigner, Organisation, Phase,
+    Record, RoundRef, Text,
 };
 use ed25519_dalek::SigningKey;
 
@@ -45,15 +45,15 @@ pub(crate) fn job() -> JobId {
 }
 
 pub(crate) fn of_consortium(event: Event) -> Record {
-    Record::of_consortium(1_000, event)
+    Fact::of_consortium(event).at(1_000)
 }
 
 pub(crate) fn of_job(event: Event) -> Record {
-    Record::of_job(2_000, job(), event)
+    Fact::of_job(job(), event).at(2_000)
 }
 
 pub(crate) fn of_round(round: RoundRef, event: Event) -> Record {
-    Record::of_round(3_000, job(), round, event)
+    Fact::of_round(job(), round, event).at(3_000)
 }
 
 pub(crate) fn started() -> Record {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_audit::Record;
+use consort_audit::Fact;
 use consort_contract::JobId;
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::wire::round::v1::follow_response::Event;
@@ -70,7 +70,7 @@ pub struct Driver {
     stream: StreamId,
     version: Version,
     clock: PhaseClock,
-    pending: Vec<Record>,
+    pending: Vec<Fact>,
     /// Records of this job that the log has already.
     skip: u64,
 }
@@ -262,11 +262,11 @@ impl Driver {
             simulated,
             released: self.released,
         };
-        for record in moment.records(&stamped) {
+        for fact in moment.facts(&stamped) {
             if self.skip > 0 {
                 self.skip -= 1;
             } else {
-                self.pending.push(record);
+                self.pending.push(fact);
             }
         }
     }
@@ -278,9 +278,8 @@ impl Driver {
 
     /// Writes what is pending to the audit log.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
-        self.services.recorder.append(&self.pending)?;
-        self.pending.clear();
-        Ok(())
+        let facts = std::mem::take(&mut self.pending);
+        Ok(self.services.recorder.append(facts)?)
     }
 
     /// How long each phase of the attempt took, up to now.

@@ -1,7 +1,7 @@
-//! Which audit records an accepted event gives.
+//! Which facts an accepted event gives to the audit log.
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_audit::{Epsilon, Event, JobState as AuditState, Phase, Record, RoundRef};
+use consort_audit::{Epsilon, Event, Fact, JobState as AuditState, Phase, RoundRef};
 use consort_contract::OrganisationId;
 use consort_proto::convert::AttemptKey;
 use consort_round::messages::member_set_hash;
@@ -28,16 +28,16 @@ pub(super) struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    /// The records of an event, in order.
-    pub(super) fn records(&self, stamped: &Stamped) -> Vec<Record> {
+    /// The facts of an event, in order.
+    pub(super) fn facts(&self, stamped: &Stamped) -> Vec<Fact> {
         let at = stamped.at_unix_ms;
         let id = job(&self.state.contract.id);
-        let of_job = |event| Record::of_job(at, id.clone(), event);
+        let of_job = |event| Fact::of_job(id.clone(), event);
         let key = self
             .attempt_before
             .or(self.state.attempt.as_ref())
             .map(|attempt| &attempt.key);
-        let mut records: Vec<_> = self
+        let mut facts: Vec<_> = self
             .job_events(&stamped.event)
             .into_iter()
             .map(of_job)
@@ -47,13 +47,13 @@ impl Moment<'_> {
                 .round_events(&stamped.event)
                 .into_iter()
                 .chain(self.phase_event(at));
-            records.extend(events.map(|event| Record::of_round(at, id.clone(), round, event)));
+            facts.extend(events.map(|event| Fact::of_round(id.clone(), round, event)));
         }
         if let JobEvent::Ended(ending) = &stamped.event {
             if let Some((model, manifest)) =
                 self.released.filter(|_| ending.state == Final::Completed)
             {
-                records.push(of_job(Event::ModelReleased {
+                facts.push(of_job(Event::ModelReleased {
                     model: hash(&model),
                     manifest: hash(&manifest),
                 }));
@@ -63,9 +63,9 @@ impl Moment<'_> {
                 Final::Failed => AuditState::Failed,
                 Final::Cancelled => AuditState::Cancelled,
             };
-            records.push(of_job(Event::JobState { state }));
+            facts.push(of_job(Event::JobState { state }));
         }
-        records
+        facts
     }
 
     fn job_events(&self, event: &JobEvent) -> Vec<Event> {

@@ -1,7 +1,7 @@
 //! Requests to a job: checked, stored, answered.
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_audit::{Event as AuditEvent, Record, RoundRef};
+use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
@@ -30,9 +30,7 @@ impl Driver {
             Command::Connected(member, instance) => self.connected(&member, instance, now),
             Command::Message { from, key, message } => self.message(&from, &key, *message, now),
             Command::Upload { from, key } => self.upload(&from, &key),
-            Command::UploadRefused { from, key, refusal } => {
-                self.refused(&from, &key, refusal, now)
-            }
+            Command::UploadRefused { from, key, refusal } => self.refused(&from, &key, refusal),
             Command::Model { from, model } => Ok(self.model(&from, &model)),
             Command::Cancel => self.cancel(now),
         }
@@ -115,11 +113,11 @@ impl Driver {
                 "speaks_for_another",
                 "a member speaks for itself only",
             );
-            return self.refused(from, key, refusal, now);
+            return self.refused(from, key, refusal);
         }
         let (input, event, changes) = match self.checked(message, index, from) {
             Ok(checked) => checked,
-            Err(Ok(rejection)) => return self.refused(from, key, rejection.into(), now),
+            Err(Ok(rejection)) => return self.refused(from, key, rejection.into()),
             Err(Err(fault)) => return Err(fault),
         };
         let arrival =
@@ -144,7 +142,7 @@ impl Driver {
                 if arrival == Some(None) {
                     self.arrivals.remove(&index);
                 }
-                self.refused(from, key, rejection.into(), now)
+                self.refused(from, key, rejection.into())
             }
         }
     }
@@ -285,13 +283,7 @@ impl Driver {
     }
 
     /// Keeps a refusal in the audit log, by name and reason. A message that only came at the wrong time is nobody's fault.
-    fn refused(
-        &mut self,
-        from: &OrganisationId,
-        key: &AttemptKey,
-        refusal: Refusal,
-        now: Now,
-    ) -> Outcome {
+    fn refused(&mut self, from: &OrganisationId, key: &AttemptKey, refusal: Refusal) -> Outcome {
         metrics::counter!("consort_messages_refused_total", "code" => refusal.code).increment(1);
         if refusal.kind == RefusalKind::NotNow {
             return Ok(Err(refusal));
@@ -307,12 +299,8 @@ impl Driver {
             number: key.round.0.into(),
             attempt: key.attempt.0,
         };
-        self.services.recorder.append(&[Record::of_round(
-            now.unix_ms,
-            job(&key.job),
-            round,
-            event,
-        )])?;
+        let fact = Fact::of_round(job(&key.job), round, event);
+        self.services.recorder.append(vec![fact])?;
         Ok(Err(refusal))
     }
 }

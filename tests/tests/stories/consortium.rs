@@ -4,10 +4,15 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use consort_audit::Record;
+
 use crate::program::{Daemon, Demo, demo, run};
 
 /// A coordinator on a busy machine listens well inside it.
 const START: Duration = Duration::from_secs(30);
+
+/// What a story waits for in the audit log comes well inside it: a few phases that run into their deadline.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files of four clinics.
 pub(crate) struct Consortium(Demo);
@@ -42,12 +47,55 @@ impl Consortium {
 
     /// Starts one daemon.
     pub(crate) fn serve(&self, name: &str) -> Daemon {
+        self.serve_with(name, &[])
+    }
+
+    /// Starts one member's daemon, which kills itself at a point of a round.
+    pub(crate) fn serve_until(&self, member: &str, crash_at: &str) -> Daemon {
+        self.serve_with(member, &["--dangerous-crash-at", crash_at])
+    }
+
+    fn serve_with(&self, name: &str, arguments: &[&str]) -> Daemon {
         let program = if name == "coordinator" {
             name
         } else {
             "participant"
         };
-        Daemon::serve(program, &self.path(name).join("config.toml"))
+        Daemon::serve_with(program, &self.path(name).join("config.toml"), arguments)
+    }
+
+    /// Has a member's machine declare another program than the policy lists, from its next start; what it declared before.
+    pub(crate) fn spoil_measurement(&self, member: &str) -> String {
+        let mut good = String::new();
+        self.edit(&format!("{member}/config.toml"), |text| {
+            let changed = text
+                .replace("measurement = \"", "measurement = \"ff")
+                .replace("00\"\nhost_data", "\"\nhost_data");
+            good = text;
+            changed
+        });
+        good
+    }
+
+    /// The records of the coordinator's audit log.
+    pub(crate) fn audit(&self) -> Vec<Record> {
+        self.0.audit()
+    }
+
+    /// Looks into the audit log until it shows something.
+    pub(crate) fn until<T>(&self, what: &str, shown: impl Fn(&[Record]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let records = self.audit();
+            if let Some(found) = shown(&records) {
+                return found;
+            }
+            if Instant::now() > deadline {
+                let newest = &records[records.len().saturating_sub(20)..];
+                panic!("the log never said that {what}; it ends with {newest:#?}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Starts the coordinator and these members.
@@ -87,17 +135,29 @@ pub(crate) struct Running<'a> {
 impl Running<'_> {
     /// Submits the job of the demo again and watches it to its end.
     pub(crate) fn submit_and_watch(&self) -> (Option<i32>, String) {
+        self.watch(&self.submit())
+    }
+
+    /// Submits the job of the demo again; its id.
+    pub(crate) fn submit(&self) -> String {
         let job = self.consortium.path("job.json");
         let submit = ["job", "submit", "--json", "--job", job.to_str().unwrap()];
         let output = when_it_listens(|| self.consortium.operate(&submit));
         let job: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let id = job["id"].as_str().unwrap();
-        told(&self.consortium.operate(&["job", "watch", id]))
+        job["id"].as_str().unwrap().to_owned()
     }
 
-    /// Ends all daemons.
-    pub(crate) fn stop(self) {
-        drop(self.daemons);
+    /// Watches a job to its end.
+    pub(crate) fn watch(&self, job: &str) -> (Option<i32>, String) {
+        told(&self.consortium.operate(&["job", "watch", job]))
+    }
+
+    /// Ends all daemons; what the coordinator had said.
+    pub(crate) fn stop(self) -> String {
+        let mut logs = self.daemons.into_iter().map(Daemon::stop);
+        let coordinator = logs.next().unwrap();
+        logs.for_each(drop);
+        coordinator
     }
 }
 

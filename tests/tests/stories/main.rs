@@ -9,5 +9,6 @@ mod by_hand;
 mod consortium;
 mod crash;
 mod demo;
+mod evidence;
 mod program;
 mod refusals;

@@ -1,8 +1,10 @@
 //! Runs the program as a person would, and reads what it says.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use consort_audit::{ENTRIES_FILE, Record};
 use serde_json::Value;
@@ -63,14 +65,15 @@ impl Demo {
         list.iter().map(|number| number.as_u64().unwrap()).collect()
     }
 
-    /// The records of the coordinator's audit log.
+    /// The records of the coordinator's audit log; while it runs, up to the newest whole one.
     pub(crate) fn audit(&self) -> Vec<Record> {
         let path = self
             .folder
             .join("coordinator/state/audit")
             .join(ENTRIES_FILE);
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines()
+        text.split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
             .map(|line| Record::from_line(line.as_bytes()).unwrap())
             .collect()
     }
@@ -87,40 +90,78 @@ fn print_logs(folder: &Path) {
     }
 }
 
+/// A daemon that was asked to kill itself has done so well inside it, also on a busy machine.
+const CRASH: Duration = Duration::from_secs(60);
+
 /// A daemon that ends with this value.
-pub(crate) struct Daemon(Child);
+pub(crate) struct Daemon {
+    child: Child,
+    /// Its log: a file, since nobody empties a pipe while it runs.
+    log: File,
+}
 
 impl Daemon {
     /// Starts `consort PROGRAM serve --config CONFIG`.
     pub(crate) fn serve(program: &str, config: &Path) -> Self {
+        Self::serve_with(program, config, &[])
+    }
+
+    /// Starts it with more arguments.
+    pub(crate) fn serve_with(program: &str, config: &Path, arguments: &[&str]) -> Self {
+        let log = tempfile::tempfile().unwrap();
         let mut command = consort();
         command.args([program, "serve", "--config"]).arg(config);
-        Self(
-            command
-                .stdin(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        )
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().unwrap());
+        let child = command.spawn().unwrap();
+        Self { child, log }
     }
 
     /// Waits until it ends by itself; its exit status and what it said.
     pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        (self.child.wait().unwrap().code(), self.said())
+    }
+
+    /// Waits until it has killed itself where it was told to.
+    pub(crate) fn crashed(mut self) -> ExitStatus {
+        let deadline = Instant::now() + CRASH;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the crash point was not reached");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it; what it had said.
+    pub(crate) fn stop(mut self) -> String {
+        self.end();
+        self.said()
+    }
+
+    fn end(&mut self) {
+        // It has ended already where this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What it said. It has ended: until then the file's position is its own.
+    fn said(&mut self) -> String {
         let mut said = String::new();
-        self.0
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
-        (self.0.wait().unwrap().code(), said)
+        self.log.rewind().unwrap();
+        self.log.read_to_string(&mut said).unwrap();
+        said
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It has ended already where this fails.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.end();
+        if std::thread::panicking() {
+            println!("--- a daemon's log\n{}", self.said());
+        }
     }
 }

@@ -1,30 +1,21 @@
 //! Somebody says no: to evidence, to data, to a job. It is said by name, and the others go on.
 
-use consort_audit::{ENTRIES_FILE, Event, Record};
+use consort_audit::Event;
 
 use crate::consortium::Consortium;
 
 #[test]
 fn a_member_whose_evidence_does_not_verify_is_refused_by_name_and_the_others_go_on() {
     let consortium = Consortium::founded();
-    // Another program than the policy lists.
-    consortium.edit("clinic-4/config.toml", |text| {
-        text.replace("measurement = \"", "measurement = \"ff")
-            .replace("00\"\nhost_data", "\"\nhost_data")
-    });
+    consortium.spoil_measurement("clinic-4");
     consortium.edit("job.json", |text| text.replace(",\n    \"clinic-4\"", ""));
     let running = consortium.run(&["clinic-1", "clinic-2", "clinic-3", "clinic-4"]);
     let (status, said) = running.submit_and_watch();
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("completed"), "{said}");
     running.stop();
-    let entries = consortium
-        .path("coordinator/state/audit")
-        .join(ENTRIES_FILE);
-    let text = std::fs::read_to_string(entries).unwrap();
     let mut refused = Vec::new();
-    for line in text.lines() {
-        let record = Record::from_line(line.as_bytes()).unwrap();
+    for record in consortium.audit() {
         if let Event::EvidenceVerdict {
             organisation,
             accepted: false,

@@ -1,0 +1,81 @@
+//! What a plan makes of the numbers of a sum.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
+use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
+use consort_contract::job::{
+    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+};
+use consort_contract::{Job, JobDocument, Label, OrganisationId, Plan};
+use consort_model::{LOSS_CAP, Layer, Loss};
+
+const DIVISOR: f64 = 100.0;
+
+fn job(loss_weight: f64) -> Job {
+    let label = |text: &str| Label::new(text).unwrap();
+    let feature = FeatureSpec::Numeric {
+        column: "a".to_owned(),
+        center: 0.0,
+        scale: 1.0,
+        clip: 5.0,
+    };
+    let target = TargetSpec {
+        column: "ill".to_owned(),
+        positive_above: 0.5,
+    };
+    let members = (1..=5).map(|i| OrganisationId::new(&format!("clinic-{i}")).unwrap());
+    let document = JobDocument {
+        name: label("small"),
+        purpose: label("tests"),
+        dataset: label("records"),
+        members: members.collect(),
+        data: DataSchema::new(vec![feature], target, MissingValues::Refuse).unwrap(),
+        model: ModelDocument {
+            layers: vec![Layer::Dense { outputs: 1 }],
+            loss: Loss::BinaryCrossEntropy,
+            seed: [0; 32],
+        },
+        dp_fedsgd: DpFedSgd {
+            rounds: 3,
+            clip: 0.5,
+            learning_rate: 0.5,
+            momentum: 0.9,
+            divisor: DIVISOR,
+            loss_weight,
+            max_records_per_member: 1000,
+        },
+        privacy: PrivacyDocument {
+            epsilon: 1.0,
+            delta: 1e-5,
+            c_noise: 1,
+        },
+        aggregation: AggregationDocument::default(),
+        deadlines: DeadlineDocument::default(),
+    };
+    Job::new(document).unwrap()
+}
+
+#[test]
+fn the_last_element_of_a_sum_tells_the_mean_loss() {
+    let job = job(0.25);
+    let plan = Plan::derive(&job).unwrap();
+    // A record with three quarters of the largest loss fills 3/4 of w = 1/4 of the clip norm, which is 2^bits units.
+    let one = (1_i64 << plan.noise().grid().bits().bits()) * 3 / 16;
+    let mean = plan.noised_loss(&job, 40 * one).unwrap();
+    let expected = 40.0 * 0.75 * LOSS_CAP / DIVISOR;
+    // The mean is an f32: 24 bits.
+    assert!((mean - expected).abs() < 1e-6 * expected, "{mean}");
+    assert!(
+        plan.noised_loss(&job, -one).unwrap() < 0.0,
+        "noise may do that"
+    );
+}
+
+#[test]
+fn a_job_without_a_loss_query_tells_no_loss() {
+    let job = job(0.0);
+    let plan = Plan::derive(&job).unwrap();
+    assert_eq!(plan.noised_loss(&job, 5), None);
+}
