@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "consort/limits/v1/limits.proto",
     "consort/job/v1/job.proto",
     "consort/consent/v1/consent.proto",
     "consort/round/v1/round.proto",
     "consort/model/v1/model.proto",
     "consort/events/v1/events.proto",
+    "consort/uplink/v1/uplink.proto",
 ];
 
 /// Fields that carry vectors and models: sliced out of what was received, and sent from where they lie, instead of copied.

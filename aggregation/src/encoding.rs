@@ -5,6 +5,9 @@ use crate::{Canonical, Digest, Width};
 /// The most elements of one vector: 2^30, the billion parameters that one coordinator is built to stream.
 pub const MAX_ELEMENTS: u64 = 1 << 30;
 
+/// Integers whose range is checked at a time.
+const RANGE_BLOCK: usize = 256;
+
 /// The shape of the vectors of a job: how many ring elements, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorSchema {
@@ -84,16 +87,36 @@ pub fn width_for(n_max: u32, q: u64, noise_bound: u64) -> Result<Width, PlanErro
 /// # Errors
 /// [`EncodeError::OutOfRange`] names the first element that w bits do not hold; the value is not told.
 pub fn encode(integers: &[i64], width: Width) -> Result<Vec<u64>, EncodeError> {
-    // Room for all at once: a vector that grew would leave copies of the update behind in freed memory.
-    let mut encoded = Vec::with_capacity(integers.len());
-    for (element, &integer) in integers.iter().enumerate() {
-        let reduced = width.reduce(integer.cast_unsigned());
-        if width.sign_extend(reduced) != integer {
-            return Err(EncodeError::OutOfRange { element, width });
-        }
-        encoded.push(reduced);
+    match first_out_of_range(integers, width) {
+        Some(element) => Err(EncodeError::OutOfRange { element, width }),
+        None => Ok(integers
+            .iter()
+            .map(|integer| width.reduce(integer.cast_unsigned()))
+            .collect()),
     }
-    Ok(encoded)
+}
+
+/// The place of the first integer that two's complement of w bits does not hold.
+pub(crate) fn first_out_of_range(integers: &[i64], width: Width) -> Option<usize> {
+    // Shifted up by 2^(w-1), what fits lies in 0..2^w: a block without a bit above w needs no closer look.
+    let half = 1 << (width.bits() - 1);
+    let above = !width.mask();
+    let shifted = |integer: i64| integer.cast_unsigned().wrapping_add(half);
+    let fits = |block: &[i64]| {
+        let bits = block
+            .iter()
+            .fold(0, |bits, &integer| bits | shifted(integer));
+        bits & above == 0
+    };
+    let block = integers
+        .chunks(RANGE_BLOCK)
+        .position(|block| !fits(block))?;
+    let first = block * RANGE_BLOCK;
+    let outside = |&integer: &i64| shifted(integer) & above != 0;
+    integers[first..]
+        .iter()
+        .position(outside)
+        .map(|place| first + place)
 }
 
 /// Decodes ring elements by sign extension.
@@ -243,6 +266,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn exactly_what_does_not_come_back_is_out_of_range(
+            bits in 1_u8..=64,
+            integers in proptest::collection::vec(any::<i64>(), 0..600),
+            kept in 0_u8..64,
+        ) {
+            let width = width(bits);
+            // Most of them fit in most widths, so that the first one that does not is found at any place.
+            let integers: Vec<i64> = integers.iter().map(|integer| integer >> kept).collect();
+            let comes_back =
+                |integer: &i64| width.sign_extend(width.reduce(integer.cast_unsigned())) == *integer;
+            let expected = integers.iter().position(|integer| !comes_back(integer));
+            prop_assert_eq!(first_out_of_range(&integers, width), expected);
+        }
+
         #[test]
         fn what_is_encoded_is_decoded(bits in 1_u8..=64, integers: Vec<i64>) {
             let fitting: Vec<i64> = integers.iter().map(|integer| integer >> (64 - bits)).collect();

@@ -54,6 +54,10 @@ impl SecretKey {
         Self(*secret.scalar())
     }
 
+    pub(crate) fn scalar(&self) -> &Scalar {
+        &self.0
+    }
+
     /// The encoding of the point that both holders of a key pair compute.
     fn agree(&self, peer: &PublicKey) -> Zeroizing<[u8; 32]> {
         let mut point = peer.point * self.0;
@@ -126,7 +130,10 @@ impl PublicKey {
     }
 
     pub(crate) fn of(secret: &Scalar) -> Self {
-        let point = RistrettoPoint::mul_base(secret);
+        Self::of_point(RistrettoPoint::mul_base(secret))
+    }
+
+    pub(crate) fn of_point(point: RistrettoPoint) -> Self {
         let encoded = point.compress().to_bytes();
         Self { point, encoded }
     }
@@ -237,6 +244,15 @@ pub(crate) fn agreed_key(
     info: Canonical,
 ) -> Zeroizing<[u8; 32]> {
     derive(&own.agree(peer), context, info)
+}
+
+/// The same key, from the point that one of the two revealed.
+pub(crate) fn revealed_key(
+    point: &[u8; 32],
+    context: &RoundKeyContext,
+    info: Canonical,
+) -> Zeroizing<[u8; 32]> {
+    derive(point, context, info)
 }
 
 /// HKDF-SHA256 (RFC 5869) with the round key context as salt.

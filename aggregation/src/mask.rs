@@ -4,10 +4,14 @@
 //! al. 2017. Which of two neighbours adds and which subtracts is a convention; ours is [`pair_sign`].
 
 use crate::{
-    Digest, EncodeError, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema, encode, pack,
+    Digest, EncodedUpdate, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema,
+    packing::{Packable, packed_bytes},
+    parallel::{on_each, part_elements},
+    prg::add_masks,
     tree::ChunkTree,
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use std::num::NonZeroUsize;
+use zeroize::Zeroize;
 
 /// Bytes of one chunk of a masked update, the last one excepted.
 ///
@@ -15,62 +19,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// quickly sent again after a broken connection.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Elements masked at a time: 16 KiB of them and 4 KiB of keystream stay in a first-level cache for all neighbours.
-const BLOCK_ELEMENTS: usize = 2048;
-
-/// An update in the ring, before its masks: zeroised on drop.
-///
-/// # Security
-/// It has no wire form: nothing gives its elements out, and [`mask_update`] consumes it.
-///
-/// ```compile_fail,E0599
-/// fn wire_form(update: &consort_aggregation::EncodedUpdate) -> Vec<u8> {
-///     update.chunks().flat_map(|(_, chunk)| chunk.to_vec()).collect()
-/// }
-/// ```
-///
-/// The same with a [`MaskedUpdate`] compiles:
-///
-/// ```
-/// fn wire_form(update: &consort_aggregation::MaskedUpdate) -> Vec<u8> {
-///     update.chunks().flat_map(|(_, chunk)| chunk.to_vec()).collect()
-/// }
-/// ```
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct EncodedUpdate {
-    elements: Vec<u64>,
-    #[zeroize(skip)]
-    schema: VectorSchema,
-}
-
-impl std::fmt::Debug for EncodedUpdate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EncodedUpdate({} elements)", self.schema.elements())
-    }
-}
-
-impl EncodedUpdate {
-    /// Encodes an integer vector, which has its noise already.
-    ///
-    /// # Errors
-    /// [`EncodeError`] when the vector has another length than the schema, or one integer does not fit.
-    pub fn from_integers(integers: &[i64], schema: VectorSchema) -> Result<Self, EncodeError> {
-        if integers.len() as u64 != schema.elements() {
-            return Err(EncodeError::ElementCount {
-                elements: integers.len(),
-                expected: schema.elements(),
-            });
-        }
-        let elements = encode(integers, schema.width())?;
-        Ok(Self { elements, schema })
-    }
-
-    /// The shape of the vector.
-    #[must_use]
-    pub fn schema(&self) -> VectorSchema {
-        self.schema
-    }
-}
+/// Elements masked at a time: 16 or 32 KiB of words, in which one packed vector is masked without a second one.
+const BLOCK_ELEMENTS: usize = 4096;
 
 /// An update under its masks: the only update with a wire form, and made by [`mask_update`] alone.
 ///
@@ -129,20 +79,45 @@ impl MaskedUpdate {
 /// The coordinator opens the self-mask of every member in the sum, so what protects the update then is the pair masks of
 /// honest neighbours. Whether there are enough of them is the rule of the round; none at all is refused here.
 pub fn mask_update(
-    mut update: EncodedUpdate,
+    update: EncodedUpdate,
     self_seed: &MaskSeed,
     pairs: &[(MaskSeed, Sign)],
+) -> Result<MaskedUpdate, MaskError> {
+    mask_update_with(update, self_seed, pairs, NonZeroUsize::MIN)
+}
+
+/// [`mask_update`] by so many threads, which changes no bit of the result.
+///
+/// # Errors
+/// [`MaskError::NoNeighbours`] when there is no pair mask.
+///
+/// # Panics
+/// When the operating system has no thread to give.
+pub fn mask_update_with(
+    update: EncodedUpdate,
+    self_seed: &MaskSeed,
+    pairs: &[(MaskSeed, Sign)],
+    workers: NonZeroUsize,
 ) -> Result<MaskedUpdate, MaskError> {
     if pairs.is_empty() {
         return Err(MaskError::NoNeighbours);
     }
-    let schema = update.schema;
+    let schema = update.schema();
     let own = std::iter::once((self_seed, Sign::Plus));
-    let masks = own.chain(pairs.iter().map(|(seed, sign)| (seed, *sign)));
-    add_masks(&mut update.elements, masks, schema);
+    let streams = expand(own.chain(pairs.iter().map(|(seed, sign)| (seed, *sign))));
 
-    let packed = pack(&update.elements, schema.width());
-    let tree_hash = ChunkTree::over(&packed, CHUNK_BYTES).root();
+    let mut packed = update.into_packed();
+    let part = part_elements(schema.len(), workers);
+    let parts = packed.chunks_mut(packed_bytes(part, schema.width()));
+    on_each(parts.enumerate(), |(index, packed)| {
+        let first = index * part;
+        let elements = part.min(schema.len() - first);
+        match schema.width().word_bits() {
+            32 => mask_packed::<u32>(packed, elements, first, &streams, schema),
+            _ => mask_packed::<u64>(packed, elements, first, &streams, schema),
+        }
+    });
+    let tree_hash = ChunkTree::over_with(&packed, CHUNK_BYTES, workers).root();
     Ok(MaskedUpdate {
         packed,
         schema,
@@ -150,22 +125,35 @@ pub fn mask_update(
     })
 }
 
-/// Adds masks to a whole vector, block by block, all masks per block.
-pub(crate) fn add_masks<'a>(
-    elements: &mut [u64],
+/// Expands the keys of seeds.
+pub(crate) fn expand<'a>(
     masks: impl Iterator<Item = (&'a MaskSeed, Sign)>,
+) -> Vec<(MaskStream, Sign)> {
+    masks
+        .map(|(seed, sign)| (MaskStream::new(seed), sign))
+        .collect()
+}
+
+/// Masks a part of a packed vector in place, block by block, all masks per block.
+fn mask_packed<W: Packable>(
+    packed: &mut [u8],
+    elements: usize,
+    first_element: usize,
+    streams: &[(MaskStream, Sign)],
     schema: VectorSchema,
 ) {
-    let mut streams: Vec<(MaskStream, Sign)> = masks
-        .map(|(seed, sign)| (MaskStream::new(seed, schema.width()), sign))
-        .collect();
-    let mut first_element = 0;
-    for block in elements.chunks_mut(BLOCK_ELEMENTS) {
-        for (stream, sign) in &mut streams {
-            stream.add(block, first_element, *sign);
-        }
-        first_element += block.len() as u64;
+    let codec = W::codec(schema.width());
+    let mut words = [W::default(); BLOCK_ELEMENTS];
+    let blocks = packed.chunks_mut(packed_bytes(BLOCK_ELEMENTS, schema.width()));
+    for (index, packed) in blocks.enumerate() {
+        let done = index * BLOCK_ELEMENTS;
+        let words = &mut words[..BLOCK_ELEMENTS.min(elements - done)];
+        (codec.unpack)(words, packed);
+        add_masks(words, streams, (first_element + done) as u64);
+        // Packing keeps the w lowest bits: that is the reduction modulo 2^w.
+        (codec.pack)(packed, words);
     }
+    words.zeroize();
 }
 
 /// The sign with which member `own` adds the mask it shares with `peer`: plus for the lower position, minus for the higher.
@@ -198,7 +186,8 @@ impl MaskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Width, unpack};
+    use crate::{Width, encode, unpack};
+    use proptest::prelude::*;
 
     fn schema(elements: u64, bits: u8) -> VectorSchema {
         VectorSchema::new(elements, Width::new(bits).unwrap()).unwrap()
@@ -267,17 +256,19 @@ mod tests {
         assert_eq!(error.code(), "mask_no_neighbours");
     }
 
-    #[test]
-    fn a_vector_that_is_not_of_the_schema_is_refused() {
-        let error = EncodedUpdate::from_integers(&[1, 2], schema(3, 8)).unwrap_err();
-        assert_eq!(error.code(), "encode_element_count");
-        let error = EncodedUpdate::from_integers(&[1000], schema(1, 8)).unwrap_err();
-        assert_eq!(error.code(), "encode_out_of_range");
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
-    #[test]
-    fn an_encoded_update_shows_its_length_only() {
-        let update = EncodedUpdate::from_integers(&[77, 77], schema(2, 8)).unwrap();
-        assert_eq!(format!("{update:?}"), "EncodedUpdate(2 elements)");
+        #[test]
+        fn the_number_of_workers_changes_no_bit(bits in 1_u8..=64, elements in 1_u64..30_000, workers in 2_usize..9) {
+            let schema = schema(elements, bits);
+            let integers = vec![-1; schema.len()];
+            let update = || EncodedUpdate::from_integers(&integers, schema).unwrap();
+            let pairs = [(MaskSeed::new([2; 32]), Sign::Minus)];
+            let seed = MaskSeed::new([1; 32]);
+            let one = mask_update(update(), &seed, &pairs).unwrap();
+            let workers = NonZeroUsize::new(workers).unwrap();
+            prop_assert_eq!(mask_update_with(update(), &seed, &pairs, workers).unwrap(), one);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The sealed box in which a member sends its shares to one neighbour through the coordinator.
 
 use crate::{
-    Canonical, MemberIndex, PublicKey, RoundKeyContext, SecretKey, Share, keys::agreed_key,
+    Canonical, MemberIndex, PublicKey, RevealedAgreement, RoundKeyContext, SecretKey, Share,
+    keys::{agreed_key, revealed_key},
     secret::redacted_debug,
 };
 use chacha20poly1305::{
@@ -72,6 +73,38 @@ pub fn open_shares(
     to: MemberIndex,
     sealed: &[u8],
 ) -> Result<SharePair, OpenError> {
+    open(
+        cipher(own, peer, context, from, to),
+        context,
+        from,
+        to,
+        sealed,
+    )
+}
+
+/// Opens a box between two members of which one revealed what they agreed on. Whoever calls this has verified the agreement.
+///
+/// # Errors
+/// [`OpenError`] as for [`open_shares`]. With a verified agreement it is the sender's fault.
+pub fn open_revealed(
+    agreement: &RevealedAgreement,
+    context: &RoundKeyContext,
+    from: MemberIndex,
+    to: MemberIndex,
+    sealed: &[u8],
+) -> Result<SharePair, OpenError> {
+    let key = revealed_key(&agreement.point(), context, key_info(from, to));
+    let cipher = ChaCha20Poly1305::new((&*key).into());
+    open(cipher, context, from, to, sealed)
+}
+
+fn open(
+    cipher: ChaCha20Poly1305,
+    context: &RoundKeyContext,
+    from: MemberIndex,
+    to: MemberIndex,
+    sealed: &[u8],
+) -> Result<SharePair, OpenError> {
     if sealed.len() != SEALED_SHARES_BYTES {
         return Err(OpenError::Length {
             from,
@@ -82,7 +115,7 @@ pub fn open_shares(
         msg: sealed,
         aad: &bound_to(context, from, to),
     };
-    let plain = cipher(own, peer, context, from, to)
+    let plain = cipher
         .decrypt(&Nonce::default(), payload)
         .map(Zeroizing::new)
         .map_err(|_| OpenError::NotAuthentic { from })?;
@@ -103,11 +136,14 @@ fn cipher(
     from: MemberIndex,
     to: MemberIndex,
 ) -> ChaCha20Poly1305 {
-    let info = Canonical::new(KEY_LABEL)
-        .u64(from.get().into())
-        .u64(to.get().into());
-    let key = agreed_key(own, peer, context, info);
+    let key = agreed_key(own, peer, context, key_info(from, to));
     ChaCha20Poly1305::new((&*key).into())
+}
+
+fn key_info(from: MemberIndex, to: MemberIndex) -> Canonical {
+    Canonical::new(KEY_LABEL)
+        .u64(from.get().into())
+        .u64(to.get().into())
 }
 
 fn bound_to(context: &RoundKeyContext, from: MemberIndex, to: MemberIndex) -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! secret sharing", FOCS 1987). Any t shares give f(0) by Lagrange interpolation; t - 1 shares fit every secret.
 
 use crate::{KeyError, MemberIndex, PublicKey, keys::random_scalar, secret::redacted_debug};
-use curve25519_dalek::{RistrettoPoint, Scalar, traits::VartimeMultiscalarMul};
+use curve25519_dalek::{RistrettoPoint, Scalar};
 use rand_core::{CryptoRng, RngCore};
 use std::collections::{BTreeMap, BTreeSet};
 use subtle::ConstantTimeEq;
@@ -108,19 +108,31 @@ impl Commitments {
 
     /// Whether this is the share of the member at position `x`: share·B = Σ x^k·C_k (Feldman 1987).
     ///
+    /// The sum is evaluated by Horner's rule: a position has few bits, so that t multiplications by it cost less than one
+    /// sum of products with the powers of x, which have 252 bits; and less than a random linear combination of many
+    /// dealers' commitments, each of which takes a multiplication by a random number of 128 bits.
+    ///
     /// # Security
     /// Constant time in the share; variable time in the position and the commitments, which are public.
     #[must_use]
     pub fn verify(&self, x: MemberIndex, share: &Share) -> bool {
-        let x = Scalar::from(x.get());
-        let mut powers = vec![Scalar::ONE; self.0.len()];
-        for k in 1..powers.len() {
-            powers[k] = powers[k - 1] * x;
-        }
-        let points = self.0.iter().map(PublicKey::point);
-        let expected = RistrettoPoint::vartime_multiscalar_mul(powers, points);
+        let mut points = self.0.iter().rev().map(PublicKey::point);
+        let first = points.next().expect("commitments are at least one");
+        let expected = points.fold(*first, |value, point| times(&value, x.get()) + point);
         RistrettoPoint::mul_base(&share.0) == expected
     }
+}
+
+/// n·P for an n above zero that is no secret, by doubling and adding.
+fn times(point: &RistrettoPoint, n: u32) -> RistrettoPoint {
+    (0..n.ilog2()).rev().fold(*point, |multiple, bit| {
+        let doubled = multiple + multiple;
+        if n >> bit & 1 == 1 {
+            doubled + point
+        } else {
+            doubled
+        }
+    })
 }
 
 /// Shares a secret among the members `xs`, so that any `threshold` of them can reconstruct it.
@@ -181,11 +193,9 @@ impl Interpolation {
             });
         }
         let used: Vec<MemberIndex> = distinct.into_iter().take(threshold as usize).collect();
-        let weights = used
-            .iter()
-            .map(|&x| (x, weight_at_zero(x, &used)))
-            .collect();
-        Ok(Self { weights })
+        Ok(Self {
+            weights: weights_at_zero(&used),
+        })
     }
 
     /// The members whose shares are used, in order of position.
@@ -214,18 +224,22 @@ impl Interpolation {
     }
 }
 
-/// λ_x = Π x_j / (x_j - x) over the other members j.
-fn weight_at_zero(x: MemberIndex, used: &[MemberIndex]) -> Scalar {
-    let position = Scalar::from(x.get());
-    let (numerator, denominator) = used.iter().filter(|&&other| other != x).fold(
-        (Scalar::ONE, Scalar::ONE),
-        |(numerator, denominator), other| {
-            let other = Scalar::from(other.get());
-            (numerator * other, denominator * (other - position))
-        },
-    );
-    // Positions are distinct 32-bit integers and ℓ is prime: the denominator is not zero.
-    numerator * denominator.invert()
+/// λ_x = Π x_j / (x_j - x) over the other members j, which is Π x_j over all members / (x · Π (x_j - x)).
+fn weights_at_zero(used: &[MemberIndex]) -> BTreeMap<MemberIndex, Scalar> {
+    let positions: Vec<Scalar> = used.iter().map(|x| Scalar::from(x.get())).collect();
+    let all: Scalar = positions.iter().product();
+    // Positions are distinct 32-bit integers above zero and ℓ is prime: no denominator is zero.
+    let mut weights: Vec<Scalar> = positions
+        .iter()
+        .map(|x| {
+            let others = positions.iter().filter(|other| *other != x);
+            others.fold(*x, |product, other| product * (other - x))
+        })
+        .collect();
+    // One inversion for all of them (Montgomery's trick).
+    Scalar::batch_invert(&mut weights);
+    let weights = weights.into_iter().map(|inverse| all * inverse);
+    used.iter().copied().zip(weights).collect()
 }
 
 /// Reconstructs one secret from at least `threshold` shares. For many secrets of the same holders: [`Interpolation`].

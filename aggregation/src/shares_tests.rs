@@ -102,6 +102,14 @@ fn a_tampered_or_misdelivered_share_is_found_by_the_commitments() {
 }
 
 #[test]
+fn a_multiple_of_a_point_is_the_product_with_the_number() {
+    let point = RistrettoPoint::mul_base(&Scalar::from(5_u64));
+    for n in (1..=260).chain([u32::MAX - 1, u32::MAX, 1 << 31]) {
+        assert_eq!(times(&point, n), point * Scalar::from(n), "{n}");
+    }
+}
+
+#[test]
 fn thresholds_that_cannot_be_met_are_refused() {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
     for (threshold, xs) in [

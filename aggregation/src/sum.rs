@@ -1,19 +1,29 @@
 //! The running sum: one accumulator, whatever the number of members, and what is left when the masks are gone.
 
 use crate::{
-    Canonical, Digest, MaskSeed, PackingError, Sign, VectorSchema, decode,
-    mask::{CHUNK_BYTES, add_masks},
-    pack,
-    packing::{Unpacker, check, check_range},
+    Canonical, Digest, MaskSeed, MaskStream, PackingError, Sign, VectorSchema, Width,
+    mask::{CHUNK_BYTES, expand},
+    packing::{Packable, check, check_range, pack_integers, packed_bytes, unpack_each},
+    parallel::{on_each, part_elements},
+    prg::add_masks,
     tree::ChunkTree,
-    unpack,
 };
+use std::{num::NonZeroUsize, ops::Range};
 
-/// Adds masked updates modulo 2^w. The order of adding and subtracting changes no bit.
+/// Adds masked updates modulo 2^w: one word for each element, of 32 bits up to w = 32 and of 64 bits above.
+///
+/// The order of adding and subtracting changes no bit.
 #[derive(Clone)]
 pub struct Accumulator {
-    elements: Vec<u64>,
+    words: Words,
     schema: VectorSchema,
+}
+
+/// Words of which the w lowest bits count. What adding leaves above them is cut off when the sum is decoded.
+#[derive(Clone)]
+enum Words {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
 }
 
 impl std::fmt::Debug for Accumulator {
@@ -26,10 +36,11 @@ impl Accumulator {
     /// A sum of nothing.
     #[must_use]
     pub fn new(schema: VectorSchema) -> Self {
-        Self {
-            elements: vec![0; schema.len()],
-            schema,
-        }
+        let words = match schema.width().word_bits() {
+            32 => Words::Narrow(vec![0; schema.len()]),
+            _ => Words::Wide(vec![0; schema.len()]),
+        };
+        Self { words, schema }
     }
 
     /// Adds one whole packed update, or nothing of it.
@@ -38,7 +49,8 @@ impl Accumulator {
     /// [`PackingError`] when the bytes are not a vector of the schema; the sum is as before.
     pub fn add_packed(&mut self, packed: &[u8]) -> Result<(), PackingError> {
         check(packed, self.schema.elements(), self.schema.width())?;
-        self.add(0, self.elements.len(), packed);
+        let count = self.schema.len();
+        self.whole().add(0, count, packed);
         Ok(())
     }
 
@@ -54,45 +66,181 @@ impl Accumulator {
         first_element: u64,
         packed: &[u8],
     ) -> Result<(), PackingError> {
-        let count = check_range(packed, first_element, &self.schema)?;
-        let range = "check_range keeps a range inside the vector";
-        self.add(
-            usize::try_from(first_element).expect(range),
-            usize::try_from(count).expect(range),
-            packed,
-        );
-        Ok(())
-    }
-
-    fn add(&mut self, first: usize, count: usize, packed: &[u8]) {
-        let width = self.schema.width();
-        let addends = Unpacker::new(packed, width);
-        for (element, addend) in self.elements[first..first + count].iter_mut().zip(addends) {
-            *element = width.reduce(element.wrapping_add(addend));
-        }
+        self.whole().add_packed_range(first_element, packed)
     }
 
     /// Takes away a mask that a member added with `sign`.
     pub fn subtract_mask(&mut self, seed: &MaskSeed, sign: Sign) {
-        self.subtract_each(std::iter::once((seed, sign)));
+        let stream = (MaskStream::new(seed), sign.opposite());
+        self.whole().add_streams(&[stream]);
     }
 
     /// Takes away many masks in one pass over the vector.
     pub fn subtract_masks(&mut self, masks: &[(MaskSeed, Sign)]) {
-        self.subtract_each(masks.iter().map(|(seed, sign)| (seed, *sign)));
+        self.whole().add_streams(&opposite(masks));
     }
 
-    fn subtract_each<'a>(&mut self, masks: impl Iterator<Item = (&'a MaskSeed, Sign)>) {
-        let opposite = masks.map(|(seed, sign)| (seed, sign.opposite()));
-        add_masks(&mut self.elements, opposite, self.schema);
+    /// [`Self::subtract_masks`] by so many threads, which changes no bit of the result.
+    ///
+    /// # Panics
+    /// When the operating system has no thread to give.
+    pub fn subtract_masks_with(&mut self, masks: &[(MaskSeed, Sign)], workers: NonZeroUsize) {
+        let streams = opposite(masks);
+        on_each(self.parts(workers), |mut part| part.add_streams(&streams));
+    }
+
+    /// Divides the sum into at most so many disjoint parts, on which threads can work at the same time.
+    ///
+    /// Every part but the last holds a multiple of eight elements, so that its packed bytes are whole.
+    pub fn parts(&mut self, parts: NonZeroUsize) -> Vec<AccumulatorPart<'_>> {
+        let schema = self.schema;
+        let elements = part_elements(schema.len(), parts);
+        let part = |(index, words)| AccumulatorPart {
+            words,
+            first: index * elements,
+            schema,
+        };
+        match &mut self.words {
+            Words::Narrow(words) => words
+                .chunks_mut(elements)
+                .map(WordsOfPart::Narrow)
+                .enumerate()
+                .map(part)
+                .collect(),
+            Words::Wide(words) => words
+                .chunks_mut(elements)
+                .map(WordsOfPart::Wide)
+                .enumerate()
+                .map(part)
+                .collect(),
+        }
+    }
+
+    fn whole(&mut self) -> AccumulatorPart<'_> {
+        AccumulatorPart {
+            words: match &mut self.words {
+                Words::Narrow(words) => WordsOfPart::Narrow(words),
+                Words::Wide(words) => WordsOfPart::Wide(words),
+            },
+            first: 0,
+            schema: self.schema,
+        }
     }
 
     /// Decodes the sum. It means something once every mask has been taken away.
     #[must_use]
     pub fn finish(self) -> AggregateSum {
-        AggregateSum {
-            values: decode(&self.elements, self.schema.width()),
-            schema: self.schema,
+        let schema = self.schema;
+        let width = schema.width();
+        let values = match self.words {
+            Words::Narrow(words) => words
+                .into_iter()
+                .map(|word| width.sign_extend(word.into()))
+                .collect(),
+            Words::Wide(words) => words
+                .into_iter()
+                .map(|word| width.sign_extend(word))
+                .collect(),
+        };
+        AggregateSum { values, schema }
+    }
+}
+
+/// The masks with the signs that take them away.
+fn opposite(masks: &[(MaskSeed, Sign)]) -> Vec<(MaskStream, Sign)> {
+    expand(masks.iter().map(|(seed, sign)| (seed, sign.opposite())))
+}
+
+/// A part of an [`Accumulator`] that no other part overlaps.
+pub struct AccumulatorPart<'a> {
+    words: WordsOfPart<'a>,
+    first: usize,
+    schema: VectorSchema,
+}
+
+enum WordsOfPart<'a> {
+    Narrow(&'a mut [u32]),
+    Wide(&'a mut [u64]),
+}
+
+impl std::fmt::Debug for AccumulatorPart<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccumulatorPart(elements {:?})", self.elements())
+    }
+}
+
+impl AccumulatorPart<'_> {
+    /// The elements of the vector that this part holds.
+    #[must_use]
+    pub fn elements(&self) -> Range<u64> {
+        let first = self.first as u64;
+        first..first + self.len() as u64
+    }
+
+    /// Where their bytes lie in a packed vector.
+    #[must_use]
+    pub fn packed_bytes(&self) -> Range<u64> {
+        let Range { start, end } = self.elements();
+        let width = self.schema.width();
+        width.packed_len(start)..width.packed_len(end)
+    }
+
+    /// Adds a range of a packed update that starts at `first_element` of the whole vector, or nothing of it: as
+    /// [`Accumulator::add_packed_range`], and within this part.
+    ///
+    /// # Errors
+    /// [`PackingError`] when the bytes are not such a range; the sum is as before.
+    pub fn add_packed_range(
+        &mut self,
+        first_element: u64,
+        packed: &[u8],
+    ) -> Result<(), PackingError> {
+        let count = check_range(packed, first_element, &self.schema)?;
+        let Range { start, end } = self.elements();
+        if first_element < start || first_element + count > end {
+            return Err(PackingError::Range {
+                first_element,
+                length: packed.len(),
+            });
+        }
+        let inside = "the range is inside the part";
+        self.add(
+            usize::try_from(first_element - start).expect(inside),
+            usize::try_from(count).expect(inside),
+            packed,
+        );
+        Ok(())
+    }
+
+    /// Takes the masks of many members away from this part.
+    pub fn subtract_masks(&mut self, masks: &[(MaskSeed, Sign)]) {
+        self.add_streams(&opposite(masks));
+    }
+
+    fn len(&self) -> usize {
+        match &self.words {
+            WordsOfPart::Narrow(words) => words.len(),
+            WordsOfPart::Wide(words) => words.len(),
+        }
+    }
+
+    /// Adds what was checked to `count` elements from `first` of this part on.
+    fn add(&mut self, first: usize, count: usize, packed: &[u8]) {
+        fn add<W: Packable>(words: &mut [W], packed: &[u8], width: Width) {
+            (W::codec(width).add)(words, packed);
+        }
+        let width = self.schema.width();
+        match &mut self.words {
+            WordsOfPart::Narrow(words) => add(&mut words[first..first + count], packed, width),
+            WordsOfPart::Wide(words) => add(&mut words[first..first + count], packed, width),
+        }
+    }
+
+    fn add_streams(&mut self, streams: &[(MaskStream, Sign)]) {
+        let first = self.first as u64;
+        match &mut self.words {
+            WordsOfPart::Narrow(words) => add_masks(words, streams, first),
+            WordsOfPart::Wide(words) => add_masks(words, streams, first),
         }
     }
 }
@@ -116,20 +264,22 @@ impl AggregateSum {
     /// # Errors
     /// [`PackingError`] when the bytes are not a vector of the schema.
     pub fn from_packed(packed: &[u8], schema: VectorSchema) -> Result<Self, PackingError> {
-        let elements = unpack(packed, schema.elements(), schema.width())?;
-        let values = decode(&elements, schema.width());
+        let width = schema.width();
+        check(packed, schema.elements(), width)?;
+        let mut values = Vec::with_capacity(schema.len());
+        unpack_each(packed, schema.len(), width, |element| {
+            values.push(width.sign_extend(element));
+        });
         Ok(Self { values, schema })
     }
 
     /// The wire form: the elements packed as those of an update are.
     #[must_use]
     pub fn to_packed(&self) -> Vec<u8> {
-        let elements: Vec<u64> = self
-            .values
-            .iter()
-            .map(|value| value.cast_unsigned())
-            .collect();
-        pack(&elements, self.schema.width())
+        let width = self.schema.width();
+        let mut packed = vec![0; packed_bytes(self.values.len(), width)];
+        pack_integers(&mut packed, &self.values, width);
+        packed
     }
 
     /// The sums, one for each element of the schema.
@@ -153,18 +303,41 @@ impl AggregateSum {
     /// The hash of the sum: over the schema and the Merkle hash of the wire form in chunks of [`CHUNK_BYTES`].
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let root = ChunkTree::over(&self.to_packed(), CHUNK_BYTES).root();
+        let root = self.tree_hash();
         Canonical::new("consort/aggregation/sum/v1")
             .bytes(self.schema.hash().as_bytes())
             .bytes(root.as_bytes())
             .hash()
     }
+
+    /// The Merkle hash of the wire form, of which little more than a chunk is in memory at a time.
+    fn tree_hash(&self) -> Digest {
+        let width = self.schema.width();
+        let mut tree = ChunkTree::new();
+        let mut packed = Vec::with_capacity(CHUNK_BYTES + packed_bytes(HASHED_ELEMENTS, width));
+        for values in self.values.chunks(HASHED_ELEMENTS) {
+            let filled = packed.len();
+            packed.resize(filled + packed_bytes(values.len(), width), 0);
+            pack_integers(&mut packed[filled..], values, width);
+            if packed.len() >= CHUNK_BYTES {
+                tree.push(&packed[..CHUNK_BYTES]);
+                packed.drain(..CHUNK_BYTES);
+            }
+        }
+        if !packed.is_empty() {
+            tree.push(&packed);
+        }
+        tree.root()
+    }
 }
+
+/// Elements of a sum that are packed and hashed at a time: whole bytes, and always less than a chunk.
+const HASHED_ELEMENTS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Width, encode};
+    use crate::{Width, encode, pack};
     use proptest::prelude::*;
 
     fn schema(elements: u64, bits: u8) -> VectorSchema {
@@ -208,6 +381,48 @@ mod tests {
     }
 
     #[test]
+    fn every_width_adds_modulo_its_ring() {
+        for bits in 1..=64 {
+            let width = Width::new(bits).unwrap();
+            for elements in [1, 7, 8, 63, 64, 65, 131] {
+                let schema = schema(elements, bits);
+                // Both addends have all bits busy, so that most sums wrap.
+                let update = |k: u64| -> Vec<u64> {
+                    (0..elements)
+                        .map(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(3 * i + k))
+                        .collect()
+                };
+                let (one, two) = (update(1), update(5));
+                let mut sum = Accumulator::new(schema);
+                sum.add_packed(&pack(&one, width)).unwrap();
+                sum.add_packed(&pack(&two, width)).unwrap();
+                let expected: Vec<i64> = one
+                    .iter()
+                    .zip(&two)
+                    .map(|(a, b)| width.sign_extend(width.reduce(a.wrapping_add(*b))))
+                    .collect();
+                assert_eq!(sum.finish().values(), expected, "{bits} {elements}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_refuses_what_lies_outside_it() {
+        let schema = schema(9000, 22);
+        let mut sum = Accumulator::new(schema);
+        let update = vec![0; 9000 * 22 / 8];
+        let mut parts = sum.parts(NonZeroUsize::new(2).unwrap());
+        assert_eq!(parts[0].elements(), 0..8192);
+        assert_eq!(parts[1].packed_bytes(), 8192 * 22 / 8..9000 * 22 / 8);
+        for (part, first, bytes) in [(0, 0, 9000), (0, 8192, 808), (1, 8184, 816), (1, 0, 8)] {
+            let packed = &update[..bytes * 22 / 8];
+            let error = parts[part].add_packed_range(first, packed).unwrap_err();
+            assert_eq!(error.code(), "packing_range", "{part} {first} {bytes}");
+        }
+        assert!(parts[1].add_packed_range(8192, &update[..22]).is_ok());
+    }
+
+    #[test]
     fn the_digest_covers_values_and_schema() {
         let sum = |values: &[i64], schema| {
             AggregateSum::from_packed(&packed(values, schema), schema).unwrap()
@@ -246,6 +461,46 @@ mod tests {
             let sum = whole.finish();
             prop_assert_eq!(pieces.finish(), sum.clone());
             prop_assert_eq!(AggregateSum::from_packed(&sum.to_packed(), schema).unwrap(), sum);
+        }
+
+        #[test]
+        fn parts_hold_the_vector_once_and_change_no_bit(bits in 1_u8..=64, elements in 1_u64..30_000, parts in 1_usize..9, seed: u64) {
+            let schema = schema(elements, bits);
+            let parts = NonZeroUsize::new(parts).unwrap();
+            let values: Vec<u64> = (0..elements).map(|i| seed.wrapping_mul(2 * i + 1)).collect();
+            let update = pack(&values, schema.width());
+            let masks = [(MaskSeed::new([4; 32]), Sign::Plus), (MaskSeed::new([5; 32]), Sign::Minus)];
+
+            let mut whole = Accumulator::new(schema);
+            whole.add_packed(&update).unwrap();
+            whole.subtract_masks(&masks);
+            let mut threads = Accumulator::new(schema);
+            threads.add_packed(&update).unwrap();
+            threads.subtract_masks_with(&masks, parts);
+
+            let mut divided = Accumulator::new(schema);
+            let mut next = 0;
+            for mut part in divided.parts(parts) {
+                let range = part.elements();
+                prop_assert_eq!(range.start, next);
+                next = range.end;
+                let bytes = part.packed_bytes();
+                let bytes = usize::try_from(bytes.start).unwrap()..usize::try_from(bytes.end).unwrap();
+                part.subtract_masks(&masks);
+                part.add_packed_range(range.start, &update[bytes]).unwrap();
+            }
+            prop_assert_eq!(next, elements);
+            let sum = whole.finish();
+            prop_assert_eq!(threads.finish(), sum.clone());
+            prop_assert_eq!(divided.finish(), sum);
+        }
+
+        #[test]
+        fn the_digest_is_over_the_chunks_of_the_wire_form(bits in 1_u8..=64, elements in 1_u64..200_000) {
+            let schema = schema(elements, bits);
+            let values = vec![-1; schema.len()];
+            let sum = AggregateSum { values, schema };
+            prop_assert_eq!(sum.tree_hash(), ChunkTree::over(&sum.to_packed(), CHUNK_BYTES).root());
         }
 
         #[test]

@@ -1,7 +1,8 @@
 //! The Merkle hash over the chunks of an update, built while the chunks stream by.
 
-use crate::Digest;
+use crate::{Digest, parallel::on_each};
 use sha2::{Digest as _, Sha256};
+use std::num::NonZeroUsize;
 
 /// In front of a leaf, so that no chunk hashes like a node (RFC 6962 section 2.1).
 const LEAF: [u8; 1] = [0];
@@ -34,6 +35,27 @@ impl ChunkTree {
     #[must_use]
     pub fn leaf(chunk: &[u8]) -> Digest {
         hash(LEAF, chunk, &[])
+    }
+
+    /// [`Self::over`] by so many threads.
+    pub(crate) fn over_with(bytes: &[u8], chunk_bytes: usize, workers: NonZeroUsize) -> Self {
+        if workers == NonZeroUsize::MIN {
+            return Self::over(bytes, chunk_bytes);
+        }
+        let chunks = bytes.len().div_ceil(chunk_bytes);
+        let mut leaves = vec![Digest::of(&[]); chunks];
+        let part = chunks.div_ceil(workers.get()).max(1);
+        let parts = leaves
+            .chunks_mut(part)
+            .zip(bytes.chunks(part * chunk_bytes));
+        on_each(parts, |(leaves, bytes)| {
+            for (leaf, chunk) in leaves.iter_mut().zip(bytes.chunks(chunk_bytes)) {
+                *leaf = Self::leaf(chunk);
+            }
+        });
+        let mut tree = Self::new();
+        leaves.into_iter().for_each(|leaf| tree.push_leaf(leaf));
+        tree
     }
 
     /// Appends one chunk.
@@ -115,6 +137,11 @@ mod tests {
             leaves.for_each(|leaf| from_leaves.push_leaf(leaf));
             assert_eq!(from_leaves.root(), tree.root(), "{length}");
             assert_eq!(tree.chunks(), length as u64);
+            for workers in 1..5 {
+                let workers = NonZeroUsize::new(workers).unwrap();
+                let tree = ChunkTree::over_with(&bytes[..length], 1, workers);
+                assert_eq!(tree.root(), defined(&chunks), "{length} {workers}");
+            }
         }
     }
 

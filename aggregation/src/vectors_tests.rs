@@ -171,3 +171,19 @@ fn masked_updates_and_sums_are_those_of_the_reference() {
         assert_eq!(sum.digest(), answers.digest(&format!("sum_digest_{bits}")));
     }
 }
+
+#[test]
+fn the_seats_of_a_sparse_graph_are_those_of_the_reference() {
+    let answers = Answers::read();
+    let graph = Graph::Harary(Circle {
+        reach: 2,
+        witnesses: 1,
+    });
+    let seating = graph.seat(&answers.context(), (1..=12).map(member));
+    let seats: Vec<_> = answers
+        .bytes("seats")
+        .iter()
+        .map(|&i| member(i.into()))
+        .collect();
+    assert_eq!(seating.seats(), seats);
+}

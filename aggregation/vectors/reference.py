@@ -296,6 +296,10 @@ def main():
     emit("pair_seed_2_3", seed_23)
     emit("self_seed_2", self_seed)
 
+    # Members 1 to 12 on the circle of a sparse graph, in the order of their seats, one byte each.
+    seat = lambda u: sha256(canonical("consort/aggregation/seat/v1", ctx2, u))
+    emit("seats", bytes(sorted(range(1, 13), key=seat)))
+
     # Member 1 shares its mask key among members 1, 2, 3 with threshold 2, and seals for member 2.
     coefficients = [mask_keys[1], secret("coefficient")]
     shares = {x: (coefficients[0] + coefficients[1] * x) % L for x in (1, 2, 3)}

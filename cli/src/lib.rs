@@ -13,6 +13,7 @@ mod participant;
 mod roster;
 mod serve;
 mod simulated;
+mod uplink;
 mod view;
 
 use std::ffi::OsString;
@@ -40,6 +41,8 @@ enum Command {
     /// An organisation's participant
     #[command(subcommand)]
     Participant(participant::Command),
+    /// The attested channel for a participant in another language, in plain text on loopback
+    Uplink(uplink::Options),
     /// Simulated machines, for laptops and tests
     #[command(subcommand)]
     Simulated(simulated::Command),
@@ -90,6 +93,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Demo(options) => demo::run(&options).await,
             Command::Coordinator(command) => coordinator::run(command).await,
             Command::Participant(command) => participant::run(command).await,
+            Command::Uplink(options) => uplink::run(options).await,
             Command::Simulated(command) => simulated::run(command),
             Command::Roster(command) => roster::run(command),
             Command::Job(command) => job::run(command).await,

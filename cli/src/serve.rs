@@ -35,16 +35,21 @@ impl ServeOptions {
             .map_err(|error| Failure::usage("crash_point", error))
     }
 
-    /// Resolves when the daemon is to stop: SIGTERM, Ctrl-C, or the end of input where that was asked for.
+    /// Resolves when the daemon is to stop.
     pub(crate) async fn shutdown(&self) {
-        if self.until_input_ends {
-            tokio::select! {
-                () = program::told_to_stop() => {}
-                () = input_ended() => {}
-            }
-        } else {
-            program::told_to_stop().await;
+        shutdown(self.until_input_ends).await;
+    }
+}
+
+/// Resolves when the program is to stop: SIGTERM, Ctrl-C, or the end of input where that was asked for.
+pub(crate) async fn shutdown(until_input_ends: bool) {
+    if until_input_ends {
+        tokio::select! {
+            () = program::told_to_stop() => {}
+            () = input_ended() => {}
         }
+    } else {
+        program::told_to_stop().await;
     }
 }
 

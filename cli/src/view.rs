@@ -190,6 +190,9 @@ mod tests {
                 sigma: 16.0,
                 minimum: 4,
                 noise_colluders: 1,
+                dropouts: None,
+                reach: 0,
+                witnesses: 0,
                 ..wire::PlanSpec::default()
             }),
             ..wire::Job::default()

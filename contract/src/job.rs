@@ -109,6 +109,9 @@ pub struct AggregationDocument {
     /// n_min.
     #[serde(default)]
     pub minimum: Option<u32>,
+    /// d: members that may drop out of a round; for jobs above 256 members.
+    #[serde(default)]
+    pub dropouts: Option<u32>,
 }
 
 /// How long the coordinator waits for a phase, in milliseconds.
@@ -206,7 +209,8 @@ impl Job {
         check_numbers(&document)?;
         let cohort = u32::try_from(document.members.len()).unwrap_or(u32::MAX);
         let asked = document.aggregation;
-        let thresholds = Thresholds::new(cohort, asked.colluders, asked.minimum)?;
+        let thresholds =
+            Thresholds::with_dropouts(cohort, asked.colluders, asked.minimum, asked.dropouts)?;
         let least = thresholds.minimum();
         if !(1..least).contains(&document.privacy.c_noise) {
             return Err(range(

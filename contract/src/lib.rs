@@ -6,6 +6,7 @@ pub mod identity;
 pub mod job;
 pub mod organisation;
 pub mod plan;
+pub mod reach;
 pub mod roster;
 pub mod thresholds;
 pub mod vote;

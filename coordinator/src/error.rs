@@ -77,6 +77,7 @@ impl From<Rejection> for Refusal {
             | Rejection::Share { .. }
             | Rejection::Terms(_)
             | Rejection::TooFew { .. }
+            | Rejection::Gap
             | Rejection::Material { .. } => RefusalKind::Invalid,
         };
         Self::new(kind, rejection.code(), rejection)

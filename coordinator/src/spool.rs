@@ -146,6 +146,7 @@ impl Upload {
             let message = format!("{have} of {need} chunks are here; go on with chunk {have}");
             return Err(refused(RefusalKind::Invalid, "update_incomplete", message));
         }
+        // Rule C6.
         if tree_of(leaves) != *tree_hash {
             let message = "the chunks do not hash to what the seal says";
             return Err(refused(RefusalKind::Invalid, "update_tree_hash", message));

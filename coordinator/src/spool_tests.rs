@@ -101,6 +101,7 @@ fn a_gap_is_refused_with_the_chunk_that_is_expected_and_changes_nothing() {
     upload.seal(&tree_hash(&vector)).unwrap();
 }
 
+/// Obeys C6. Breaks C6.
 #[test]
 fn a_chunk_that_comes_again_with_other_bytes_is_equivocation_before_and_after_the_seal() {
     let (disk, vector) = (Disk::new(), vector());

@@ -303,6 +303,7 @@ fn a_repeated_announcement_gets_the_same_advert_and_no_second_training() {
     assert_eq!(advert(again), once);
 }
 
+/// Obeys R19. Breaks R19.
 #[test]
 fn a_round_that_was_submitted_is_spent_and_no_attempt_at_it_is_joined_again() {
     let mut world = World::approved();

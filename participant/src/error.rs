@@ -1,5 +1,7 @@
 //! Why a participant does not start, or ends.
 
+use std::net::SocketAddr;
+
 use consort_attestation::channel::ChannelError;
 use consort_contract::{NameError, RosterError};
 use consort_daemon::config::ConfigError;
@@ -52,6 +54,20 @@ pub enum ParticipantError {
     /// The channel cannot be prepared.
     #[error("the attested channel cannot be prepared: {0}")]
     Channel(#[from] ChannelError),
+    /// The uplink's port is in use.
+    #[error("the uplink cannot listen on {address}: {source}; choose another port")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The uplink's server ended.
+    #[error("the uplink ended: {problem}")]
+    Loopback {
+        /// Why.
+        problem: String,
+    },
     /// The agent's thread ended without an answer.
     #[error("the agent ended unexpectedly; look for an earlier message of this process")]
     AgentLost,
@@ -73,6 +89,8 @@ impl ParticipantError {
             Self::Ledger(error) => error.code(),
             Self::Agent(error) => error.code(),
             Self::Channel(error) => error.code(),
+            Self::Listen { .. } => "uplink_address_in_use",
+            Self::Loopback { .. } => "uplink_ended",
             Self::AgentLost => "participant_agent_lost",
         }
     }

@@ -108,6 +108,7 @@ impl PrivacyLedger {
             .entry(data_set.as_str().to_owned())
             .or_insert_with(|| new_account(data_set, cap));
         let authorization = ledger.authorize(key, release)?;
+        // Rule R19.
         if self.spent_rounds.contains(&round) {
             return Err(PayError::RoundSpent {
                 job: round.0,

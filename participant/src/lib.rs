@@ -8,6 +8,7 @@ pub mod consent;
 pub mod data;
 mod error;
 pub mod ledger;
+mod loopback;
 mod roster;
 mod serve;
 pub mod state;
@@ -19,5 +20,6 @@ mod test_world;
 
 pub use config::Config;
 pub use error::ParticipantError;
+pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
 pub use roster::{init, sign_roster};
 pub use serve::{CRASH_POINTS, serve};

@@ -31,7 +31,7 @@ pub const CRASH_POINTS: &[&str] = &[
 ];
 
 /// The state file in the state folder.
-const STATE_FILE: &str = "state.redb";
+pub(crate) const STATE_FILE: &str = "state.redb";
 
 /// Events that wait for the agent: more are left on the stream, where flow control holds the coordinator back.
 const INPUTS_WAITING: usize = 64;
@@ -46,12 +46,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ParticipantError> {
     let consent = config.consent()?;
-    let organisation = OrganisationId::new(&config.node.organisation)?;
-    let node = Node::open(config.node.clone())?;
-    let enrolled = node.roster.member(&organisation);
-    if enrolled.is_none_or(|entry| entry.identity != node.identity.public()) {
-        return Err(NodeError::NotInRoster(organisation.to_string()).into());
-    }
+    let (organisation, node) = enrolled_node(&config)?;
     for choice in node.config.dangerous().into_iter().chain(crash.armed()) {
         tracing::warn!(choice, "a dangerous choice is in force");
     }
@@ -100,6 +95,17 @@ pub async fn serve(
         () = uplink.keep_open() => Ok(()),
         () = uplink.carry_out(effects) => Err(ParticipantError::AgentLost),
     }
+}
+
+/// The node, and its name, which the roster must have with this node's key.
+pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), ParticipantError> {
+    let organisation = OrganisationId::new(&config.node.organisation)?;
+    let node = Node::open(config.node.clone())?;
+    let enrolled = node.roster.member(&organisation);
+    if enrolled.is_none_or(|entry| entry.identity != node.identity.public()) {
+        return Err(NodeError::NotInRoster(organisation.to_string()).into());
+    }
+    Ok((organisation, node))
 }
 
 /// The agent's thread: one input at a time, stored before anything follows from it.

@@ -36,6 +36,11 @@ pub mod wire {
             tonic::include_proto!("consort.events.v1");
         }
     }
+    pub mod uplink {
+        pub mod v1 {
+            tonic::include_proto!("consort.uplink.v1");
+        }
+    }
 }
 
 /// The compiled schema with its bounds, for reflection and for the tests that walk it.

@@ -5,20 +5,31 @@
 //!
 //! # Security
 //! A coordinator that breaks any rule gets refusals, and learns from the messages it did get no more than the sum over one
-//! survivor set of at least max(t, n_min, c+2) members. The rules that a member enforces are in [`participant`], one per check.
+//! survivor set of at least max(t, n_min, c+2) members. Every rule has its number in [`rules`] and stands as one check in [`participant`] or [`coordinator`].
 
 /// The version of the protocol that docs/protocol.md describes; part of every session's context.
 pub const PROTOCOL_VERSION: u64 = 1;
 
+pub mod blame;
 pub mod coordinator;
 pub mod messages;
 pub mod participant;
 pub mod rejection;
+pub mod rules;
 pub mod terms;
 
 pub use messages::{
-    Advert, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen, RoundResult,
-    SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, AdvertHead, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen,
+    RoundResult, SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares,
+    UpdateSeal,
 };
 pub use rejection::{AbortReason, Rejection};
+pub use rules::Rule;
 pub use terms::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundTerms};
+
+// The attacks share their harness with tests/rules, which knows this crate by its name.
+#[cfg(test)]
+extern crate self as consort_round;
+
+#[cfg(test)]
+mod attacks;

@@ -63,6 +63,9 @@ pub enum Rejection {
         /// Members there must be.
         need: u32,
     },
+    /// Somewhere on the circle too few in a row are left: honest members might hang together no more.
+    #[error("too few members are left in some row of neighbours on the circle")]
+    Gap,
     /// This member has answered this phase with other content; it answers once.
     #[error("this member has already answered another {0} in this attempt, and answers once")]
     AnsweredOnce(&'static str),
@@ -91,6 +94,7 @@ impl Rejection {
             Self::Terms(_) => "round_terms",
             Self::Stale { .. } => "round_stale",
             Self::TooFew { .. } => "round_too_few",
+            Self::Gap => "round_gap",
             Self::AnsweredOnce(_) => "round_answered_once",
             Self::Material { .. } => "round_material",
         }
@@ -144,6 +148,14 @@ pub enum AbortReason {
         /// Members needed.
         need: u32,
     },
+    /// Too many in a row of neighbours on the circle shared no keys.
+    #[error(
+        "too many neighbours in a row shared no keys; the sum of the others could not be opened"
+    )]
+    GapInShared,
+    /// Too many in a row of neighbours on the circle are no survivors, or did not confirm them: nothing is opened.
+    #[error("too many neighbours in a row dropped out; nothing was opened")]
+    GapInSurvivors,
     /// A reconstructed secret did not match what its owner had published.
     #[error("the secret of member {0} does not match what it published")]
     BadSecret(MemberIndex),
@@ -158,6 +170,8 @@ impl AbortReason {
             Self::TooFewSurvivors { .. } => "abort_too_few_survivors",
             Self::TooFewConfirmed { .. } => "abort_too_few_confirmed",
             Self::TooFewUnmasked { .. } => "abort_too_few_unmasked",
+            Self::GapInShared => "abort_gap_in_shared",
+            Self::GapInSurvivors => "abort_gap_in_survivors",
             Self::BadSecret(_) => "abort_bad_secret",
         }
     }
@@ -165,10 +179,11 @@ impl AbortReason {
     /// Whether members may have submitted masked updates: then the round is spent and is not tried again.
     pub fn after_submission(&self) -> bool {
         match self {
-            Self::TooFewJoined { .. } | Self::TooFewShared { .. } => false,
+            Self::TooFewJoined { .. } | Self::TooFewShared { .. } | Self::GapInShared => false,
             Self::TooFewSurvivors { .. }
             | Self::TooFewConfirmed { .. }
             | Self::TooFewUnmasked { .. }
+            | Self::GapInSurvivors
             | Self::BadSecret(_) => true,
         }
     }

@@ -56,15 +56,9 @@ impl Uplink {
         crash: CrashPoints,
         inputs: mpsc::Sender<Input>,
     ) -> Result<Self, BadAddress> {
-        let uri: Uri = format!("http://{coordinator}")
-            .parse()
-            .map_err(|_| BadAddress(coordinator.to_owned()))?;
+        let endpoint = endpoint(coordinator)?;
         let mut instance = [0; INSTANCE_BYTES];
         OsRng.fill_bytes(&mut instance);
-        let endpoint = Endpoint::from(uri)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
         Ok(Self {
             endpoint,
             connector: AttestedConnector::new(Arc::new(channel), note_verdict),
@@ -163,13 +157,24 @@ impl Uplink {
     }
 }
 
+/// How a participant dials `HOST:PORT`.
+pub(crate) fn endpoint(coordinator: &str) -> Result<Endpoint, BadAddress> {
+    let uri: Uri = format!("http://{coordinator}")
+        .parse()
+        .map_err(|_| BadAddress(coordinator.to_owned()))?;
+    Ok(Endpoint::from(uri)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
+}
+
 /// An address that is none.
 #[derive(Debug, thiserror::Error)]
 #[error("coordinator = {0:?} is no address; write HOST:PORT")]
 pub struct BadAddress(String);
 
 /// Notes what became of the attestation of a connection.
-fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
+pub(crate) fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
     let code = match verdict {
         Ok(peer) => {
             let simulated = peer.claims().simulated();
@@ -193,7 +198,7 @@ fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
 }
 
 /// An error with what caused it: tonic's own text says "transport error" only.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

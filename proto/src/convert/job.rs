@@ -8,7 +8,7 @@ use consort_contract::job::{
 use consort_contract::{OrganisationId, Plan};
 use consort_model::{Layer, Loss};
 
-use super::{WireError, fixed, name, required};
+use super::{WireError, circle_of, fixed, name, required};
 use crate::wire::job::v1 as wire;
 
 /// To the wire.
@@ -43,6 +43,7 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
         aggregation: Some(wire::AggregationSpec {
             colluders: document.aggregation.colluders,
             minimum: document.aggregation.minimum,
+            dropouts: document.aggregation.dropouts,
         }),
         deadlines: Some(wire::DeadlineSpec {
             voting_ms: Some(d.voting_ms),
@@ -94,6 +95,7 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
             .map(|a| AggregationDocument {
                 colluders: a.colluders,
                 minimum: a.minimum,
+                dropouts: a.dropouts,
             })
             .unwrap_or_default(),
         deadlines: spec.deadlines.map(deadlines_from_wire).unwrap_or_default(),
@@ -259,6 +261,9 @@ pub fn plan_to_wire(job: &Job, plan: &Plan) -> wire::PlanSpec {
         threshold: thresholds.threshold(),
         minimum: thresholds.minimum(),
         noise_colluders: job.document().privacy.c_noise,
+        dropouts: thresholds.dropouts(),
+        reach: circle_of(thresholds).0,
+        witnesses: circle_of(thresholds).1,
     }
 }
 
@@ -285,6 +290,9 @@ pub fn plan_from_wire(job: &Job, spec: Option<wire::PlanSpec>) -> Result<Plan, W
         (told.colluders == spec.colluders, "plan.colluders"),
         (told.threshold == spec.threshold, "plan.threshold"),
         (told.minimum == spec.minimum, "plan.minimum"),
+        (told.dropouts == spec.dropouts, "plan.dropouts"),
+        (told.reach == spec.reach, "plan.reach"),
+        (told.witnesses == spec.witnesses, "plan.witnesses"),
         (
             told.noise_colluders == spec.noise_colluders,
             "plan.noise_colluders",

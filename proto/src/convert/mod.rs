@@ -15,7 +15,7 @@ pub use round::{
 };
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_contract::{NameError, Signature};
+use consort_contract::{NameError, Signature, Thresholds};
 
 /// Why bytes from outside are no message of this protocol.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -73,6 +73,13 @@ pub(crate) fn fixed<const N: usize>(
 
 pub(crate) fn signature(bytes: &[u8], field: &'static str) -> Result<Signature, WireError> {
     Ok(Signature(fixed(bytes, field)?))
+}
+
+/// h and m as they stand on the wire: zeros for a complete graph.
+pub(crate) fn circle_of(thresholds: &Thresholds) -> (u32, u32) {
+    thresholds
+        .circle()
+        .map_or((0, 0), |circle| (circle.reach, circle.witnesses))
 }
 
 pub(crate) fn name<T: std::str::FromStr<Err = NameError>>(

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_aggregation::{Commitments, MemberIndex, PublicKey, Share, VectorSchema, Width};
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::{
-    Advert, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList, RoundNumber,
-    RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement, SharesDelivery,
-    Survivors, UnmaskShares, UpdateSeal,
+    Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList,
+    RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement,
+    SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
 
-use super::{WireError, digest, fixed, member, name, required, signature};
+use super::{WireError, circle_of, digest, fixed, member, name, required, signature};
 use crate::wire::round::v1 as wire;
 use wire::follow_response::Event;
 
@@ -80,6 +80,9 @@ pub fn round_open_to_wire(open: &RoundOpen) -> wire::RoundOpen {
         width_bits: terms.schema.width().bits().into(),
         log_head: terms.log_head.as_bytes().to_vec(),
         signature: open.signature.0.to_vec(),
+        dropouts: terms.thresholds.dropouts(),
+        reach: circle_of(&terms.thresholds).0,
+        witnesses: circle_of(&terms.thresholds).1,
     }
 }
 
@@ -105,8 +108,15 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
         }
     }
     let size = u32::try_from(cohort.len()).unwrap_or(u32::MAX);
-    let thresholds = Thresholds::new(size, Some(open.colluders), Some(open.minimum))
-        .map_err(|e| WireError::invalid("colluders, minimum", e))?;
+    let (colluders, minimum) = (Some(open.colluders), Some(open.minimum));
+    let thresholds = Thresholds::with_dropouts(size, colluders, minimum, open.dropouts)
+        .map_err(|e| WireError::invalid("colluders, minimum, dropouts", e))?;
+    if (open.reach, open.witnesses) != circle_of(&thresholds) {
+        return Err(WireError::invalid(
+            "reach, witnesses",
+            "they do not follow from the cohort, colluders, minimum and dropouts",
+        ));
+    }
     let bits = u8::try_from(open.width_bits).unwrap_or(u8::MAX);
     let width = Width::new(bits).map_err(|e| WireError::invalid("width_bits", e))?;
     Ok(RoundOpen {
@@ -154,6 +164,28 @@ pub fn advert_from_wire(advert: Option<wire::Advert>) -> Result<Advert, WireErro
         evidence: advert.evidence,
         ledger_sequence: advert.ledger_sequence,
         signature: signature(&advert.signature, "advert.signature")?,
+    })
+}
+
+fn head_to_wire(head: &AdvertHead) -> wire::AdvertHead {
+    wire::AdvertHead {
+        member: head.member.get(),
+        mask_key: head.mask_key.to_bytes().to_vec(),
+        share_key: head.share_key.to_bytes().to_vec(),
+        evidence: head.evidence.as_bytes().to_vec(),
+        ledger_sequence: head.ledger_sequence,
+        signature: head.signature.0.to_vec(),
+    }
+}
+
+fn head_from_wire(head: &wire::AdvertHead) -> Result<AdvertHead, WireError> {
+    Ok(AdvertHead {
+        member: member(head.member, "heads.member")?,
+        mask_key: point(&head.mask_key, "heads.mask_key")?,
+        share_key: point(&head.share_key, "heads.share_key")?,
+        evidence: digest(&head.evidence, "heads.evidence")?,
+        ledger_sequence: head.ledger_sequence,
+        signature: signature(&head.signature, "heads.signature")?,
     })
 }
 
@@ -421,11 +453,13 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
         Directive::ShareKeys(list) => Event::KeyList(wire::KeyList {
             id,
             adverts: list.adverts.iter().map(advert_to_wire).collect(),
+            heads: list.heads.iter().map(head_to_wire).collect(),
         }),
         Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
             id,
             statements: delivery.statements.iter().map(statement_to_wire).collect(),
             sealed: sealed_to_wire(&delivery.sealed),
+            others: delivery.others.iter().map(|m| m.get()).collect(),
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
         Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
@@ -435,6 +469,7 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
                 .iter()
                 .map(confirmation_to_wire)
                 .collect(),
+            seals: list.seals.iter().map(seal_to_wire).collect(),
         }),
     }
 }
@@ -455,9 +490,11 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
                 .into_iter()
                 .map(|a| advert_from_wire(Some(a)))
                 .collect::<Result<_, _>>()?;
+            let heads = list.heads.iter().map(head_from_wire);
+            let heads = heads.collect::<Result<_, _>>()?;
             (
                 attempt_from_wire(list.id)?,
-                Directive::ShareKeys(KeyList { adverts }),
+                Directive::ShareKeys(KeyList { adverts, heads }),
             )
         }
         Event::SharesDelivery(delivery) => {
@@ -469,7 +506,11 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
             let sealed = sealed_from_wire(delivery.sealed)?;
             (
                 attempt_from_wire(delivery.id)?,
-                Directive::Submit(SharesDelivery { statements, sealed }),
+                Directive::Submit(SharesDelivery {
+                    statements,
+                    others: member_set(&delivery.others, "others")?,
+                    sealed,
+                }),
             )
         }
         Event::Survivors(survivors) => {
@@ -482,9 +523,14 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
                 .iter()
                 .map(confirmation_from_wire)
                 .collect::<Result<_, _>>()?;
+            let seals = list.seals.iter().map(seal_from_wire);
+            let seals = seals.collect::<Result<_, _>>()?;
             (
                 attempt_from_wire(list.id)?,
-                Directive::Unmask(Confirmations { confirmations }),
+                Directive::Unmask(Confirmations {
+                    confirmations,
+                    seals,
+                }),
             )
         }
         Event::Proposal(_)

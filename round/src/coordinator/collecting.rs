@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::IdentitySecret;
 
-use super::{Accepted, Common, Confirming, Input, Round, Transition, wrong_phase};
+use super::{Accepted, Common, Confirming, Input, Round, Transition, repeated, wrong_phase};
 use crate::messages::{
     Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash,
 };
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
 /// Waiting for masked updates of U2. The vectors themselves are the driver's: it stores every chunk before it passes the seal.
@@ -18,6 +19,7 @@ pub struct Collecting {
     pub(super) common: Common,
     pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
     pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
     expired: bool,
@@ -28,12 +30,14 @@ impl Collecting {
         common: Common,
         adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
         context2: RoundKeyContext,
+        seating: Seating,
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
         Self {
             common,
             adverts,
             context2,
+            seating,
             shared,
             seals: BTreeMap::new(),
             expired: false,
@@ -64,6 +68,10 @@ impl Collecting {
                 let round = Round::Aborted(AbortReason::TooFewSurvivors { have, need });
                 return Transition { round, outcome };
             }
+            Ok(()) if over && !self.covered() => {
+                let round = Round::Aborted(AbortReason::GapInSurvivors);
+                return Transition { round, outcome };
+            }
             Ok(()) | Err(_) => {}
         }
         Transition {
@@ -75,11 +83,7 @@ impl Collecting {
     fn seal(&mut self, seal: UpdateSeal) -> Result<Accepted, Rejection> {
         self.admits(seal.member)?;
         if let Some(known) = self.seals.get(&seal.member) {
-            return if *known == seal {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(seal.member))
-            };
+            return repeated(seal.member, *known == seal);
         }
         let terms = &self.common.open.terms;
         let identity = terms
@@ -95,9 +99,8 @@ impl Collecting {
     /// # Errors
     /// [`Rejection::NotAsked`] for a member outside U2 or departed; [`Rejection::WrongPhase`] once collecting is over.
     pub fn admits(&self, member: MemberIndex) -> Result<(), Rejection> {
-        if !self.shared.contains_key(&member) || self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.shared.contains_key(&member))?;
         if self.complete() && !self.seals.contains_key(&member) {
             return Err(Rejection::WrongPhase {
                 message: "update-seal",
@@ -118,6 +121,11 @@ impl Collecting {
                 .all(|m| self.seals.contains_key(m))
     }
 
+    fn covered(&self) -> bool {
+        let sealed = self.seals.keys().copied().collect();
+        self.seating.covered_by(&sealed)
+    }
+
     /// Signs the survivor set: exactly the members whose update is complete.
     pub fn announce(&self, coordinator: &IdentitySecret) -> Survivors {
         Survivors::new(&self.context2, &self.seals, coordinator)
@@ -125,13 +133,13 @@ impl Collecting {
 
     fn announce_survivors(self, survivors: Survivors, now: Millis) -> Transition {
         let sealed: BTreeSet<_> = self.seals.keys().copied().collect();
-        if !self.complete() || survivors.members != sealed {
-            let outcome = Err(Rejection::Malformed(
-                "the survivor set must be the members whose update is complete",
-            ));
+        let exact = Rule::C7.require(self.complete() && survivors.members == sealed, || {
+            Rejection::Malformed("the survivor set must be the members whose update is complete")
+        });
+        if let Err(rejection) = exact {
             return Transition {
                 round: Round::Collecting(self),
-                outcome,
+                outcome: Err(rejection),
             };
         }
         let round = Round::Confirming(Confirming::new(self, survivors, now));
@@ -150,16 +158,20 @@ impl Collecting {
             && !self.seals.contains_key(&member)
             && !self.complete();
         asked.then(|| {
+            let near = self.seating.holders(member);
             let statements = self
                 .shared
                 .values()
+                .filter(|shares| near.contains(&shares.statement.member))
                 .map(|shares| shares.statement.clone())
                 .collect();
+            let others = self.shared.keys().filter(|m| !near.contains(m));
             let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
                 Some((*sender, shares.sealed.get(&member)?.clone()))
             };
             Directive::Submit(SharesDelivery {
                 statements,
+                others: others.copied().collect(),
                 sealed: self.shared.iter().filter_map(from).collect(),
             })
         })

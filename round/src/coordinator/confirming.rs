@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use consort_aggregation::MemberIndex;
 
-use super::{Accepted, Collecting, Common, Input, Round, Transition, Unmasking, wrong_phase};
+use super::{
+    Accepted, Collecting, Common, Input, Round, Transition, Unmasking, repeated, wrong_phase,
+};
 use crate::messages::{Confirmation, ConfirmedSets, Directive, Survivors, member_set_hash};
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
 /// Waiting for signatures of U3 on U3.
@@ -55,15 +58,10 @@ impl Confirming {
 
     fn confirm(&mut self, confirmation: Confirmation) -> Result<Accepted, Rejection> {
         let member = confirmation.member;
-        if !self.survivors.members.contains(&member) || self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.survivors.members.contains(&member))?;
         if let Some(known) = self.confirmations.get(&member) {
-            return if *known == confirmation {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == confirmation);
         }
         let identity = self
             .common
@@ -71,7 +69,7 @@ impl Confirming {
             .terms
             .identity(member)
             .ok_or(Rejection::NotAsked(member))?;
-        self.sets().verify(&confirmation, identity)?;
+        self.sets().verify(&confirmation, identity, Rule::C8)?;
         self.confirmations.insert(member, confirmation);
         Ok(Accepted::New)
     }
@@ -98,7 +96,11 @@ impl Confirming {
     fn close(self, now: Millis) -> Transition {
         let have = u32::try_from(self.confirmations.len()).unwrap_or(u32::MAX);
         let need = self.common.open.terms.thresholds.confirmation_quorum();
-        let round = if have >= need {
+        let confirmed = self.confirmations.keys().copied().collect();
+        let covered = self.collected.seating.covered_by(&confirmed);
+        let round = if have >= need && !Rule::C13.holds(covered) {
+            Round::Aborted(AbortReason::GapInSurvivors)
+        } else if Rule::C13.holds(have >= need) {
             Round::Unmasking(Unmasking::new(self, now))
         } else {
             Round::Aborted(AbortReason::TooFewConfirmed { have, need })

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_aggregation::MemberIndex;
 
 use super::{Accepted, Common, Input, Round, Sharing, Transition, wrong_phase};
-use crate::messages::{Directive, VerifiedAdvert};
+use crate::messages::{Advert, Directive, VerifiedAdvert};
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
 /// Waiting for adverts of the announced cohort.
@@ -45,19 +46,18 @@ impl Joining {
         }
     }
 
+    pub(super) fn advert(&self, member: MemberIndex) -> Option<&Advert> {
+        self.adverts.get(&member).map(VerifiedAdvert::advert)
+    }
+
     fn advertise(&mut self, advert: VerifiedAdvert) -> Result<Accepted, Rejection> {
         let member = advert.advert().member;
-        if self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
+        self.common.asks(member, true)?;
+        if let Some(known) = self.adverts.get(&member) {
+            return repeated(member, *known == advert);
         }
-        match self.adverts.get(&member) {
-            Some(known) if *known == advert => Ok(Accepted::Repeat),
-            Some(_) => Err(Rejection::Equivocation(member)),
-            None => {
-                self.adverts.insert(member, advert);
-                Ok(Accepted::New)
-            }
-        }
+        self.adverts.insert(member, advert);
+        Ok(Accepted::New)
     }
 
     fn complete(&self) -> bool {
@@ -91,6 +91,13 @@ impl Joining {
     }
 }
 
+/// The answer to a second message by one member: the same is a repeat, another one an equivocation.
+pub(super) fn repeated(member: MemberIndex, same: bool) -> Result<Accepted, Rejection> {
+    Rule::C3
+        .require(same, || Rejection::Equivocation(member))
+        .map(|()| Accepted::Repeat)
+}
+
 impl Common {
     /// Notes that a member will not answer any more.
     pub(super) fn depart(&mut self, member: MemberIndex) -> Accepted {
@@ -105,11 +112,18 @@ impl Common {
     pub(super) fn enough(&self, have: usize) -> Result<(), (u32, u32)> {
         let have = u32::try_from(have).unwrap_or(u32::MAX);
         let need = self.open.terms.thresholds.fewest_survivors();
-        if have >= need {
+        if Rule::C13.holds(have >= need) {
             Ok(())
         } else {
             Err((have, need))
         }
+    }
+
+    /// Refuses a sender that this phase does not ask, or that departed.
+    pub(super) fn asks(&self, member: MemberIndex, in_phase: bool) -> Result<(), Rejection> {
+        Rule::C2.require(in_phase && !self.departed.contains(&member), || {
+            Rejection::NotAsked(member)
+        })
     }
 
     /// Starts the next phase's clock.

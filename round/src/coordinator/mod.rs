@@ -9,7 +9,7 @@ mod joining;
 mod sharing;
 mod unmasking;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use consort_aggregation::MemberIndex;
@@ -17,9 +17,11 @@ use consort_aggregation::MemberIndex;
 pub use collecting::Collecting;
 pub use confirming::Confirming;
 pub use joining::Joining;
+use joining::repeated;
 pub use sharing::Sharing;
 pub use unmasking::{Opening, Unmasking};
 
+use crate::blame::{Blame, Proceedings, Signed};
 use crate::messages::{
     Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
     VerifiedAdvert,
@@ -110,6 +112,72 @@ impl Round {
             departed: BTreeSet::new(),
             phase_ends,
         }))
+    }
+
+    /// What an input proves against its sender, whether or not it is accepted: asked before [`Round::handle`], for a record
+    /// that others can verify ([`Blame::verify`]). Only what the sender itself signed counts; an input whose signature does
+    /// not hold proves nothing.
+    pub fn blame(&self, input: &Input) -> Option<Blame> {
+        let contradicts = |first: Option<Signed>, second: Signed| {
+            let first = first.filter(|first| first.bytes != second.bytes)?;
+            Some(Blame::Contradiction { first, second })
+        };
+        let terms = &self.common()?.open.terms;
+        let found = match (self, input) {
+            (Self::Joining(phase), Input::Advertise(advert)) => {
+                let context = terms.context();
+                let known = phase.advert(advert.advert().member);
+                contradicts(
+                    known.map(|known| known.head().signed(&context)),
+                    advert.advert().head().signed(&context),
+                )
+            }
+            (Self::Sharing(phase), Input::ShareKeys(message)) => {
+                let context2 = phase.context2();
+                let known = phase.statement(message.statement.member);
+                contradicts(
+                    known.map(|known| known.signed(context2)),
+                    message.statement.signed(context2),
+                )
+            }
+            (Self::Collecting(phase), Input::Seal(seal)) => {
+                let u2 = phase.u2_hash();
+                let known = phase.seals.get(&seal.member);
+                contradicts(
+                    known.map(|known| known.signed(&phase.context2, &u2)),
+                    seal.signed(&phase.context2, &u2),
+                )
+            }
+            (Self::Unmasking(phase), Input::Unmask(answer)) => phase.blame(answer),
+            (
+                Self::Joining(_)
+                | Self::Sharing(_)
+                | Self::Collecting(_)
+                | Self::Confirming(_)
+                | Self::Unmasking(_)
+                | Self::Opened(_)
+                | Self::Aborted(_),
+                Input::Advertise(_)
+                | Input::ShareKeys(_)
+                | Input::Seal(_)
+                | Input::AnnounceSurvivors(_)
+                | Input::Confirm(_)
+                | Input::Unmask(_)
+                | Input::Depart(_)
+                | Input::Tick,
+            ) => None,
+        }?;
+        // In the joining phase there is no key list yet; a contradiction of adverts is in ctx alone.
+        let none = BTreeMap::new();
+        let adverts = match self {
+            Self::Sharing(phase) => phase.adverts(),
+            Self::Collecting(phase) => &phase.adverts,
+            Self::Unmasking(phase) => phase.adverts(),
+            Self::Joining(_) | Self::Confirming(_) | Self::Opened(_) | Self::Aborted(_) => &none,
+        };
+        let heads = adverts.iter().map(|(m, a)| (*m, a.advert().head()));
+        let proceedings = Proceedings::new(terms, heads.collect());
+        found.verify(&proceedings).is_ok().then_some(found)
     }
 
     /// Handles one input. A refused input leaves the round as it was.
@@ -237,7 +305,7 @@ impl Round {
     }
 }
 
-/// The refusal of an input that belongs to another phase.
+/// The refusal of an input that belongs to another phase: no phase has a place for it (by construction: C12).
 pub(crate) fn wrong_phase(input: &Input, phase: &'static str) -> Rejection {
     let message = match input {
         Input::Advertise(_) => "advert",

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{MemberIndex, RoundKeyContext};
+use consort_aggregation::{MemberIndex, RoundKeyContext, Seating};
 
-use super::{Accepted, Collecting, Common, Input, Round, Transition, wrong_phase};
-use crate::messages::{Directive, KeyList, ShareKeys, VerifiedAdvert, keys_context};
+use super::{Accepted, Collecting, Common, Input, Round, Transition, repeated, wrong_phase};
+use crate::messages::{
+    Advert, Directive, KeyList, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
 
@@ -15,16 +17,20 @@ pub struct Sharing {
     pub(super) common: Common,
     adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
     context2: RoundKeyContext,
+    seating: Seating,
     shared: BTreeMap<MemberIndex, ShareKeys>,
 }
 
 impl Sharing {
     pub(super) fn new(common: Common, adverts: BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
         let context2 = keys_context(&common.open.terms.context(), &adverts);
+        let graph = common.open.terms.thresholds.graph();
+        let seating = graph.seat(&context2, adverts.keys().copied());
         Self {
             common,
             adverts,
             context2,
+            seating,
             shared: BTreeMap::new(),
         }
     }
@@ -53,19 +59,27 @@ impl Sharing {
         }
     }
 
+    pub(super) fn context2(&self) -> &RoundKeyContext {
+        &self.context2
+    }
+
+    pub(super) fn adverts(&self) -> &BTreeMap<MemberIndex, VerifiedAdvert> {
+        &self.adverts
+    }
+
+    pub(super) fn statement(&self, member: MemberIndex) -> Option<&ShareStatement> {
+        self.shared.get(&member).map(|message| &message.statement)
+    }
+
     fn share(&mut self, message: ShareKeys) -> Result<Accepted, Rejection> {
         let member = message.statement.member;
-        if self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.adverts.contains_key(&member))?;
         if let Some(known) = self.shared.get(&member) {
-            return if *known == message {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == message);
         }
-        message.verify(&self.context2, &self.common.open.terms, &self.adverts)?;
+        let terms = &self.common.open.terms;
+        message.verify(&self.context2, terms, &self.seating, &self.adverts)?;
         self.shared.insert(member, message);
         Ok(Accepted::New)
     }
@@ -79,13 +93,18 @@ impl Sharing {
 
     /// U2 is who shared. A member that departed after sharing stays in U2: the others may have masked with it.
     fn close(self, now: Millis) -> Transition {
+        let covered = self
+            .seating
+            .covered_by(&self.shared.keys().copied().collect());
         let round = match self.common.enough(self.shared.len()) {
+            Ok(()) if !covered => Round::Aborted(AbortReason::GapInShared),
             Ok(()) => {
                 let common = self.common.enter(now, |d| d.collecting_ms);
                 Round::Collecting(Collecting::new(
                     common,
                     self.adverts,
                     self.context2,
+                    self.seating,
                     self.shared,
                 ))
             }
@@ -100,8 +119,15 @@ impl Sharing {
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
         let asked = self.adverts.contains_key(&member) && !self.shared.contains_key(&member);
         asked.then(|| {
+            let near = self.seating.holders(member);
+            let (near, far): (Vec<_>, Vec<_>) = self
+                .adverts
+                .values()
+                .map(VerifiedAdvert::advert)
+                .partition(|advert| near.contains(&advert.member));
             Directive::ShareKeys(KeyList {
-                adverts: self.adverts.values().map(|a| a.advert().clone()).collect(),
+                adverts: near.into_iter().cloned().collect(),
+                heads: far.into_iter().map(Advert::head).collect(),
             })
         })
     }

@@ -1,4 +1,5 @@
-//! P6, Unmasking: survivors send shares; t of them open the self masks of the survivors and the pair masks of the dropouts.
+//! P6, Unmasking: survivors send shares of their neighbours' secrets; enough of them open the self masks of the survivors
+//! and the pair masks of the dropouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +8,19 @@ use consort_aggregation::{
     pair_sign, recover_mask_key, recover_self_mask, self_mask_seed,
 };
 
-use super::{Accepted, Collecting, Common, Confirming, Input, Round, Transition, wrong_phase};
+use super::{
+    Accepted, Collecting, Common, Confirming, Input, Round, Transition, repeated, wrong_phase,
+};
+use crate::blame::Blame;
 use crate::messages::{
-    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, member_set_hash,
+    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, VerifiedAdvert,
+    member_set_hash,
 };
 use crate::rejection::{AbortReason, Rejection};
+use crate::rules::Rule;
 use crate::terms::Millis;
 
-/// Waiting for t valid answers.
+/// Waiting until there are shares enough of every secret.
 #[derive(Debug, Clone)]
 pub struct Unmasking {
     pub(super) common: Common,
@@ -22,17 +28,22 @@ pub struct Unmasking {
     survivors: Survivors,
     confirmations: BTreeMap<MemberIndex, Confirmation>,
     answers: BTreeMap<MemberIndex, UnmaskShares>,
+    /// Shares of each member of U2 that are here.
+    present: BTreeMap<MemberIndex, u32>,
 }
 
 impl Unmasking {
     pub(super) fn new(confirmed: Confirming, now: Millis) -> Self {
         let common = confirmed.common.enter(now, |d| d.unmasking_ms);
+        let owners = confirmed.collected.shared.keys();
+        let present = owners.map(|owner| (*owner, 0)).collect();
         Self {
             common,
             collected: confirmed.collected,
             survivors: confirmed.survivors,
             confirmations: confirmed.confirmations,
             answers: BTreeMap::new(),
+            present,
         }
     }
 
@@ -51,7 +62,7 @@ impl Unmasking {
             | Input::Seal(_)
             | Input::AnnounceSurvivors(_)) => Err(wrong_phase(&other, "unmasking")),
         };
-        let enough = self.answers.len() >= self.common.open.terms.thresholds.threshold() as usize;
+        let enough = self.fewest_shares() >= self.share_threshold();
         match outcome {
             Ok(Accepted::New) if enough || self.nobody_left() => self.close(),
             outcome => Transition {
@@ -69,15 +80,10 @@ impl Unmasking {
 
     fn answer(&mut self, answer: UnmaskShares) -> Result<Accepted, Rejection> {
         let member = answer.member;
-        if !self.survivors.members.contains(&member) || self.common.departed.contains(&member) {
-            return Err(Rejection::NotAsked(member));
-        }
+        self.common
+            .asks(member, self.survivors.members.contains(&member))?;
         if let Some(known) = self.answers.get(&member) {
-            return if *known == answer {
-                Ok(Accepted::Repeat)
-            } else {
-                Err(Rejection::Equivocation(member))
-            };
+            return repeated(member, *known == answer);
         }
         let identity = self
             .common
@@ -91,19 +97,58 @@ impl Unmasking {
             identity,
         )?;
         self.check_shares(&answer)?;
+        let shares = &answer.shares;
+        for owner in shares.self_mask.keys().chain(shares.mask_key.keys()) {
+            *self.present.entry(*owner).or_default() += 1;
+        }
         self.answers.insert(member, answer);
         Ok(Accepted::New)
     }
 
+    pub(super) fn adverts(&self) -> &BTreeMap<MemberIndex, VerifiedAdvert> {
+        &self.collected.adverts
+    }
+
+    /// The second of two answers, or the first share that is not on its owner's polynomial.
+    pub(super) fn blame(&self, answer: &UnmaskShares) -> Option<Blame> {
+        let (context2, u3) = (
+            &self.collected.context2,
+            member_set_hash(&self.survivors.members),
+        );
+        let said = answer.signed(context2, &u3);
+        if let Some(known) = self.answers.get(&answer.member) {
+            let first = known.signed(context2, &u3);
+            return (first.bytes != said.bytes).then_some(Blame::Contradiction {
+                first,
+                second: said,
+            });
+        }
+        let committed = |owner: &MemberIndex| Some(&self.collected.shared.get(owner)?.statement);
+        let of_self_mask = answer.shares.self_mask.iter().find(|(owner, share)| {
+            committed(owner).is_some_and(|s| !s.self_mask.verify(answer.member, share))
+        });
+        let of_mask_key = answer.shares.mask_key.iter().find(|(owner, share)| {
+            committed(owner).is_some_and(|s| !s.mask_key.verify(answer.member, share))
+        });
+        let (owner, _) = of_self_mask.or(of_mask_key)?;
+        Some(Blame::WrongShare {
+            statement: committed(owner)?.signed(context2),
+            answer: said,
+        })
+    }
+
     fn check_shares(&self, answer: &UnmaskShares) -> Result<(), Rejection> {
         let shares = &answer.shares;
-        if !shares.self_mask.keys().eq(self.survivors.members.iter())
-            || !shares.mask_key.keys().copied().eq(self.dropouts())
-        {
-            return Err(Rejection::Malformed(
-                "a self-mask share per survivor and a mask-key share per dropout are needed",
-            ));
-        }
+        let held = self.collected.seating.holders(answer.member);
+        let survivors = self.survivors.members.intersection(&held);
+        let dropouts = self.dropouts().filter(|owner| held.contains(owner));
+        let asked =
+            shares.self_mask.keys().eq(survivors) && shares.mask_key.keys().copied().eq(dropouts);
+        Rule::C10.require(asked, || {
+            Rejection::Malformed(
+                "a self-mask share per survivor and a mask-key share per dropout of the neighbourhood are needed",
+            )
+        })?;
         let wrong =
             |owner: &MemberIndex, share: &Share, of: &dyn Fn(MemberIndex) -> Commitments| {
                 !of(*owner).verify(answer.member, share)
@@ -122,13 +167,9 @@ impl Unmasking {
                 .iter()
                 .find(|(owner, share)| wrong(owner, share, &mask_key))
         });
-        match bad {
-            Some((owner, _)) => Err(Rejection::Share {
-                from: answer.member,
-                owner: *owner,
-            }),
-            None => Ok(()),
-        }
+        let from = answer.member;
+        let committed = bad.map_or(Ok(()), |(owner, _)| Err(*owner));
+        Rule::C11.require_ok(committed, |owner| Rejection::Share { from, owner })
     }
 
     /// U2∖U3.
@@ -141,8 +182,7 @@ impl Unmasking {
     }
 
     fn close(self) -> Transition {
-        let need = self.common.open.terms.thresholds.threshold();
-        let have = u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
+        let (have, need) = (self.fewest_shares(), self.share_threshold());
         let round = if have < need {
             Round::Aborted(AbortReason::TooFewUnmasked { have, need })
         } else {
@@ -157,25 +197,27 @@ impl Unmasking {
         }
     }
 
-    /// Reconstructs the secrets and lists what has to be subtracted from the masked sum.
+    /// Reconstructs the secrets, each of which is what its owner published (by construction: C14), and lists what has to be
+    /// subtracted from the masked sum.
     fn opening(&self) -> Result<Opening, MemberIndex> {
-        let threshold = self.common.open.terms.thresholds.threshold();
-        let helpers: Vec<_> = self.answers.keys().copied().collect();
-        let weights = Interpolation::new(threshold, &helpers).expect("close() saw t answers");
+        let mut weights = Weights::new(self.share_threshold());
         let context2 = &self.collected.context2;
         let mut masks = Vec::new();
         for owner in &self.survivors.members {
-            let shares = self.shares_of(&helpers, |answer| answer.shares.self_mask.get(owner));
+            let shares = self.shares_of(*owner, |answer| answer.shares.self_mask.get(owner));
             let statement = &self.collected.shared[owner].statement;
-            let secret = recover_self_mask(*owner, &weights, &shares, &statement.self_mask)
+            let weights = weights.of(&shares);
+            let secret = recover_self_mask(*owner, weights, &shares, &statement.self_mask)
                 .map_err(|_| *owner)?;
             masks.push((self_mask_seed(&secret, context2, *owner), Sign::Plus));
         }
         for owner in self.dropouts() {
-            let shares = self.shares_of(&helpers, |answer| answer.shares.mask_key.get(&owner));
+            let shares = self.shares_of(owner, |answer| answer.shares.mask_key.get(&owner));
             let public = &self.collected.adverts[&owner].advert().mask_key;
-            let secret = recover_mask_key(owner, &weights, &shares, public).map_err(|_| owner)?;
-            for peer in &self.survivors.members {
+            let weights = weights.of(&shares);
+            let secret = recover_mask_key(owner, weights, &shares, public).map_err(|_| owner)?;
+            let near = self.collected.seating.neighbours(owner);
+            for peer in near.intersection(&self.survivors.members) {
                 let peer_key = &self.collected.adverts[peer].advert().mask_key;
                 let seed = pair_mask_seed(&secret, peer_key, context2, *peer, owner);
                 masks.push((seed, pair_sign(*peer, owner)));
@@ -197,20 +239,38 @@ impl Unmasking {
 
     fn shares_of<'a>(
         &'a self,
-        helpers: &[MemberIndex],
+        owner: MemberIndex,
         pick: impl Fn(&'a UnmaskShares) -> Option<&'a Share>,
     ) -> BTreeMap<MemberIndex, Share> {
-        helpers
-            .iter()
-            .filter_map(|helper| Some((*helper, pick(&self.answers[helper])?.clone())))
+        let holders = self.collected.seating.holders(owner);
+        holders
+            .into_iter()
+            .filter_map(|holder| Some((holder, pick(self.answers.get(&holder)?)?.clone())))
             .collect()
+    }
+
+    /// Shares that are here of the secret of which there are fewest.
+    fn fewest_shares(&self) -> u32 {
+        self.present.values().copied().min().unwrap_or(0)
+    }
+
+    fn share_threshold(&self) -> u32 {
+        self.common.open.terms.thresholds.share_threshold()
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
         let asked = self.survivors.members.contains(&member) && !self.answers.contains_key(&member);
         asked.then(|| {
+            let confirmed = self.confirmations.keys().copied().collect();
+            let survivors = &self.survivors.members;
+            let seating = &self.collected.seating;
+            let unconfirmed = seating.unconfirmed_neighbours(member, survivors, &confirmed);
             Directive::Unmask(Confirmations {
                 confirmations: self.confirmations.values().cloned().collect(),
+                seals: unconfirmed
+                    .iter()
+                    .filter_map(|m| self.collected.seals.get(m).cloned())
+                    .collect(),
             })
         })
     }
@@ -218,6 +278,31 @@ impl Unmasking {
     /// U3.
     pub fn survivors(&self) -> &BTreeSet<MemberIndex> {
         &self.survivors.members
+    }
+}
+
+/// Lagrange weights by the members whose shares are used: in a complete graph those of all owners are the same.
+struct Weights {
+    threshold: u32,
+    by_holders: BTreeMap<Vec<MemberIndex>, Interpolation>,
+}
+
+impl Weights {
+    fn new(threshold: u32) -> Self {
+        Self {
+            threshold,
+            by_holders: BTreeMap::new(),
+        }
+    }
+
+    fn of(&mut self, shares: &BTreeMap<MemberIndex, Share>) -> &Interpolation {
+        let used = shares.keys().copied().take(self.threshold as usize);
+        let holders: Vec<_> = used.collect();
+        self.by_holders
+            .entry(holders)
+            .or_insert_with_key(|holders| {
+                Interpolation::new(self.threshold, holders).expect("close() saw shares enough")
+            })
     }
 }
 

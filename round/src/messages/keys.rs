@@ -6,7 +6,10 @@ use consort_aggregation::{Canonical, ChunkTree, Digest, MemberIndex, PublicKey, 
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::RoundOpen;
+use crate::blame::Signed;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
+use crate::terms::RoundTerms;
 
 /// Longest evidence an advert carries, in bytes: a report of 1184 and a certificate of about 1400 fit ten times.
 pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
@@ -46,19 +49,20 @@ impl Advert {
             ledger_sequence,
             signature: Signature([0; 64]),
         };
-        advert.signature = identity.sign(&advert.signed_bytes(context));
+        advert.signature = identity.sign(&advert.head().signed_bytes(context));
         advert
     }
 
-    fn signed_bytes(&self, context: &Digest) -> Vec<u8> {
-        Canonical::new("consort/round/advert/v1")
-            .bytes(context.as_bytes())
-            .u64(self.member.get().into())
-            .bytes(&self.mask_key.to_bytes())
-            .bytes(&self.share_key.to_bytes())
-            .bytes(Digest::of(&self.evidence).as_bytes())
-            .u64(self.ledger_sequence)
-            .finish()
+    /// The same advert for members that do not judge its evidence.
+    pub fn head(&self) -> AdvertHead {
+        AdvertHead {
+            member: self.member,
+            mask_key: self.mask_key,
+            share_key: self.share_key,
+            evidence: Digest::of(&self.evidence),
+            ledger_sequence: self.ledger_sequence,
+            signature: self.signature,
+        }
     }
 
     /// Checks signature and evidence; only this makes a [`VerifiedAdvert`].
@@ -70,26 +74,81 @@ impl Advert {
         open: &RoundOpen,
         judge: &dyn RoundKeyJudge,
     ) -> Result<VerifiedAdvert, Rejection> {
-        let identity = open
-            .terms
-            .identity(self.member)
-            .ok_or(Rejection::NotAsked(self.member))?;
         if self.evidence.len() > MAX_EVIDENCE_BYTES {
             return Err(Rejection::Malformed("evidence is longer than 16 KiB"));
         }
-        if self.mask_key == self.share_key {
-            return Err(Rejection::Malformed("mask key and share key must differ"));
-        }
-        identity
-            .verify(&self.signed_bytes(&open.terms.context()), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))?;
-        judge
-            .judge(&RoundKeys::of(open, &self), &self.evidence)
-            .map_err(|reason| Rejection::Evidence {
+        self.head().verify(&open.terms, &open.terms.context())?;
+        self.judged(open, judge)
+    }
+
+    /// Checks the evidence of an advert whose signature was checked.
+    pub(crate) fn judged(
+        self,
+        open: &RoundOpen,
+        judge: &dyn RoundKeyJudge,
+    ) -> Result<VerifiedAdvert, Rejection> {
+        Rule::R7.require_ok(
+            judge.judge(&RoundKeys::of(open, &self), &self.evidence),
+            |reason| Rejection::Evidence {
                 member: self.member,
                 reason,
-            })?;
+            },
+        )?;
         Ok(VerifiedAdvert(self))
+    }
+}
+
+/// An advert with the hash of its evidence in place of the evidence: what a member needs of those that are not its neighbours.
+///
+/// Its signature is that of the advert, which covers the evidence by this hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdvertHead {
+    /// Who.
+    pub member: MemberIndex,
+    /// M_u.
+    pub mask_key: PublicKey,
+    /// E_u.
+    pub share_key: PublicKey,
+    /// SHA-256 of the evidence.
+    pub evidence: Digest,
+    /// Entries in the member's own privacy ledger.
+    pub ledger_sequence: u64,
+    /// Over the content and ctx.
+    pub signature: Signature,
+}
+
+impl AdvertHead {
+    fn signed_bytes(&self, context: &Digest) -> Vec<u8> {
+        Canonical::new("consort/round/advert/v1")
+            .bytes(context.as_bytes())
+            .u64(self.member.get().into())
+            .bytes(&self.mask_key.to_bytes())
+            .bytes(&self.share_key.to_bytes())
+            .bytes(self.evidence.as_bytes())
+            .u64(self.ledger_sequence)
+            .finish()
+    }
+
+    /// Checks the signature, not the evidence; the context is that of the terms.
+    pub(crate) fn verify(&self, terms: &RoundTerms, context: &Digest) -> Result<(), Rejection> {
+        let identity = terms
+            .identity(self.member)
+            .ok_or(Rejection::NotAsked(self.member))?;
+        Rule::R8a.require(self.mask_key != self.share_key, || {
+            Rejection::Malformed("mask key and share key must differ")
+        })?;
+        Rule::R6b.require_ok(
+            identity.verify(&self.signed_bytes(context), &self.signature),
+            |_| Rejection::Signature(self.member),
+        )
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context: &Digest) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context),
+            signature: self.signature,
+        }
     }
 
     fn leaf(&self, context: &Digest) -> Vec<u8> {
@@ -99,7 +158,7 @@ impl Advert {
     }
 }
 
-/// An advert whose signature and evidence were checked.
+/// An advert whose signature and evidence were checked. The coordinator's machine takes no other (by construction: C1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAdvert(Advert);
 
@@ -178,16 +237,41 @@ pub fn keys_context(
     context: &Digest,
     adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
 ) -> RoundKeyContext {
+    let heads = adverts.iter().map(|(m, advert)| (*m, advert.0.head()));
+    context_of_heads(context, &heads.collect())
+}
+
+/// ctx2 from what every member knows of every advert.
+pub(crate) fn context_of_heads(
+    context: &Digest,
+    heads: &BTreeMap<MemberIndex, AdvertHead>,
+) -> RoundKeyContext {
     let mut tree = ChunkTree::new();
-    for advert in adverts.values() {
-        tree.push(&advert.0.leaf(context));
+    for head in heads.values() {
+        tree.push(&head.leaf(context));
     }
     RoundKeyContext::new(context, &tree.root())
 }
 
-/// P2, coordinator → member: all adverts U1.
+/// P2, coordinator → member: U1, each advert once, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyList {
-    /// Adverts, any order; a member may appear once.
+    /// Adverts of the member and its neighbours.
     pub adverts: Vec<Advert>,
+    /// The others' adverts, without their evidence; none in a complete graph.
+    pub heads: Vec<AdvertHead>,
+}
+
+impl KeyList {
+    /// U1.
+    pub(crate) fn by_member(&self) -> Result<BTreeMap<MemberIndex, AdvertHead>, Rejection> {
+        let mut members = BTreeMap::new();
+        let near = self.adverts.iter().map(Advert::head);
+        for head in near.chain(self.heads.iter().cloned()) {
+            let member = head.member;
+            let again = members.insert(member, head).is_some();
+            Rule::R6c.require(!again, || Rejection::Equivocation(member))?;
+        }
+        Ok(members)
+    }
 }

@@ -12,8 +12,10 @@ use std::collections::BTreeSet;
 
 use consort_aggregation::{Canonical, Digest, MemberIndex};
 
+pub(crate) use keys::context_of_heads;
 pub use keys::{
-    Advert, KeyList, MAX_EVIDENCE_BYTES, RoundKeyJudge, RoundKeys, VerifiedAdvert, keys_context,
+    Advert, AdvertHead, KeyList, MAX_EVIDENCE_BYTES, RoundKeyJudge, RoundKeys, VerifiedAdvert,
+    keys_context,
 };
 pub use open::RoundOpen;
 pub use result::RoundResult;

@@ -4,6 +4,7 @@ use consort_aggregation::{Canonical, Digest};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::RoundTerms;
 
 /// P0, coordinator → member: the terms, signed by the coordinator's identity key.
@@ -33,9 +34,10 @@ impl RoundOpen {
     /// # Errors
     /// [`Rejection::CoordinatorSignature`].
     pub fn verify(&self, coordinator: &IdentityKey) -> Result<(), Rejection> {
-        coordinator
-            .verify(&Self::signed_bytes(&self.terms), &self.signature)
-            .map_err(|_| Rejection::CoordinatorSignature)
+        Rule::R1.require_ok(
+            coordinator.verify(&Self::signed_bytes(&self.terms), &self.signature),
+            |_| Rejection::CoordinatorSignature,
+        )
     }
 
     /// Hash of the signed announcement, which round-key evidence is bound to.

@@ -1,12 +1,14 @@
 //! P3: shares of both secrets, sealed for each neighbour, and how they are handed on in P4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext};
+use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::{IdentitySecret, Signature};
 
 use super::VerifiedAdvert;
+use crate::blame::Signed;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::RoundTerms;
 
 /// P3, the public part: commitments to both secrets and the hash of every sealed share, signed.
@@ -61,6 +63,14 @@ impl ShareStatement {
         canonical.finish()
     }
 
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context2),
+            signature: self.signature,
+        }
+    }
+
     /// Checks a statement against its owner's advert and the terms.
     ///
     /// # Errors
@@ -69,6 +79,7 @@ impl ShareStatement {
         &self,
         context2: &RoundKeyContext,
         terms: &RoundTerms,
+        seating: &Seating,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
         let identity = terms
@@ -77,31 +88,29 @@ impl ShareStatement {
         let advert = adverts
             .get(&self.member)
             .ok_or(Rejection::NotAsked(self.member))?;
-        identity
-            .verify(&self.signed_bytes(context2), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))?;
-        let threshold = terms.thresholds.threshold();
-        if self.mask_key.threshold() != threshold || self.self_mask.threshold() != threshold {
-            return Err(Rejection::Malformed(
-                "commitments must have exactly t points",
-            ));
-        }
-        if self.mask_key.constant() != advert.advert().mask_key {
-            return Err(Rejection::Material {
+        Rule::R10a.require_ok(
+            identity.verify(&self.signed_bytes(context2), &self.signature),
+            |_| Rejection::Signature(self.member),
+        )?;
+        let threshold = terms.thresholds.share_threshold();
+        Rule::R10b.require(
+            self.mask_key.threshold() == threshold && self.self_mask.threshold() == threshold,
+            || {
+                Rejection::Malformed(
+                    "commitments must have a point for each share that opens a secret",
+                )
+            },
+        )?;
+        Rule::R10c.require(self.mask_key.constant() == advert.advert().mask_key, || {
+            Rejection::Material {
                 member: self.member,
                 what: "the commitment to the mask key is not its public key",
-            });
-        }
-        if !self
-            .sealed
-            .keys()
-            .eq(adverts.keys().filter(|peer| **peer != self.member))
-        {
-            return Err(Rejection::Malformed(
-                "one sealed share for each other member of the key list is needed",
-            ));
-        }
-        Ok(())
+            }
+        })?;
+        let near = seating.neighbours(self.member);
+        Rule::R10d.require(self.sealed.keys().eq(&near), || {
+            Rejection::Malformed("one sealed share for each neighbour is needed")
+        })
     }
 }
 
@@ -123,28 +132,28 @@ impl ShareKeys {
         &self,
         context2: &RoundKeyContext,
         terms: &RoundTerms,
+        seating: &Seating,
         adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
     ) -> Result<(), Rejection> {
-        self.statement.verify(context2, terms, adverts)?;
+        self.statement.verify(context2, terms, seating, adverts)?;
         let digests: BTreeMap<_, _> = self
             .sealed
             .iter()
             .map(|(to, bytes)| (*to, Digest::of(bytes)))
             .collect();
-        if digests != self.statement.sealed {
-            return Err(Rejection::Malformed(
-                "a sealed share is not the one its statement names",
-            ));
-        }
-        Ok(())
+        Rule::C4.require(digests == self.statement.sealed, || {
+            Rejection::Malformed("a sealed share is not the one its statement names")
+        })
     }
 }
 
 /// P4, coordinator → member: U2 and what its members sealed for this member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharesDelivery {
-    /// Statements of U2, the recipient's own included.
+    /// Statements of U2: of the recipient's neighbours and its own.
     pub statements: Vec<ShareStatement>,
+    /// The others of U2; none in a complete graph.
+    pub others: BTreeSet<MemberIndex>,
     /// For the recipient, by sender.
     pub sealed: BTreeMap<MemberIndex, Vec<u8>>,
 }

@@ -7,6 +7,7 @@ use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::{UpdateSeal, member_set_hash};
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// P5, coordinator → member: the survivors U3.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +61,10 @@ impl Survivors {
         context2: &RoundKeyContext,
         coordinator: &IdentityKey,
     ) -> Result<(), Rejection> {
-        coordinator
-            .verify(
-                &Self::signed_bytes(context2, &self.members, &self.inputs_root),
-                &self.signature,
-            )
-            .map_err(|_| Rejection::CoordinatorSignature)
+        let signed = Self::signed_bytes(context2, &self.members, &self.inputs_root);
+        Rule::R13.require_ok(coordinator.verify(&signed, &self.signature), |_| {
+            Rejection::CoordinatorSignature
+        })
     }
 }
 
@@ -89,7 +88,7 @@ pub(crate) struct ConfirmedSets {
 }
 
 impl ConfirmedSets {
-    fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
+    pub(crate) fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
         Canonical::new("consort/round/confirmation/v1")
             .bytes(self.context2.digest().as_bytes())
             .u64(member.get().into())
@@ -107,16 +106,16 @@ impl ConfirmedSets {
         }
     }
 
+    /// Checks a confirmation, by the rule of whoever reads it: a member's R16a or the coordinator's C8.
     pub(crate) fn verify(
         &self,
         confirmation: &Confirmation,
         identity: &IdentityKey,
+        rule: Rule,
     ) -> Result<(), Rejection> {
-        identity
-            .verify(
-                &self.signed_bytes(confirmation.member),
-                &confirmation.signature,
-            )
-            .map_err(|_| Rejection::Signature(confirmation.member))
+        let signed = self.signed_bytes(confirmation.member);
+        rule.require_ok(identity.verify(&signed, &confirmation.signature), |_| {
+            Rejection::Signature(confirmation.member)
+        })
     }
 }

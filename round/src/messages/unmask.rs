@@ -5,22 +5,26 @@ use std::collections::BTreeMap;
 use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext, Share};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
-use super::Confirmation;
+use super::{Confirmation, UpdateSeal};
+use crate::blame::Signed;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// P6, coordinator → member: the confirmations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmations {
     /// At least ⌊(n+c)/2⌋ + 1 valid ones on one survivor set are needed.
     pub confirmations: Vec<Confirmation>,
+    /// Of each of the member's neighbours in U3 that did not confirm, the seal; none in a complete graph.
+    pub seals: Vec<UpdateSeal>,
 }
 
 /// The shares of one answer to P6. Each member appears in exactly one of the two maps.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretShares {
-    /// For v in U3: the share of b_v.
+    /// For v in U3, a neighbour or the member itself: the share of b_v.
     pub self_mask: BTreeMap<MemberIndex, Share>,
-    /// For v in U2∖U3: the share of σ_v.
+    /// For v in U2∖U3, a neighbour: the share of σ_v.
     pub mask_key: BTreeMap<MemberIndex, Share>,
 }
 
@@ -80,14 +84,23 @@ impl UnmaskShares {
         canonical.finish()
     }
 
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext, u3: &Digest) -> Signed {
+        Signed {
+            bytes: self.signed_bytes(context2, u3),
+            signature: self.signature,
+        }
+    }
+
     pub(crate) fn verify(
         &self,
         context2: &RoundKeyContext,
         u3: &Digest,
         identity: &IdentityKey,
     ) -> Result<(), Rejection> {
-        identity
-            .verify(&self.signed_bytes(context2, u3), &self.signature)
-            .map_err(|_| Rejection::Signature(self.member))
+        let signed = self.signed_bytes(context2, u3);
+        Rule::C9.require_ok(identity.verify(&signed, &self.signature), |_| {
+            Rejection::Signature(self.member)
+        })
     }
 }

@@ -3,7 +3,9 @@
 use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
+use crate::blame::Signed;
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// P4, member → coordinator, after the last chunk: what was uploaded, signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +48,23 @@ impl UpdateSeal {
             .finish()
     }
 
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext, u2: &Digest) -> Signed {
+        Signed {
+            bytes: Self::signed_bytes(context2, u2, self.member, &self.tree_hash),
+            signature: self.signature,
+        }
+    }
+
     pub(crate) fn verify(
         &self,
         context2: &RoundKeyContext,
         u2: &Digest,
         identity: &IdentityKey,
     ) -> Result<(), Rejection> {
-        identity
-            .verify(
-                &Self::signed_bytes(context2, u2, self.member, &self.tree_hash),
-                &self.signature,
-            )
-            .map_err(|_| Rejection::Signature(self.member))
+        let signed = Self::signed_bytes(context2, u2, self.member, &self.tree_hash);
+        Rule::C5.require_ok(identity.verify(&signed, &self.signature), |_| {
+            Rejection::Signature(self.member)
+        })
     }
 }

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, MemberIndex, SecretKey, SelfMaskSecret, SharePair, VectorSchema, seal_shares, split,
+    Digest, MemberIndex, RoundKeyContext, Seating, SecretKey, SelfMaskSecret, SharePair,
+    VectorSchema, seal_shares, split,
 };
 use consort_contract::{ConsortiumId, JobId, OrganisationId, Thresholds};
 
 use super::shared::Shared;
 use super::{Seat, Surroundings};
 use crate::messages::{
-    Advert, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+    Advert, AdvertHead, KeyList, RoundKeys, RoundOpen, ShareKeys, ShareStatement, VerifiedAdvert,
+    context_of_heads,
 };
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 use crate::terms::{CohortMember, RoundTerms};
 
 /// What this member agreed to and therefore expects of every announcement of a job's rounds.
@@ -53,52 +56,63 @@ impl Expectations {
     /// [`Rejection`] names the first rule that is broken.
     pub fn check(&self, terms: &RoundTerms) -> Result<MemberIndex, Rejection> {
         let same = [
-            (terms.consortium == self.consortium, "another consortium"),
-            (terms.job == self.job, "another job"),
             (
+                Rule::R2a,
+                terms.consortium == self.consortium,
+                "another consortium",
+            ),
+            (Rule::R2a, terms.job == self.job, "another job"),
+            (
+                Rule::R2a,
                 terms.contract == self.contract,
                 "not the contract this member voted for",
             ),
             (
+                Rule::R2a,
                 terms.votes == self.votes,
                 "not the votes this member verified",
             ),
             (
+                Rule::R2b,
                 terms.roster_root == self.roster_root,
                 "not the roster this member pinned",
             ),
             (
+                Rule::R2b,
                 terms.cohort == self.cohort,
                 "not the cohort of the contract",
             ),
             (
+                Rule::R2c,
                 terms.thresholds == self.thresholds,
                 "not the thresholds of the contract",
             ),
             (
+                Rule::R2d,
                 terms.schema == self.schema,
                 "not the vector schema of the contract",
             ),
-            (terms.model == self.model, "not the model this member holds"),
             (
-                terms.round.0 >= 1 && terms.round.0 <= self.rounds,
+                Rule::R2e,
+                (1..=self.rounds).contains(&terms.round.0),
                 "a round outside the contract",
             ),
-            (terms.attempt.0 >= 1, "attempts count from 1"),
+            (Rule::R2e, terms.attempt.0 >= 1, "attempts count from 1"),
+            (
+                Rule::R3,
+                terms.model == self.model,
+                "not the model this member holds",
+            ),
         ];
-        if let Some((_, broken)) = same.iter().find(|(holds, _)| !holds) {
-            return Err(Rejection::Terms(broken));
+        for (rule, holds, broken) in same {
+            rule.require(holds, || Rejection::Terms(broken))?;
         }
-        let announced = (terms.round.0, terms.attempt.0);
-        if self
-            .newest_answered
-            .is_some_and(|newest| announced <= newest)
-        {
-            return Err(Rejection::Stale {
-                round: announced.0,
-                attempt: announced.1,
-            });
-        }
+        let (round, attempt) = (terms.round.0, terms.attempt.0);
+        Rule::R4.require(
+            self.newest_answered
+                .is_none_or(|newest| (round, attempt) > newest),
+            || Rejection::Stale { round, attempt },
+        )?;
         terms
             .index_of(&self.organisation)
             .ok_or(Rejection::Terms("this member is not in the cohort"))
@@ -124,11 +138,9 @@ impl Advertised {
         open.verify(around.coordinator)?;
         let member = expected.check(&open.terms)?;
         let own = &open.terms.cohort[&member];
-        if own.identity != around.identity.public() {
-            return Err(Rejection::Terms(
-                "the cohort names another identity key for this member",
-            ));
-        }
+        Rule::R5.require(own.identity == around.identity.public(), || {
+            Rejection::Terms("the cohort names another identity key for this member")
+        })?;
         let (mask_key, share_key) = (
             SecretKey::random(&mut around.rng),
             SecretKey::random(&mut around.rng),
@@ -160,39 +172,38 @@ impl Advertised {
         ))
     }
 
-    /// Answers P2: verifies every peer itself, then shares both secrets with all of U1.
+    /// Answers P2: verifies every neighbour itself, then shares both secrets with all of them and itself.
     pub(super) fn share(
         self,
         list: &KeyList,
         around: &mut Surroundings<'_>,
     ) -> Result<(Shared, ShareKeys), Box<(Self, Rejection)>> {
-        let adverts = match self.verified(list, around) {
-            Ok(adverts) => adverts,
+        let peers = match self.verified(list, around) {
+            Ok(peers) => peers,
             Err(rejection) => return Err(Box::new((self, rejection))),
         };
-        let terms = &self.seat.open.terms;
         let own = self.seat.member;
-        let context2 = keys_context(&terms.context(), &adverts);
-        let threshold = terms.thresholds.threshold();
-        let everyone: Vec<_> = adverts.keys().copied().collect();
+        let context2 = peers.context2;
+        let threshold = self.seat.open.terms.thresholds.share_threshold();
+        let holders: Vec<_> = peers.adverts.keys().copied().collect();
         let self_mask = SelfMaskSecret::random(&mut around.rng);
         let (mask_commitments, mut mask_shares) = split(
             &self.mask_key.to_share_secret(),
             threshold,
-            &everyone,
+            &holders,
             &mut around.rng,
         )
         .expect(SPLITS);
         let (self_commitments, mut self_shares) = split(
             &self_mask.to_share_secret(),
             threshold,
-            &everyone,
+            &holders,
             &mut around.rng,
         )
         .expect(SPLITS);
         let mut kept = None;
         let mut sealed = BTreeMap::new();
-        for (peer, advert) in &adverts {
+        for (peer, advert) in &peers.adverts {
             let both = mask_shares.remove(peer).zip(self_shares.remove(peer));
             let (mask_key, self_mask) =
                 both.expect("both secrets were split over exactly these members");
@@ -226,8 +237,7 @@ impl Advertised {
         let message = ShareKeys { statement, sealed };
         let shared = Shared {
             seat: self.seat,
-            adverts,
-            context2,
+            peers,
             mask_key: self.mask_key,
             share_key: self.share_key,
             self_mask,
@@ -238,70 +248,104 @@ impl Advertised {
     }
 
     /// The rules of P2 (docs/protocol.md, R6 to R9).
-    fn verified(
+    pub(crate) fn verified(
         &self,
         list: &KeyList,
         around: &Surroundings<'_>,
-    ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+    ) -> Result<Peers, Rejection> {
         let terms = &self.seat.open.terms;
-        if list.adverts.len() > terms.cohort.len() {
-            return Err(Rejection::Malformed("more adverts than members"));
+        let own = self.seat.member;
+        let count = list.adverts.len().saturating_add(list.heads.len());
+        Rule::R6c.require(count <= terms.cohort.len(), || {
+            Rejection::Malformed("more adverts than members")
+        })?;
+        let heads = list.by_member()?;
+        let whole = list.adverts.iter().any(|advert| advert.member == own);
+        Rule::R6a.require(whole, || {
+            Rejection::Malformed("the key list lacks this member's own advert")
+        })?;
+        let context = terms.context();
+        for head in heads.values() {
+            head.verify(terms, &context)?;
         }
+        let keys: BTreeSet<_> = heads
+            .values()
+            .flat_map(|head| [head.mask_key.to_bytes(), head.share_key.to_bytes()])
+            .collect();
+        Rule::R8a.require(keys.len() == 2 * heads.len(), || {
+            Rejection::Malformed("two adverts share a key")
+        })?;
+        let (have, need) = (
+            heads.len() as u64,
+            u64::from(terms.thresholds.fewest_survivors()),
+        );
+        Rule::R8b.require(have >= need, || {
+            let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            Rejection::TooFew {
+                have: small(have),
+                need: small(need),
+            }
+        })?;
+        let twice = 2 * u64::from(terms.thresholds.threshold());
+        let colluders = u64::from(terms.thresholds.colluders());
+        Rule::R9a.require(twice > have + colluders, || {
+            Rejection::Terms("2t must exceed |U1| + c")
+        })?;
+        let context2 = context_of_heads(&context, &heads);
+        let graph = terms.thresholds.graph();
+        let seating = graph.seat(&context2, heads.keys().copied().chain([own]));
+        let adverts = self.judged(list, &seating, around)?;
+        Ok(Peers {
+            adverts,
+            heads,
+            context2,
+            seating,
+        })
+    }
+
+    /// R7 and R8c: the evidence of every neighbour. Of the others a member needs none: their own neighbours judge it, and
+    /// one that lies about its machine is at worst one of the c corrupt members that the graph withstands.
+    fn judged(
+        &self,
+        list: &KeyList,
+        seating: &Seating,
+        around: &Surroundings<'_>,
+    ) -> Result<BTreeMap<MemberIndex, VerifiedAdvert>, Rejection> {
+        let own = self.seat.member;
         let mut adverts = BTreeMap::new();
         for advert in &list.adverts {
             let member = advert.member;
-            let verified = if member == self.seat.member {
-                (*advert == self.advert)
-                    .then(|| advert.clone().verify(&self.seat.open, &OwnEvidence))
-                    .ok_or(Rejection::Malformed(
-                        "the key list changes this member's own advert",
-                    ))??
+            let judge = if member == own {
+                Rule::R6a.require(*advert == self.advert, || {
+                    Rejection::Malformed("the key list changes this member's own advert")
+                })?;
+                &OwnEvidence
             } else {
-                advert.clone().verify(&self.seat.open, around.judge)?
+                around.judge
             };
-            if adverts.insert(member, verified).is_some() {
-                return Err(Rejection::Equivocation(member));
-            }
+            adverts.insert(member, advert.clone().judged(&self.seat.open, judge)?);
         }
-        if !adverts.contains_key(&self.seat.member) {
-            return Err(Rejection::Malformed(
-                "the key list lacks this member's own advert",
-            ));
-        }
-        let keys: BTreeSet<_> = adverts
-            .values()
-            .flat_map(|a| {
-                [
-                    a.advert().mask_key.to_bytes(),
-                    a.advert().share_key.to_bytes(),
-                ]
-            })
-            .collect();
-        if keys.len() != 2 * adverts.len() {
-            return Err(Rejection::Malformed("two adverts share a key"));
-        }
-        let (have, need) = (
-            adverts.len() as u64,
-            u64::from(terms.thresholds.fewest_survivors()),
-        );
-        if have < need {
-            let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-            return Err(Rejection::TooFew {
-                have: small(have),
-                need: small(need),
-            });
-        }
-        if 2 * u64::from(terms.thresholds.threshold())
-            <= have + u64::from(terms.thresholds.colluders())
-        {
-            return Err(Rejection::Terms("2t must exceed |U1| + c"));
-        }
+        let near = adverts.keys().filter(|member| **member != own);
+        Rule::R8c.require(near.eq(&seating.neighbours(own)), || {
+            Rejection::Malformed("the evidence of each neighbour, and of no other, is needed")
+        })?;
         Ok(adverts)
     }
 }
 
+/// U1 as a member verified it, and its place in it.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// Of the neighbours and of the member itself.
+    pub(crate) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    /// Of everybody.
+    pub(super) heads: BTreeMap<MemberIndex, AdvertHead>,
+    pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+}
+
 /// Why splitting cannot fail.
-const SPLITS: &str = "|U1| is at least t, which the thresholds keep within 1..=256";
+const SPLITS: &str = "U1 has room for the graph, and the thresholds keep the shares that open a secret within 1..=256";
 
 /// A member does not judge its own evidence; it made it.
 struct OwnEvidence;

@@ -17,8 +17,10 @@ pub use ready::Ready;
 pub use shared::Shared;
 pub use submitted::{Confirmed, Submitted, Unmasked};
 
+use crate::blame::Blame;
 use crate::messages::{
-    Advert, Directive, MemberMessage, RoundKeyJudge, RoundKeys, RoundOpen, UpdateSeal,
+    Advert, Directive, MemberMessage, RoundKeyJudge, RoundKeys, RoundOpen, SharesDelivery,
+    UpdateSeal,
 };
 use crate::rejection::Rejection;
 
@@ -34,7 +36,8 @@ pub struct Surroundings<'a> {
     pub rng: &'a mut dyn CryptoRngCore,
 }
 
-/// Where a member stands in one attempt.
+/// Where a member stands in one attempt. Each state holds what its next answer needs and nothing else, so that no step can be
+/// skipped or gone back to (by construction: R18).
 #[derive(Debug)]
 pub enum Member {
     /// P1 answered.
@@ -156,6 +159,23 @@ impl Member {
                 };
                 Err(Box::new((member, rejection)))
             }
+        }
+    }
+
+    /// What a refused delivery proves against a dealer ([`Shared::blame`]); `None` in another phase.
+    pub fn blame(
+        &self,
+        delivery: &SharesDelivery,
+        owner: MemberIndex,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Option<Blame> {
+        match self {
+            Self::Shared(phase) => phase.blame(delivery, owner, rng),
+            Self::Advertised(_)
+            | Self::Ready(_)
+            | Self::Submitted(_)
+            | Self::Confirmed(_)
+            | Self::Unmasked(_) => None,
         }
     }
 

@@ -1,10 +1,10 @@
 //! Between P4's two halves: all masks are known. The update, once trained and paid for, is masked and sealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, SharePair, Sign,
-    mask_update,
+    Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, Seating,
+    SharePair, Sign, mask_update,
 };
 use consort_contract::IdentitySecret;
 
@@ -18,6 +18,8 @@ use crate::rejection::Rejection;
 pub struct Ready {
     pub(super) seat: Seat,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+    pub(super) u2: BTreeSet<MemberIndex>,
     pub(super) u2_hash: Digest,
     pub(super) self_seed: MaskSeed,
     pub(super) pairs: Vec<(MaskSeed, Sign)>,
@@ -35,7 +37,7 @@ impl Ready {
             return Err(Box::new((self, rejection)));
         }
         let masked = mask_update(update, &self.self_seed, &self.pairs)
-            .expect("U2 has at least c + 2 members");
+            .expect("some neighbour of each member is in U2, or U2 would be refused");
         let seal = UpdateSeal::sign(
             &self.context2,
             &self.u2_hash,
@@ -46,6 +48,8 @@ impl Ready {
         let submitted = Submitted {
             seat: self.seat,
             context2: self.context2,
+            seating: self.seating,
+            u2: self.u2,
             u2_hash: self.u2_hash,
             held: self.held,
             seal: seal.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, SharePair};
+use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating, SharePair};
 
 use super::{Seat, Surroundings};
 use crate::messages::{
@@ -10,18 +10,28 @@ use crate::messages::{
     member_set_hash,
 };
 use crate::rejection::Rejection;
+use crate::rules::Rule;
 
 /// The masked update is sealed.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Submitted {
     pub(super) seat: Seat,
     pub(super) context2: RoundKeyContext,
+    pub(super) seating: Seating,
+    pub(super) u2: BTreeSet<MemberIndex>,
     pub(super) u2_hash: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
 }
 
 impl Submitted {
+    /// The shares it holds, for who plays the omniscient.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> &BTreeMap<MemberIndex, SharePair> {
+        &self.held
+    }
+
     /// Answers P5.
     pub(super) fn confirm(
         self,
@@ -41,6 +51,7 @@ impl Submitted {
         let confirmation = sets.sign(self.seat.member, around.identity);
         let confirmed = Confirmed {
             seat: self.seat,
+            seating: self.seating,
             held: self.held,
             sets,
             survivors: survivors.clone(),
@@ -52,32 +63,32 @@ impl Submitted {
     /// The rules of P5 (docs/protocol.md, R13 to R15).
     fn check(&self, survivors: &Survivors, around: &Surroundings<'_>) -> Result<(), Rejection> {
         survivors.verify(&self.context2, around.coordinator)?;
-        if !survivors.members.contains(&self.seat.member) {
-            return Err(Rejection::NotAsked(self.seat.member));
-        }
-        if let Some(stranger) = survivors
-            .members
-            .iter()
-            .find(|member| !self.held.contains_key(*member))
-        {
-            return Err(Rejection::NotAsked(*stranger));
+        let own = self.seat.member;
+        Rule::R14a.require(survivors.members.contains(&own), || {
+            Rejection::NotAsked(own)
+        })?;
+        for survivor in &survivors.members {
+            Rule::R14b.require(self.u2.contains(survivor), || {
+                Rejection::NotAsked(*survivor)
+            })?;
         }
         let thresholds = &self.seat.open.terms.thresholds;
         let (have, need) = (
             u32::try_from(survivors.members.len()).unwrap_or(u32::MAX),
             thresholds.fewest_survivors(),
         );
-        if have < need {
-            return Err(Rejection::TooFew { have, need });
-        }
-        Ok(())
+        Rule::R14c.require(have >= need, || Rejection::TooFew { have, need })?;
+        let covered = self.seating.covered_by(&survivors.members);
+        Rule::R14d.require(covered, || Rejection::Gap)
     }
 }
 
 /// Bound to one survivor set.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Confirmed {
     pub(super) seat: Seat,
+    seating: Seating,
     held: BTreeMap<MemberIndex, SharePair>,
     sets: ConfirmedSets,
     survivors: Survivors,
@@ -86,11 +97,11 @@ pub struct Confirmed {
 
 impl Confirmed {
     pub(super) fn repeat(&self, survivors: &Survivors) -> Result<Confirmation, Rejection> {
-        if *survivors == self.survivors {
-            Ok(self.confirmation.clone())
-        } else {
-            Err(Rejection::AnsweredOnce("survivor set"))
-        }
+        Rule::R15
+            .require(*survivors == self.survivors, || {
+                Rejection::AnsweredOnce("survivor set")
+            })
+            .map(|()| self.confirmation.clone())
     }
 
     /// Answers P6.
@@ -107,9 +118,11 @@ impl Confirmed {
             mask_key: BTreeMap::new(),
         };
         for (owner, pair) in &self.held {
-            if self.survivors.members.contains(owner) {
+            let survived = self.survivors.members.contains(owner);
+            if Rule::R17a.holds(survived) {
                 shares.self_mask.insert(*owner, pair.self_mask.clone());
-            } else {
+            }
+            if Rule::R17a.holds(!survived) {
                 shares.mask_key.insert(*owner, pair.mask_key.clone());
             }
         }
@@ -132,33 +145,58 @@ impl Confirmed {
     /// The rules of P6 (docs/protocol.md, R16 and R17).
     fn check(&self, list: &Confirmations) -> Result<(), Rejection> {
         let terms = &self.seat.open.terms;
-        if list.confirmations.len() > self.survivors.members.len() {
-            return Err(Rejection::Malformed("more confirmations than survivors"));
-        }
+        Rule::R16b.require(
+            list.confirmations.len() <= self.survivors.members.len(),
+            || Rejection::Malformed("more confirmations than survivors"),
+        )?;
         let mut signed = BTreeSet::new();
         for confirmation in &list.confirmations {
             let member = confirmation.member;
-            if !self.survivors.members.contains(&member) {
-                return Err(Rejection::NotAsked(member));
-            }
+            Rule::R16a.require(self.survivors.members.contains(&member), || {
+                Rejection::NotAsked(member)
+            })?;
             let identity = terms.identity(member).ok_or(Rejection::NotAsked(member))?;
-            self.sets.verify(confirmation, identity)?;
-            if !signed.insert(member) {
-                return Err(Rejection::Equivocation(member));
-            }
+            self.sets.verify(confirmation, identity, Rule::R16a)?;
+            let first = signed.insert(member);
+            Rule::R16b.require(first, || Rejection::Equivocation(member))?;
         }
         let (have, need) = (
-            u32::try_from(signed.len()).unwrap_or(u32::MAX),
+            u32::try_from(list.confirmations.len()).unwrap_or(u32::MAX),
             terms.thresholds.confirmation_quorum(),
         );
-        if have < need {
-            return Err(Rejection::TooFew { have, need });
+        Rule::R16c.require(have >= need, || Rejection::TooFew { have, need })?;
+        // Those who confirmed exist, and were told of this U2 and U3: they hold the others together (decision 0006).
+        Rule::R16d.require(self.seating.covered_by(&signed), || Rejection::Gap)?;
+        self.check_seals(list, &signed)
+    }
+
+    /// R16e: a neighbour's self mask is opened only if the neighbour masked against the same U2 (decision 0006).
+    fn check_seals(
+        &self,
+        list: &Confirmations,
+        signed: &BTreeSet<MemberIndex>,
+    ) -> Result<(), Rejection> {
+        let terms = &self.seat.open.terms;
+        let (own, survivors) = (self.seat.member, &self.survivors.members);
+        let needed = self.seating.unconfirmed_neighbours(own, survivors, signed);
+        let complete = list.seals.iter().map(|seal| &seal.member).eq(&needed);
+        Rule::R16e.require(complete, || {
+            Rejection::Malformed(
+                "the seal of each neighbour that did not confirm is needed, in order",
+            )
+        })?;
+        for seal in &list.seals {
+            let identity = terms
+                .identity(seal.member)
+                .ok_or(Rejection::NotAsked(seal.member))?;
+            let sealed = seal.verify(&self.sets.context2, &self.sets.u2, identity);
+            Rule::R16e.require_ok(sealed, |refusal| refusal)?;
         }
         Ok(())
     }
 }
 
-/// All secrets are gone; only the answer that was given remains, for a byte-identical resend.
+/// All secrets are gone; only the answer that was given remains, for a byte-identical resend (by construction: R17b).
 #[derive(Debug)]
 pub struct Unmasked {
     pub(super) seat: Seat,

@@ -65,6 +65,8 @@ pub struct Cluster {
     pub round: Option<Round>,
     pub members: BTreeMap<MemberIndex, Member>,
     pub uploads: BTreeMap<MemberIndex, MaskedUpdate>,
+    /// What each member has on its disk: the newest (round, attempt) it answered.
+    pub answered: BTreeMap<MemberIndex, (u32, u32)>,
     /// Accepted inputs, in order: what a driver stores.
     pub stored: Vec<Input>,
     pub now: Millis,
@@ -73,6 +75,11 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(n: u32, colluders: Option<u32>, minimum: Option<u32>, seed: u64) -> Self {
         println!("seed {seed}");
+        Self::quiet(n, colluders, minimum, seed)
+    }
+
+    /// As [`Cluster::new`], for who runs thousands of them and prints its own seeds.
+    pub fn quiet(n: u32, colluders: Option<u32>, minimum: Option<u32>, seed: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let coordinator = IdentitySecret::random(&mut rng);
         let identities: BTreeMap<_, _> = (1..=n)
@@ -112,6 +119,7 @@ impl Cluster {
             round,
             members: BTreeMap::new(),
             uploads: BTreeMap::new(),
+            answered: BTreeMap::new(),
             stored: Vec::new(),
             now: Millis(0),
         }
@@ -138,7 +146,7 @@ impl Cluster {
             thresholds: terms.thresholds,
             schema: terms.schema,
             rounds: 20,
-            newest_answered: None,
+            newest_answered: self.answered.get(&member).copied(),
             ledger_sequence: 0,
             model: terms.model,
         }
@@ -185,6 +193,8 @@ impl Cluster {
                 &mut around,
             )?;
             self.members.insert(member, state);
+            let announced = (open.terms.round.0, open.terms.attempt.0);
+            self.answered.insert(member, announced);
             return Ok(MemberMessage::Advert(advert));
         }
         let state = self

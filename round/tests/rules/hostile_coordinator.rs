@@ -274,8 +274,10 @@ fn p5_a_member_confirms_one_survivor_set_only() {
 fn p6_without_a_quorum_of_valid_confirmations_nothing_is_opened() {
     for what in ["too few", "one twice", "a stranger's", "over another set"] {
         let mut cluster = advanced(4, 10);
-        let Some(Directive::Unmask(Confirmations { mut confirmations })) =
-            cluster.round().directive(index(1))
+        let Some(Directive::Unmask(Confirmations {
+            mut confirmations,
+            seals,
+        })) = cluster.round().directive(index(1))
         else {
             panic!("confirmations")
         };
@@ -291,7 +293,10 @@ fn p6_without_a_quorum_of_valid_confirmations_nothing_is_opened() {
         refusal(
             &mut cluster,
             1,
-            &Directive::Unmask(Confirmations { confirmations }),
+            &Directive::Unmask(Confirmations {
+                confirmations,
+                seals,
+            }),
         );
         assert_eq!(cluster.members[&index(1)].phase(), "confirmed", "{what}");
     }

@@ -23,6 +23,7 @@ fn answer(cluster: &mut Cluster, member: u32) -> MemberMessage {
     cluster.answer(index(member), &directive, &[1; 5]).unwrap()
 }
 
+/// Breaks C1.
 #[test]
 fn p1_an_advert_with_a_changed_key_a_foreign_signature_or_bad_evidence_is_refused_by_name() {
     let mut cluster = advanced(0, 1);
@@ -69,6 +70,7 @@ fn p1_a_second_advert_is_an_equivocation_and_the_same_one_a_repeat() {
     );
     assert_eq!(cluster.feed(Input::Advertise(first)), Ok(Accepted::Repeat));
     cluster.members.remove(&index(2));
+    cluster.answered.clear();
     let open = consort_round::Directive::Advertise((*cluster.open).clone());
     let MemberMessage::Advert(second) = cluster.answer(index(2), &open, &[]).unwrap() else {
         panic!("an advert")
@@ -112,6 +114,7 @@ fn p3_shares_that_do_not_fit_are_refused_by_name() {
     }
 }
 
+/// Breaks C3, C5, C12.
 #[test]
 fn p4_a_seal_of_somebody_else_a_second_one_and_one_after_the_deadline_are_refused() {
     let mut cluster = advanced(2, 4);
@@ -160,6 +163,7 @@ fn p5_a_confirmation_that_is_not_about_this_set_is_refused_by_name() {
     );
 }
 
+/// Breaks C9, C11.
 #[test]
 fn p6_a_wrong_share_names_its_sender_and_the_round_still_opens_with_the_others() {
     let mut cluster = Cluster::new(5, None, None, 6);

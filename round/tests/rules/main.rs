@@ -10,3 +10,5 @@ mod cluster;
 mod dropouts;
 mod hostile_coordinator;
 mod hostile_member;
+mod matrix;
+mod sparse;

@@ -12,3 +12,4 @@ mod demo;
 mod evidence;
 mod program;
 mod refusals;
+mod uplink;

@@ -1,28 +1,62 @@
 //! The wire form of ring elements: exactly w bits each, the lowest bit first, in bytes filled from their lowest bit.
 
+mod groups;
+
 use crate::{VectorSchema, Width};
+pub(crate) use groups::Packable;
+use zeroize::Zeroize;
+
+/// Elements that are converted at a time: a multiple of every group, and small enough for the stack.
+const BLOCK_ELEMENTS: usize = 512;
 
 /// Packs elements, of which the w lowest bits count. The unused bits of the last byte are zero.
 #[must_use]
 pub fn pack(elements: &[u64], width: Width) -> Vec<u8> {
-    let bits = u32::from(width.bits());
-    let bytes = (elements.len() * usize::from(width.bits())).div_ceil(8);
-    let mut packed = Vec::with_capacity(bytes.next_multiple_of(8));
-    let (mut word, mut filled) = (0_u64, 0_u32);
-    for element in elements.iter().map(|&element| width.reduce(element)) {
-        word |= element << filled;
-        if filled + bits >= 64 {
-            packed.extend_from_slice(&word.to_le_bytes());
-            // Nothing is carried over when the element began the word.
-            word = element.checked_shr(64 - filled).unwrap_or(0);
-            filled = filled + bits - 64;
-        } else {
-            filled += bits;
-        }
-    }
-    packed.extend_from_slice(&word.to_le_bytes());
-    packed.truncate(bytes);
+    let mut packed = vec![0; packed_bytes(elements.len(), width)];
+    pack_each(&mut packed, elements, width, |element| element);
     packed
+}
+
+/// Packs two's complements, of which the w lowest bits count, into exactly the bytes that they take.
+pub(crate) fn pack_integers(packed: &mut [u8], integers: &[i64], width: Width) {
+    pack_each(packed, integers, width, i64::cast_unsigned);
+}
+
+/// The bytes of so many packed elements in memory.
+pub(crate) fn packed_bytes(elements: usize, width: Width) -> usize {
+    usize::try_from(width.packed_len(elements as u64))
+        .expect("a vector in memory packs into memory")
+}
+
+fn pack_each<T: Copy>(
+    packed: &mut [u8],
+    items: &[T],
+    width: Width,
+    element: impl Fn(T) -> u64 + Copy,
+) {
+    match width.word_bits() {
+        32 => pack_through::<u32, T>(packed, items, width, element),
+        _ => pack_through::<u64, T>(packed, items, width, element),
+    }
+}
+
+fn pack_through<W: Packable, T: Copy>(
+    packed: &mut [u8],
+    items: &[T],
+    width: Width,
+    element: impl Fn(T) -> u64 + Copy,
+) {
+    let codec = W::codec(width);
+    let mut words = [W::default(); BLOCK_ELEMENTS];
+    let bytes = packed.chunks_mut(packed_bytes(BLOCK_ELEMENTS, width));
+    for (packed, items) in bytes.zip(items.chunks(BLOCK_ELEMENTS)) {
+        let words = &mut words[..items.len()];
+        for (word, &item) in words.iter_mut().zip(items) {
+            *word = W::from_low_bits(element(item));
+        }
+        (codec.pack)(packed, words);
+    }
+    words.zeroize();
 }
 
 /// Unpacks exactly `elements` elements.
@@ -34,7 +68,34 @@ pub fn unpack(packed: &[u8], elements: u64, width: Width) -> Result<Vec<u64>, Pa
     check(packed, elements, width)?;
     let elements =
         usize::try_from(elements).expect("each element takes a bit of a slice in memory");
-    Ok(Unpacker::new(packed, width).take(elements).collect())
+    let mut unpacked = Vec::with_capacity(elements);
+    unpack_each(packed, elements, width, |element| unpacked.push(element));
+    Ok(unpacked)
+}
+
+/// Gives the elements of packed bytes, reduced, one after the other.
+pub(crate) fn unpack_each(packed: &[u8], elements: usize, width: Width, put: impl FnMut(u64)) {
+    match width.word_bits() {
+        32 => unpack_through::<u32>(packed, elements, width, put),
+        _ => unpack_through::<u64>(packed, elements, width, put),
+    }
+}
+
+fn unpack_through<W: Packable>(
+    packed: &[u8],
+    elements: usize,
+    width: Width,
+    mut put: impl FnMut(u64),
+) {
+    let codec = W::codec(width);
+    let mut words = [W::default(); BLOCK_ELEMENTS];
+    let mut left = elements;
+    for packed in packed.chunks(packed_bytes(BLOCK_ELEMENTS, width)) {
+        let words = &mut words[..left.min(BLOCK_ELEMENTS)];
+        left -= words.len();
+        (codec.unpack)(words, packed);
+        words.iter().for_each(|word| put(word.to_u64()));
+    }
 }
 
 /// Checks that `packed` is the encoding of that many elements.
@@ -81,60 +142,6 @@ pub(crate) fn check_range(
         return Err(refused);
     }
     Ok(elements)
-}
-
-/// Yields the elements of packed bytes, and zeros after their end.
-#[derive(Debug)]
-pub(crate) struct Unpacker<'a> {
-    rest: &'a [u8],
-    width: Width,
-    /// Bits that were read and not yet yielded, from the lowest on.
-    word: u64,
-    held: u32,
-}
-
-impl<'a> Unpacker<'a> {
-    pub(crate) fn new(packed: &'a [u8], width: Width) -> Self {
-        Self {
-            rest: packed,
-            width,
-            word: 0,
-            held: 0,
-        }
-    }
-
-    fn next_word(&mut self) -> u64 {
-        if let Some((word, rest)) = self.rest.split_first_chunk::<8>() {
-            self.rest = rest;
-            return u64::from_le_bytes(*word);
-        }
-        let mut last = [0; 8];
-        last[..self.rest.len()].copy_from_slice(self.rest);
-        self.rest = &[];
-        u64::from_le_bytes(last)
-    }
-}
-
-impl Iterator for Unpacker<'_> {
-    type Item = u64;
-
-    #[inline]
-    fn next(&mut self) -> Option<u64> {
-        let bits = u32::from(self.width.bits());
-        if self.held >= bits {
-            let element = self.width.reduce(self.word);
-            // `held` may be all 64 bits only for narrower elements; a shift by 64 empties the word.
-            self.word = self.word.checked_shr(bits).unwrap_or(0);
-            self.held -= bits;
-            return Some(element);
-        }
-        let next = self.next_word();
-        let element = self.width.reduce(self.word | next << self.held);
-        let taken = bits - self.held;
-        self.word = next.checked_shr(taken).unwrap_or(0);
-        self.held = 64 - taken;
-        Some(element)
-    }
 }
 
 /// Why bytes are not packed elements: the fault of whoever sent them.

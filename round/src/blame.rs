@@ -1,0 +1,367 @@
+//! Blame that does not rest on the word of whoever tells it: each record holds what the culprit itself signed, so that any
+//! member or auditor who has the announcement and the adverts comes to the same verdict.
+//!
+//! Three faults of members leave such a trace: saying two things, opening a share that is not on the owner's polynomial, and
+//! sealing a box that does not hold what its owner committed to. Silence leaves none; who does not answer is merely named.
+//!
+//! # Security
+//! An honest member signs one message of a kind in an attempt, opens shares that it has checked, and seals what it committed
+//! to: no record against it verifies, whatever the others and the coordinator sign, with one exception. A dealer that signs
+//! two statements and shows one to a holder and the other to the auditor makes the holder's share look wrong; the holder
+//! clears itself with the statement it was shown, which together with the other is a [`Blame::Contradiction`] of the dealer.
+
+use std::collections::BTreeMap;
+
+use consort_aggregation::{
+    AGREEMENT_BYTES, Canonical, CanonicalError, CanonicalReader, Commitments, Digest,
+    MAX_THRESHOLD, MemberIndex, RevealedAgreement, RoundKeyContext, Share, open_revealed,
+};
+use consort_contract::Signature;
+
+use crate::messages::{AdvertHead, context_of_heads};
+use crate::terms::RoundTerms;
+
+/// Most members that a statement or an answer can name: a list beyond it is not read.
+const MAX_MEMBERS: usize = 4096;
+
+/// Most bytes of one signed message in a record: commitments of two secrets and an entry of 60 bytes for each member.
+const MAX_SIGNED_BYTES: usize = 2 * 32 * MAX_THRESHOLD as usize + 64 * MAX_MEMBERS + 1024;
+
+/// A message as its signer signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The canonical bytes.
+    pub bytes: Vec<u8>,
+    /// By the identity key of the member that the bytes name.
+    pub signature: Signature,
+}
+
+/// What a verdict is spoken on: the attempt, which every member has and the audit log can hold.
+#[derive(Debug)]
+pub struct Proceedings<'a> {
+    terms: &'a RoundTerms,
+    heads: BTreeMap<MemberIndex, AdvertHead>,
+    context: Digest,
+    context2: RoundKeyContext,
+}
+
+impl<'a> Proceedings<'a> {
+    /// The terms of the attempt and the adverts of U1, which the records' ctx2 commits to: with others nothing verifies.
+    pub fn new(terms: &'a RoundTerms, heads: BTreeMap<MemberIndex, AdvertHead>) -> Self {
+        let context = terms.context();
+        let context2 = context_of_heads(&context, &heads);
+        Self {
+            terms,
+            heads,
+            context,
+            context2,
+        }
+    }
+}
+
+/// Evidence against one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blame {
+    /// Two different messages of one kind in one context.
+    Contradiction {
+        /// The one.
+        first: Signed,
+        /// The other.
+        second: Signed,
+    },
+    /// A share opened in P6 that does not lie on the polynomial that its owner committed to.
+    WrongShare {
+        /// The owner's statement (P3).
+        statement: Signed,
+        /// The holder's answer (P6).
+        answer: Signed,
+    },
+    /// A box that its sender signed for and that does not hold two shares on the committed polynomials.
+    WrongBox {
+        /// The sender's statement (P3).
+        statement: Signed,
+        /// The box.
+        sealed: Vec<u8>,
+        /// For whom it is.
+        to: MemberIndex,
+        /// What the two agreed on, revealed by the member it is for.
+        agreement: RevealedAgreement,
+    },
+}
+
+/// Why a record proves nothing against anybody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// The bytes are no message that blame is built on.
+    #[error("a message of the record is malformed: {0}")]
+    Malformed(#[from] CanonicalError),
+    /// A part of a message is no key, share or index.
+    #[error("a part of the record is not what its place demands")]
+    Material,
+    /// A message is of another attempt or another key list.
+    #[error("a message of the record belongs to another attempt")]
+    Context,
+    /// A signature does not hold.
+    #[error("a signature in the record does not hold")]
+    Signature,
+    /// The revealed agreement is not the one of the two members.
+    #[error("the revealed agreement is not the one of the two members")]
+    Agreement,
+    /// All is as it should be.
+    #[error("the record shows no fault")]
+    NoFault,
+}
+
+impl Unproven {
+    /// Stable code for gRPC details, metrics and audit.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "blame_malformed",
+            Self::Material => "blame_material",
+            Self::Context => "blame_context",
+            Self::Signature => "blame_signature",
+            Self::Agreement => "blame_agreement",
+            Self::NoFault => "blame_no_fault",
+        }
+    }
+}
+
+impl Blame {
+    /// The member that the record convicts.
+    ///
+    /// # Errors
+    /// [`Unproven`]: then the record says nothing about anybody.
+    pub fn verify(&self, about: &Proceedings<'_>) -> Result<MemberIndex, Unproven> {
+        match self {
+            Self::Contradiction { first, second } => {
+                let (one, other) = (about.read(first)?, about.read(second)?);
+                let same_place = (one.kind, one.member) == (other.kind, other.member);
+                if same_place && first.bytes != second.bytes {
+                    Ok(one.member)
+                } else {
+                    Err(Unproven::NoFault)
+                }
+            }
+            Self::WrongShare { statement, answer } => {
+                let holder = about.read(answer)?.member;
+                let dealt = about.statement(statement)?;
+                let [self_mask, mask_key] = opened(&answer.bytes)?;
+                let wrong = |shares: &BTreeMap<MemberIndex, Share>, committed: &Commitments| {
+                    let share = shares.get(&dealt.owner);
+                    share.is_some_and(|share| !committed.verify(holder, share))
+                };
+                if wrong(&self_mask, &dealt.self_mask) || wrong(&mask_key, &dealt.mask_key) {
+                    Ok(holder)
+                } else {
+                    Err(Unproven::NoFault)
+                }
+            }
+            Self::WrongBox {
+                statement,
+                sealed,
+                to,
+                agreement,
+            } => {
+                let dealt = about.statement(statement)?;
+                let from = dealt.owner;
+                if dealt.sealed.get(to) != Some(&Digest::of(sealed)) {
+                    return Err(Unproven::Context);
+                }
+                let share_key = |member| {
+                    let head = about.heads.get(member).ok_or(Unproven::Context)?;
+                    Ok::<_, Unproven>(head.share_key)
+                };
+                if !agreement.verify(&share_key(to)?, &share_key(&from)?, &about.context2) {
+                    return Err(Unproven::Agreement);
+                }
+                let opens = open_revealed(agreement, &about.context2, from, *to, sealed);
+                let right = opens.is_ok_and(|pair| {
+                    dealt.mask_key.verify(*to, &pair.mask_key)
+                        && dealt.self_mask.verify(*to, &pair.self_mask)
+                });
+                if right {
+                    Err(Unproven::NoFault)
+                } else {
+                    Ok(from)
+                }
+            }
+        }
+    }
+
+    /// The canonical encoding, for a log.
+    pub fn encode(&self) -> Vec<u8> {
+        let signed = |canonical: Canonical, message: &Signed| {
+            canonical.bytes(&message.bytes).bytes(&message.signature.0)
+        };
+        match self {
+            Self::Contradiction { first, second } => signed(
+                signed(Canonical::new(BLAME).str("contradiction"), first),
+                second,
+            )
+            .finish(),
+            Self::WrongShare { statement, answer } => signed(
+                signed(Canonical::new(BLAME).str("wrong-share"), statement),
+                answer,
+            )
+            .finish(),
+            Self::WrongBox {
+                statement,
+                sealed,
+                to,
+                agreement,
+            } => signed(Canonical::new(BLAME).str("wrong-box"), statement)
+                .bytes(sealed)
+                .u64(to.get().into())
+                .bytes(&agreement.to_bytes())
+                .finish(),
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote. A record that can be read is not yet one that verifies.
+    ///
+    /// # Errors
+    /// [`Unproven::Malformed`] or [`Unproven::Material`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unproven> {
+        let mut reader = CanonicalReader::new(bytes, BLAME)?;
+        let kind = reader.str(32)?;
+        let first = signed(&mut reader)?;
+        let blame = match kind {
+            "contradiction" => Self::Contradiction {
+                first,
+                second: signed(&mut reader)?,
+            },
+            "wrong-share" => Self::WrongShare {
+                statement: first,
+                answer: signed(&mut reader)?,
+            },
+            "wrong-box" => Self::WrongBox {
+                statement: first,
+                // A sender may sign for a box of any length, and the box is what convicts it: bounded, not exact.
+                sealed: reader.bytes(MAX_SIGNED_BYTES)?.to_vec(),
+                to: index(reader.u64()?)?,
+                agreement: RevealedAgreement::from_bytes(&reader.array::<AGREEMENT_BYTES>()?)
+                    .map_err(|_| Unproven::Material)?,
+            },
+            _ => return Err(Unproven::Material),
+        };
+        reader.finish()?;
+        Ok(blame)
+    }
+}
+
+const BLAME: &str = "consort/round/blame/v1";
+
+fn signed(reader: &mut CanonicalReader<'_>) -> Result<Signed, Unproven> {
+    Ok(Signed {
+        bytes: reader.bytes(MAX_SIGNED_BYTES)?.to_vec(),
+        signature: Signature(reader.array()?),
+    })
+}
+
+fn index(position: u64) -> Result<MemberIndex, Unproven> {
+    let position = u32::try_from(position).ok();
+    position
+        .and_then(MemberIndex::new)
+        .ok_or(Unproven::Material)
+}
+
+/// The kinds of messages that a member signs once in an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Advert,
+    Shares,
+    Update,
+    Confirmation,
+    Unmask,
+}
+
+/// Every label, and whether a set's hash stands between the context and the member (docs/protocol.md, "Flow").
+const KINDS: [(Kind, &str, bool); 5] = [
+    (Kind::Advert, "consort/round/advert/v1", false),
+    (Kind::Shares, "consort/round/shares/v1", false),
+    (Kind::Update, "consort/round/update/v1", true),
+    (Kind::Confirmation, "consort/round/confirmation/v1", false),
+    (Kind::Unmask, "consort/round/unmask/v1", true),
+];
+
+struct Said {
+    kind: Kind,
+    member: MemberIndex,
+}
+
+struct Dealt {
+    owner: MemberIndex,
+    mask_key: Commitments,
+    self_mask: Commitments,
+    sealed: BTreeMap<MemberIndex, Digest>,
+}
+
+impl Proceedings<'_> {
+    /// Who said this in this attempt: reads the head of a message and checks its signature.
+    fn read(&self, message: &Signed) -> Result<Said, Unproven> {
+        let known = KINDS.iter().find_map(|(kind, label, set)| {
+            let reader = CanonicalReader::new(&message.bytes, label).ok()?;
+            Some((*kind, *set, reader))
+        });
+        let (kind, set, mut reader) = known.ok_or(Unproven::Material)?;
+        let expected = match kind {
+            Kind::Advert => &self.context,
+            Kind::Shares | Kind::Update | Kind::Confirmation | Kind::Unmask => {
+                self.context2.digest()
+            }
+        };
+        if reader.array::<32>()? != *expected.as_bytes() {
+            return Err(Unproven::Context);
+        }
+        if set {
+            reader.array::<32>()?;
+        }
+        let member = index(reader.u64()?)?;
+        let identity = self.terms.identity(member).ok_or(Unproven::Context)?;
+        identity
+            .verify(&message.bytes, &message.signature)
+            .map_err(|_| Unproven::Signature)?;
+        Ok(Said { kind, member })
+    }
+
+    fn statement(&self, message: &Signed) -> Result<Dealt, Unproven> {
+        let owner = self.read(message)?.member;
+        let mut reader = CanonicalReader::new(&message.bytes, "consort/round/shares/v1")?;
+        reader.array::<32>()?;
+        reader.u64()?;
+        let mut commitments = || {
+            let bytes = reader.bytes(32 * MAX_THRESHOLD as usize)?;
+            Commitments::from_bytes(bytes).map_err(|_| Unproven::Material)
+        };
+        let (mask_key, self_mask) = (commitments()?, commitments()?);
+        let mut sealed = BTreeMap::new();
+        for _ in 0..reader.list(MAX_MEMBERS)? {
+            sealed.insert(index(reader.u64()?)?, Digest::new(reader.array()?));
+        }
+        reader.finish()?;
+        Ok(Dealt {
+            owner,
+            mask_key,
+            self_mask,
+            sealed,
+        })
+    }
+}
+
+/// The shares in an answer to P6: of self-masks and of mask keys, by owner.
+fn opened(bytes: &[u8]) -> Result<[BTreeMap<MemberIndex, Share>; 2], Unproven> {
+    let mut reader = CanonicalReader::new(bytes, "consort/round/unmask/v1")?;
+    reader.array::<32>()?;
+    reader.array::<32>()?;
+    reader.u64()?;
+    let mut shares = [BTreeMap::new(), BTreeMap::new()];
+    for kind in &mut shares {
+        for _ in 0..reader.list(MAX_MEMBERS)? {
+            let owner = index(reader.u64()?)?;
+            let share = Share::from_bytes(reader.array()?).map_err(|_| Unproven::Material)?;
+            kind.insert(owner, share);
+        }
+    }
+    reader.finish()?;
+    Ok(shares)
+}
