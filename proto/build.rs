@@ -20,6 +20,13 @@ const MOST_FIELDS: usize = 32;
 /// The check of a message calls itself for the messages in it; a schema this deep is a mistake, and a recursive one never ends.
 const MOST_DEPTH: usize = 16;
 
+/// Fields that carry vectors and models: sliced out of what was received, and sent from where they lie, instead of copied.
+const NOT_COPIED: [&str; 3] = [
+    ".consort.round.v1.MaskedChunk.data",
+    ".consort.round.v1.FetchModelResponse.data",
+    ".consort.model.v1.DownloadModelResponse.data",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
@@ -38,9 +45,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors)?;
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
-    tonic_prost_build::configure()
+    let builder = tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
-        .codec_path("crate::bounds::BoundedCodec")
+        .codec_path("crate::bounds::BoundedCodec");
+    NOT_COPIED
+        .iter()
+        .fold(builder, |builder, field| builder.bytes(field))
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

@@ -7,9 +7,7 @@ use consort_aggregation::{
 };
 use consort_attestation::simulated::SimulatedVendor;
 use consort_attestation::{Attester, Product, ReportData};
-use consort_audit::{
-    Checkpoint, Event, JobId, MerkleTree, NoteSigner, Organisation, Record, RoundRef, leaf_hash,
-};
+use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
     AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
@@ -107,20 +105,14 @@ fn attestation() {
 }
 
 fn audit() {
-    let event = Event::RoundOpened {
-        context: [1; 32].into(),
-        model: [2; 32].into(),
-        cohort: vec![Organisation::new("clinic-1").unwrap()],
-        n_min: 3,
-        threshold: 4,
-    };
-    let round = RoundRef {
-        number: 1,
-        attempt: 1,
-    };
-    let job = JobId::new("job-1").unwrap();
-    let record = Record::of_round(1_767_225_600_000, job, round, event);
-    write("audit-record", record.to_line().unwrap());
+    // A line as the log writes it: only the log gives records their time.
+    let digest = |byte: &str| byte.repeat(32);
+    let record = format!(
+        r#"{{"v":1,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
+        digest("01"),
+        digest("02")
+    );
+    write("audit-record", record);
 
     let mut tree = MerkleTree::new();
     for _ in 0..13 {
@@ -278,6 +270,9 @@ fn wire() {
         width_bits: 45,
         log_head: digest.clone(),
         signature: signature.clone(),
+        dropouts: None,
+        reach: 0,
+        witnesses: 0,
     };
     let advert = round::v1::Advert {
         member: 1,
@@ -364,6 +359,7 @@ fn wire() {
         id,
         statements: vec![statement],
         sealed,
+        others: vec![],
     };
     let event = round::v1::follow_response::Event::SharesDelivery(delivery);
     let response = round::v1::FollowResponse { event: Some(event) };
@@ -374,7 +370,7 @@ fn wire() {
     );
     let chunk = round::v1::MaskedChunk {
         index: 0,
-        data: vec![6; 200],
+        data: vec![6; 200].into(),
     };
     let part = round::v1::submit_update_request::Part::Chunk(chunk);
     write(
