@@ -3,6 +3,7 @@
 //! The coordinator appends with [`AuditLog`]; participants keep the checkpoints they saw and ask for consistency proofs;
 //! an auditor checks a copy of the folder offline with [`verify`].
 
+mod blame;
 mod checkpoint;
 mod entries;
 mod epsilon;
@@ -11,6 +12,7 @@ mod hash;
 mod log;
 mod merkle;
 mod note;
+mod proof;
 mod record;
 mod rule;
 mod semantics;
@@ -26,6 +28,7 @@ pub use log::{
 };
 pub use merkle::{MerkleTree, ProofError, leaf_hash, verify_consistency, verify_inclusion};
 pub use note::{NoteError, NoteSigner, NoteVerifier, SignedNote};
+pub use proof::{InvalidProof, MAX_PROOF_BYTES, Proof};
 pub use record::{Event, JobState, Phase, RECORD_VERSION, Record, RecordError, RoundRef};
 pub use rule::{Broken, Rule};
 pub use semantics::check_rules;

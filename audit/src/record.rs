@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::epsilon::Epsilon;
 use crate::fact::Fact;
 use crate::hash::Hash;
+use crate::proof::Proof;
 use crate::text::{Code, JobId, Organisation, Text};
 
 /// The version of the records below. A reader refuses any other.
@@ -204,6 +205,17 @@ pub enum Event {
         /// Tree hash of the masked update.
         tree: Hash,
     },
+    /// What a member signed convicts it of breaking the protocol. At most one for each member and attempt.
+    Blame {
+        /// Who.
+        organisation: Organisation,
+        /// Of what: `contradiction`, `wrong-share` or `wrong-box`.
+        fault: Code,
+        /// The record, which holds what the member signed (docs/protocol.md, "Blame").
+        record: Proof,
+        /// The announcement and the adverts that the record is verified with.
+        proceedings: Proof,
+    },
     /// Whose updates are in the sum.
     Survivors {
         /// Who.
@@ -263,6 +275,7 @@ impl Event {
             Self::Advert { .. } => "advert",
             Self::Shares { .. } => "shares",
             Self::UpdateAcknowledged { .. } => "update_acknowledged",
+            Self::Blame { .. } => "blame",
             Self::Survivors { .. } => "survivors",
             Self::Spend { .. } => "spend",
             Self::RoundReleased { .. } => "round_released",
@@ -283,6 +296,7 @@ impl Event {
             | Self::Advert { .. }
             | Self::Shares { .. }
             | Self::UpdateAcknowledged { .. }
+            | Self::Blame { .. }
             | Self::Survivors { .. }
             | Self::RoundReleased { .. }
             | Self::RoundAborted { .. } => Scope::Round,

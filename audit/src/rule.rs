@@ -31,11 +31,13 @@ pub enum Rule {
     Budget,
     /// A released model follows a released round.
     Model,
+    /// Each blame record convicts the member it names, by what that member signed in the round's context.
+    Blame,
 }
 
 impl Rule {
     /// Every rule, in the order of a report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Start,
         Self::Restart,
         Self::Job,
@@ -49,6 +51,7 @@ impl Rule {
         Self::Release,
         Self::Budget,
         Self::Model,
+        Self::Blame,
     ];
 
     /// Stable code for gRPC details, metrics and the audit trail.
@@ -67,6 +70,7 @@ impl Rule {
             Self::Release => "rule_release",
             Self::Budget => "rule_budget",
             Self::Model => "rule_model",
+            Self::Blame => "rule_blame",
         }
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Display for Rule {
             Self::Release => "each released sum follows the list of its survivors",
             Self::Budget => "what a job has spent in a member's ledger never goes down",
             Self::Model => "each released model follows a released round",
+            Self::Blame => "each blame record convicts the member it names by its own signatures",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::blame::{Accusation, Key};
 use crate::epsilon::Epsilon;
 use crate::hash::Hash;
 use crate::record::{Event, JobState, Phase, Record, RoundRef};
@@ -25,7 +26,12 @@ pub(crate) struct Semantics {
     jobs: BTreeMap<JobId, Job>,
     /// Organisations whose newest evidence was accepted.
     accepted: BTreeSet<Organisation>,
+    /// Fingerprints of the identity keys that an organisation was enrolled with.
+    enrolled: BTreeMap<Organisation, BTreeSet<Hash>>,
     kept: BTreeMap<Rule, u64>,
+    /// Members that were convicted, and of what, in the order of the log.
+    pub(crate) convicted: Vec<String>,
+    pub(crate) convicted_unenrolled: u64,
     pub(crate) simulated_verdicts: u64,
     pub(crate) refused_peers: u64,
     pub(crate) aborted_rounds: u64,
@@ -49,6 +55,8 @@ struct Job {
 #[derive(Debug)]
 struct Attempt {
     round: RoundRef,
+    context: Hash,
+    blamed: BTreeSet<Organisation>,
     cohort: BTreeSet<Organisation>,
     n_min: u32,
     phase: Option<Phase>,
@@ -107,7 +115,14 @@ impl Semantics {
                 self.dangerous.extend(dangerous.iter().cloned());
                 self.keep(Rule::Restart);
             }
-            Event::Enrolment { .. } => {}
+            Event::Enrolment {
+                organisation,
+                identity,
+                ..
+            } => {
+                let keys = self.enrolled.entry(organisation.clone()).or_default();
+                keys.insert(*identity);
+            }
             Event::MemberRefused { .. } => self.refused_peers += 1,
             Event::EvidenceVerdict {
                 organisation,
@@ -130,6 +145,7 @@ impl Semantics {
             | Event::Advert { .. }
             | Event::Shares { .. }
             | Event::UpdateAcknowledged { .. }
+            | Event::Blame { .. }
             | Event::Survivors { .. }
             | Event::Spend { .. }
             | Event::RoundReleased { .. }
@@ -166,6 +182,31 @@ impl Semantics {
         }
         let mut rules = vec![Rule::Job];
         rules.extend(job.take(record, &self.accepted)?);
+        if let Event::Blame {
+            organisation,
+            fault,
+            record: proof,
+            proceedings,
+        } = &record.event
+        {
+            let accusation = Accusation {
+                organisation,
+                fault,
+                record: proof,
+                proceedings,
+            };
+            let context = job.attempt(record)?.context;
+            let key = accusation
+                .verify(&context, &self.enrolled)
+                .map_err(|what| (Rule::Blame, what))?;
+            self.convicted_unenrolled += u64::from(key == Key::Announced);
+            let round = round_of(record)?;
+            self.convicted.push(format!(
+                "{organisation} is convicted of a {fault} in round {} attempt {} of job {id}",
+                round.number, round.attempt
+            ));
+            rules.push(Rule::Blame);
+        }
         Ok(rules)
     }
 }
@@ -191,9 +232,12 @@ impl Job {
                 approve,
             } => self.vote(organisation, contract, *approve),
             Event::JobState { state } => self.enter(*state),
-            Event::RoundOpened { cohort, n_min, .. } => {
-                self.open(round_of(record)?, cohort, *n_min)
-            }
+            Event::RoundOpened {
+                context,
+                cohort,
+                n_min,
+                ..
+            } => self.open(round_of(record)?, *context, cohort, *n_min),
             Event::Spend { by, epsilon } => self.spend(by, *epsilon),
             Event::ModelReleased { .. } => self.release_model(record.round),
             Event::RoundReleased { .. } => {
@@ -215,6 +259,7 @@ impl Job {
             | Event::Advert { .. }
             | Event::Shares { .. }
             | Event::UpdateAcknowledged { .. }
+            | Event::Blame { .. }
             | Event::Survivors { .. } => {
                 let mut rules = vec![Rule::Inside];
                 rules.extend(self.attempt(record)?.take(&record.event, accepted)?);
@@ -257,7 +302,13 @@ impl Job {
         Ok(Vec::new())
     }
 
-    fn open(&mut self, round: RoundRef, cohort: &[Organisation], n_min: u32) -> Verdict<Vec<Rule>> {
+    fn open(
+        &mut self,
+        round: RoundRef,
+        context: Hash,
+        cohort: &[Organisation],
+        n_min: u32,
+    ) -> Verdict<Vec<Rule>> {
         if self.state.is_some_and(JobState::is_final) {
             return broken(Rule::Job, "the job had ended");
         }
@@ -293,6 +344,8 @@ impl Job {
         self.newest = Some(round);
         self.open = Some(Attempt {
             round,
+            context,
+            blamed: BTreeSet::new(),
             cohort: members,
             n_min,
             phase: None,
@@ -363,6 +416,16 @@ impl Attempt {
             Event::Shares { organisation, .. } => self.check_member(organisation).map(|()| None),
             Event::UpdateAcknowledged { organisation, tree } => {
                 self.acknowledge(organisation, *tree)
+            }
+            Event::Blame { organisation, .. } => {
+                self.check_member(organisation)?;
+                if !self.blamed.insert(organisation.clone()) {
+                    return broken(
+                        Rule::Blame,
+                        format!("{organisation} was convicted in this attempt before"),
+                    );
+                }
+                Ok(None)
             }
             Event::Survivors { members, .. } => self.name_survivors(members),
             Event::Started { .. }

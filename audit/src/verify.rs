@@ -196,6 +196,11 @@ fn report(
         semantics.clock_steps_back,
         "times the coordinator's clock went back",
     );
+    count(
+        semantics.convicted_unenrolled,
+        "blame records rest on a key that the round's context names and this log did not enrol",
+    );
+    remarks.extend(semantics.convicted.iter().cloned());
     remarks.extend(
         semantics
             .dangerous

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use consort_audit::{
-    CHECKPOINT_FILE, ENTRIES_FILE, JobState, KEY_FILE, Phase, Record, RoundRef, VerifyError,
-    check_rules, verify, verify_against,
+    CHECKPOINT_FILE, ENTRIES_FILE, Event, JobState, KEY_FILE, Phase, Proof, Record, RoundRef,
+    VerifyError, check_rules, verify, verify_against,
 };
+use story::blame::{blame, contradiction};
 use story::*;
 
 fn verdict_on(records: &[Record]) -> Result<consort_audit::Report, VerifyError> {
@@ -368,4 +369,70 @@ fn what_a_restarted_coordinator_says_again_is_no_second_update() {
     records.extend(collected_then(again));
     records.push(released(FIRST));
     check_rules(&records).unwrap();
+}
+
+fn blamed(record: Record) -> Vec<Record> {
+    vec![opened(FIRST, &["a", "b", "c"]), record]
+}
+
+#[test]
+fn a_conviction_is_verified_and_named_once_for_each_member_and_attempt() {
+    let convicted = |name| {
+        blame(
+            FIRST,
+            name,
+            "contradiction",
+            FIRST,
+            contradiction(FIRST, name, name),
+        )
+    };
+    let mut records = running_job();
+    records.extend(blamed(convicted("a")));
+    records.push(convicted("b"));
+    let report = verdict_on(&records).unwrap().to_string();
+    assert!(report.contains("2  each blame record convicts"), "{report}");
+    let named = "b is convicted of a contradiction in round 1 attempt 1 of job job-1";
+    assert!(report.contains(named), "{report}");
+    assert!(!report.contains("did not enrol"), "{report}");
+    let mut twice = blamed(convicted("a"));
+    twice.push(convicted("a"));
+    assert_breaks("rule_blame", twice);
+}
+
+#[test]
+fn a_record_that_does_not_convict_whom_the_log_names_is_found() {
+    let of_a = || contradiction(FIRST, "a", "a");
+    let forged = contradiction(FIRST, "a", "b");
+    let garbage = Proof::new(b"garbage".to_vec()).unwrap();
+    for wrong in [
+        blame(FIRST, "b", "contradiction", FIRST, of_a()),
+        blame(FIRST, "a", "wrong-share", FIRST, of_a()),
+        blame(FIRST, "a", "contradiction", FIRST, forged),
+        blame(FIRST, "a", "contradiction", FIRST, garbage),
+        // True of another round, and said in this one.
+        blame(
+            FIRST,
+            "a",
+            "contradiction",
+            SECOND,
+            contradiction(SECOND, "a", "a"),
+        ),
+        blame(FIRST, "a", "contradiction", SECOND, of_a()),
+    ] {
+        assert_breaks("rule_blame", blamed(wrong));
+    }
+}
+
+#[test]
+fn a_conviction_under_a_key_that_the_log_did_not_enrol_is_remarked() {
+    let mut records = running_job();
+    for record in &mut records {
+        if let Event::Enrolment { identity, .. } = &mut record.event {
+            *identity = hash(1);
+        }
+    }
+    let proof = contradiction(FIRST, "a", "a");
+    records.extend(blamed(blame(FIRST, "a", "contradiction", FIRST, proof)));
+    let report = verdict_on(&records).unwrap().to_string();
+    assert!(report.contains("1 blame records rest on a key"), "{report}");
 }

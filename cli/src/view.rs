@@ -39,6 +39,8 @@ struct MemberView {
     connected: bool,
     phase: String,
     sent_bytes: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    convicted_of: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,6 +90,7 @@ fn member_view(member: &wire::MemberProgress) -> MemberView {
         connected: member.connected,
         phase: member.phase.clone(),
         sent_bytes: member.sent_bytes,
+        convicted_of: member.convicted_of.clone(),
     }
 }
 
@@ -164,6 +167,12 @@ pub(crate) fn one_line(job: &wire::Job) -> String {
     );
     if !job.phase.is_empty() && !has_ended(job) {
         line.push_str(&format!("  {}", job.phase));
+    }
+    for member in &job.members {
+        if !member.convicted_of.is_empty() {
+            let (name, fault) = (&member.organisation, &member.convicted_of);
+            line.push_str(&format!("  {name} convicted of a {fault}"));
+        }
     }
     if !job.reason.is_empty() {
         line.push_str(&format!("  {} [{}]", job.reason, job.code));

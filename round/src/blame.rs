@@ -14,15 +14,14 @@ use std::collections::BTreeMap;
 
 use consort_aggregation::{
     AGREEMENT_BYTES, Canonical, CanonicalError, CanonicalReader, Commitments, Digest,
-    MAX_THRESHOLD, MemberIndex, RevealedAgreement, RoundKeyContext, Share, open_revealed,
+    MAX_THRESHOLD, MemberIndex, RevealedAgreement, Share, open_revealed,
 };
 use consort_contract::Signature;
 
-use crate::messages::{AdvertHead, context_of_heads};
-use crate::terms::RoundTerms;
+pub use crate::proceedings::Proceedings;
 
 /// Most members that a statement or an answer can name: a list beyond it is not read.
-const MAX_MEMBERS: usize = 4096;
+pub(crate) const MAX_MEMBERS: usize = 4096;
 
 /// Most bytes of one signed message in a record: commitments of two secrets and an entry of 60 bytes for each member.
 const MAX_SIGNED_BYTES: usize = 2 * 32 * MAX_THRESHOLD as usize + 64 * MAX_MEMBERS + 1024;
@@ -34,29 +33,6 @@ pub struct Signed {
     pub bytes: Vec<u8>,
     /// By the identity key of the member that the bytes name.
     pub signature: Signature,
-}
-
-/// What a verdict is spoken on: the attempt, which every member has and the audit log can hold.
-#[derive(Debug)]
-pub struct Proceedings<'a> {
-    terms: &'a RoundTerms,
-    heads: BTreeMap<MemberIndex, AdvertHead>,
-    context: Digest,
-    context2: RoundKeyContext,
-}
-
-impl<'a> Proceedings<'a> {
-    /// The terms of the attempt and the adverts of U1, which the records' ctx2 commits to: with others nothing verifies.
-    pub fn new(terms: &'a RoundTerms, heads: BTreeMap<MemberIndex, AdvertHead>) -> Self {
-        let context = terms.context();
-        let context2 = context_of_heads(&context, &heads);
-        Self {
-            terms,
-            heads,
-            context,
-            context2,
-        }
-    }
 }
 
 /// Evidence against one member.
@@ -127,11 +103,20 @@ impl Unproven {
 }
 
 impl Blame {
+    /// Of what the record convicts: `contradiction`, `wrong-share` or `wrong-box`.
+    pub fn fault(&self) -> &'static str {
+        match self {
+            Self::Contradiction { .. } => CONTRADICTION,
+            Self::WrongShare { .. } => WRONG_SHARE,
+            Self::WrongBox { .. } => WRONG_BOX,
+        }
+    }
+
     /// The member that the record convicts.
     ///
     /// # Errors
     /// [`Unproven`]: then the record says nothing about anybody.
-    pub fn verify(&self, about: &Proceedings<'_>) -> Result<MemberIndex, Unproven> {
+    pub fn verify(&self, about: &Proceedings) -> Result<MemberIndex, Unproven> {
         match self {
             Self::Contradiction { first, second } => {
                 let (one, other) = (about.read(first)?, about.read(second)?);
@@ -190,26 +175,21 @@ impl Blame {
 
     /// The canonical encoding, for a log.
     pub fn encode(&self) -> Vec<u8> {
+        let head = Canonical::new(BLAME).str(self.fault());
         let signed = |canonical: Canonical, message: &Signed| {
             canonical.bytes(&message.bytes).bytes(&message.signature.0)
         };
         match self {
-            Self::Contradiction { first, second } => signed(
-                signed(Canonical::new(BLAME).str("contradiction"), first),
-                second,
-            )
-            .finish(),
-            Self::WrongShare { statement, answer } => signed(
-                signed(Canonical::new(BLAME).str("wrong-share"), statement),
-                answer,
-            )
-            .finish(),
+            Self::Contradiction { first, second } => signed(signed(head, first), second).finish(),
+            Self::WrongShare { statement, answer } => {
+                signed(signed(head, statement), answer).finish()
+            }
             Self::WrongBox {
                 statement,
                 sealed,
                 to,
                 agreement,
-            } => signed(Canonical::new(BLAME).str("wrong-box"), statement)
+            } => signed(head, statement)
                 .bytes(sealed)
                 .u64(to.get().into())
                 .bytes(&agreement.to_bytes())
@@ -226,15 +206,15 @@ impl Blame {
         let kind = reader.str(32)?;
         let first = signed(&mut reader)?;
         let blame = match kind {
-            "contradiction" => Self::Contradiction {
+            CONTRADICTION => Self::Contradiction {
                 first,
                 second: signed(&mut reader)?,
             },
-            "wrong-share" => Self::WrongShare {
+            WRONG_SHARE => Self::WrongShare {
                 statement: first,
                 answer: signed(&mut reader)?,
             },
-            "wrong-box" => Self::WrongBox {
+            WRONG_BOX => Self::WrongBox {
                 statement: first,
                 // A sender may sign for a box of any length, and the box is what convicts it: bounded, not exact.
                 sealed: reader.bytes(MAX_SIGNED_BYTES)?.to_vec(),
@@ -250,6 +230,9 @@ impl Blame {
 }
 
 const BLAME: &str = "consort/round/blame/v1";
+const CONTRADICTION: &str = "contradiction";
+const WRONG_SHARE: &str = "wrong-share";
+const WRONG_BOX: &str = "wrong-box";
 
 fn signed(reader: &mut CanonicalReader<'_>) -> Result<Signed, Unproven> {
     Ok(Signed {
@@ -258,7 +241,7 @@ fn signed(reader: &mut CanonicalReader<'_>) -> Result<Signed, Unproven> {
     })
 }
 
-fn index(position: u64) -> Result<MemberIndex, Unproven> {
+pub(crate) fn index(position: u64) -> Result<MemberIndex, Unproven> {
     let position = u32::try_from(position).ok();
     position
         .and_then(MemberIndex::new)
@@ -296,7 +279,7 @@ struct Dealt {
     sealed: BTreeMap<MemberIndex, Digest>,
 }
 
-impl Proceedings<'_> {
+impl Proceedings {
     /// Who said this in this attempt: reads the head of a message and checks its signature.
     fn read(&self, message: &Signed) -> Result<Said, Unproven> {
         let known = KINDS.iter().find_map(|(kind, label, set)| {
@@ -317,8 +300,9 @@ impl Proceedings<'_> {
             reader.array::<32>()?;
         }
         let member = index(reader.u64()?)?;
-        let identity = self.terms.identity(member).ok_or(Unproven::Context)?;
-        identity
+        let signer = self.cohort.get(&member).ok_or(Unproven::Context)?;
+        signer
+            .identity
             .verify(&message.bytes, &message.signature)
             .map_err(|_| Unproven::Signature)?;
         Ok(Said { kind, member })

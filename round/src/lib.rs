@@ -14,6 +14,7 @@ pub mod blame;
 pub mod coordinator;
 pub mod messages;
 pub mod participant;
+mod proceedings;
 pub mod rejection;
 pub mod rules;
 pub mod terms;

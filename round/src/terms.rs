@@ -77,10 +77,18 @@ pub struct RoundTerms {
     pub log_head: Digest,
 }
 
+/// The label of what ctx is the hash of.
+pub(crate) const CONTEXT: &str = "consort/round/context/v1";
+
 impl RoundTerms {
     /// ctx: the hash that binds everything said in this attempt (docs/protocol.md, "Context").
     pub fn context(&self) -> Digest {
-        let head = Canonical::new("consort/round/context/v1")
+        self.canonical().hash()
+    }
+
+    /// What ctx is the hash of.
+    pub(crate) fn canonical(&self) -> Canonical {
+        let head = Canonical::new(CONTEXT)
             .str(self.consortium.as_str())
             .str(self.job.as_str())
             .u64(self.round.0.into())
@@ -99,7 +107,6 @@ impl RoundTerms {
             .bytes(self.model.as_bytes())
             .bytes(self.schema.hash().as_bytes())
             .bytes(self.log_head.as_bytes())
-            .hash()
     }
 
     /// The identity key of a member of the cohort.

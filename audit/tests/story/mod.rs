@@ -1,5 +1,7 @@
 //! A small log that keeps every rule, and the pieces to break it with.
 
+pub(crate) mod blame;
+
 use std::path::Path;
 
 use consort_audit::{
@@ -26,6 +28,10 @@ pub(crate) fn write(folder: &Path, records: &[Record]) -> AuditLog {
 
 pub(crate) fn hash(byte: u8) -> Hash {
     Hash([byte; 32])
+}
+
+fn fingerprint(name: &str) -> Hash {
+    Hash(*blame::identity(name).public().fingerprint().as_bytes())
 }
 
 pub(crate) fn text(text: &str) -> Text {
@@ -96,7 +102,7 @@ pub(crate) fn state(state: JobState) -> Record {
 }
 
 pub(crate) fn opened(round: RoundRef, cohort: &[&str]) -> Record {
-    let (context, model) = (hash(1), hash(2));
+    let (context, model) = (blame::context(round), hash(2));
     of_round(
         round,
         Event::RoundOpened {
@@ -182,7 +188,7 @@ pub(crate) fn running_job() -> Vec<Record> {
     for name in ["a", "b", "c"] {
         records.push(of_consortium(Event::Enrolment {
             organisation: member(name),
-            identity: hash(1),
+            identity: fingerprint(name),
             roster: hash(2),
         }));
         records.push(verdict(name, true));
@@ -229,6 +235,8 @@ pub(crate) fn whole_story() -> Vec<Record> {
     };
     let mut records = running_job();
     records.extend(collected(FIRST));
+    let proof = blame::contradiction(FIRST, "c", "c");
+    records.push(blame::blame(FIRST, "c", "contradiction", FIRST, proof));
     records.push(phase(FIRST, Phase::Confirming));
     records.push(survivors(FIRST, &["a", "b"]));
     records.push(phase(FIRST, Phase::Unmasking));

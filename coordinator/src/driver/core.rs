@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_audit::Fact;
+use consort_audit::{Fact, MAX_PROOF_BYTES};
 use consort_contract::JobId;
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::wire::round::v1::follow_response::Event;
@@ -17,7 +17,7 @@ use prost::bytes::Bytes;
 use super::board::Instance;
 use super::{Services, projection};
 use crate::error::Fault;
-use crate::jobs::{Contract, JobEvent, JobState, Stage, Stamped};
+use crate::jobs::{Blamed, Contract, JobEvent, JobState, Stage, Stamped};
 use crate::spool::Upload;
 
 /// What time it is, on both clocks.
@@ -183,6 +183,7 @@ impl Driver {
             }));
         };
         let before = round.phase();
+        let said = input.clone();
         let transition = round.handle(input, now.mono);
         if transition.outcome == Ok(Accepted::New) {
             self.store(&event, changes, now)?;
@@ -197,7 +198,42 @@ impl Driver {
                 Some(before),
             );
         }
+        if transition.outcome.is_err() {
+            self.blame(&said, now)?;
+        }
         Ok(transition.outcome)
+    }
+
+    /// Keeps what a refused input proves against its sender: once for each member and attempt, so that nobody fills the log
+    /// by contradicting itself again and again. What is accepted proves nothing, and a refusal leaves the machine as it was.
+    fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
+        let Some(round) = &self.round else {
+            return Ok(());
+        };
+        let (Some(record), Some(proceedings)) = (round.blame(said), round.proceedings()) else {
+            return Ok(());
+        };
+        let Ok(member) = record.verify(&proceedings) else {
+            return Ok(());
+        };
+        let attempt = self.state.attempt.as_ref();
+        if attempt.is_none_or(|attempt| attempt.blamed.contains(&member)) {
+            return Ok(());
+        }
+        let fault = record.fault();
+        let (job, index) = (self.id().clone(), member.get());
+        let lengths = [record.encode().len(), proceedings.encode().len()];
+        if lengths.iter().any(|length| *length > MAX_PROOF_BYTES) {
+            tracing::warn!(%job, member = index, fault, "a member is convicted by a record that is too long for the log");
+            return Ok(());
+        }
+        tracing::warn!(%job, member = index, fault, "a member is convicted by what it signed");
+        let blamed = Blamed {
+            member,
+            record,
+            proceedings,
+        };
+        self.commit(JobEvent::Blamed(Box::new(blamed)), &[], now)
     }
 
     fn store(&mut self, event: &JobEvent, changes: &[RecordChange], now: Now) -> Result<(), Fault> {
@@ -235,6 +271,7 @@ impl Driver {
             | JobEvent::Confirmed(_)
             | JobEvent::Unmasked(_)
             | JobEvent::Departed(_)
+            | JobEvent::Blamed(_)
             | JobEvent::PhaseExpired
             | JobEvent::Restarted => {}
         }

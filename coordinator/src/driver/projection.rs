@@ -1,7 +1,7 @@
 //! Which facts an accepted event gives to the audit log.
 
 use consort_aggregation::{Digest, MemberIndex};
-use consort_audit::{Epsilon, Event, Fact, JobState as AuditState, Phase, RoundRef};
+use consort_audit::{Epsilon, Event, Fact, JobState as AuditState, Phase, Proof, RoundRef};
 use consort_contract::OrganisationId;
 use consort_proto::convert::AttemptKey;
 use consort_round::messages::member_set_hash;
@@ -101,6 +101,7 @@ impl Moment<'_> {
             | JobEvent::Confirmed(_)
             | JobEvent::Unmasked(_)
             | JobEvent::Departed(_)
+            | JobEvent::Blamed(_)
             | JobEvent::PhaseExpired
             | JobEvent::Released(_)
             | JobEvent::Aborted { .. }
@@ -155,6 +156,20 @@ impl Moment<'_> {
                     organisation: self.name(seal.member),
                     tree: hash(&seal.tree_hash),
                 }]
+            }
+            JobEvent::Blamed(blamed) => {
+                let proof = |bytes| Proof::new(bytes).ok();
+                let record = proof(blamed.record.encode());
+                let event =
+                    record
+                        .zip(proof(blamed.proceedings.encode()))
+                        .map(|(record, proceedings)| Event::Blame {
+                            organisation: self.name(blamed.member),
+                            fault: code(blamed.record.fault()),
+                            record,
+                            proceedings,
+                        });
+                event.into_iter().collect()
             }
             JobEvent::Survivors(survivors) => vec![Event::Survivors {
                 members: survivors

@@ -137,6 +137,7 @@ impl Driver {
             JobEvent::Submitted(_)
             | JobEvent::Voted(_)
             | JobEvent::RoundOpened(_)
+            | JobEvent::Blamed(_)
             | JobEvent::Released(_)
             | JobEvent::Aborted { .. }
             | JobEvent::Restarted

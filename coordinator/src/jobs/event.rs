@@ -8,6 +8,7 @@ use consort_proto::convert::{self, AttemptKey, WireError};
 use consort_proto::wire::events::v1 as wire;
 use consort_proto::wire::job::v1::JobState as WireState;
 use consort_proto::wire::round::v1::RoundAborted;
+use consort_round::blame::{Blame, Proceedings, Unproven};
 use consort_round::{
     Advert, Confirmation, RoundOpen, RoundResult, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
 };
@@ -43,6 +44,8 @@ pub enum JobEvent {
     Unmasked(UnmaskShares),
     /// A member will not answer any more in this attempt.
     Departed(MemberIndex),
+    /// What a member signed convicts it.
+    Blamed(Box<Blamed>),
     /// The phase's deadline passed.
     PhaseExpired,
     /// P7: the sum was opened and the server step taken.
@@ -58,6 +61,17 @@ pub enum JobEvent {
     Restarted,
     /// The job ended.
     Ended(Ending),
+}
+
+/// A record of blame that was verified, as the log takes it.
+#[derive(Debug, Clone)]
+pub struct Blamed {
+    /// Whom it convicts.
+    pub member: MemberIndex,
+    /// The record.
+    pub record: Blame,
+    /// What it was verified with.
+    pub proceedings: Proceedings,
 }
 
 /// What a released round published.
@@ -113,6 +127,9 @@ pub enum EventError {
     /// A field is wrong.
     #[error("a stored event does not hold what it should: {0}")]
     Field(#[from] WireError),
+    /// A record of blame is none.
+    #[error("a stored record of blame is none: {0}")]
+    Blame(#[from] Unproven),
     /// Job or plan do not follow the rules of this program.
     #[error("a stored job is not accepted by this program: {0}")]
     Job(#[from] consort_contract::JobError),
@@ -153,6 +170,7 @@ impl JobEvent {
             | Self::RoundOpened(_)
             | Self::Survivors(_)
             | Self::Departed(_)
+            | Self::Blamed(_)
             | Self::PhaseExpired
             | Self::Released(_)
             | Self::Aborted { .. }
@@ -193,6 +211,11 @@ impl JobEvent {
             Self::Unmasked(message) => Event::Unmasked(convert::unmask_to_wire(&key, message)),
             Self::Departed(member) => Event::Departed(wire::Departed {
                 member: member.get(),
+            }),
+            Self::Blamed(blamed) => Event::Blamed(wire::Blamed {
+                member: blamed.member.get(),
+                record: blamed.record.encode(),
+                proceedings: blamed.proceedings.encode(),
             }),
             Self::PhaseExpired => Event::PhaseExpired(wire::PhaseExpired {}),
             Self::Released(released) => Event::Released(wire::Released {
@@ -253,6 +276,14 @@ impl Stamped {
             Event::Departed(departed) => {
                 let member = MemberIndex::new(departed.member);
                 JobEvent::Departed(member.ok_or(WireError::Missing("departed.member"))?)
+            }
+            Event::Blamed(blamed) => {
+                let member = MemberIndex::new(blamed.member);
+                JobEvent::Blamed(Box::new(Blamed {
+                    member: member.ok_or(WireError::Missing("blamed.member"))?,
+                    record: Blame::decode(&blamed.record)?,
+                    proceedings: Proceedings::decode(&blamed.proceedings)?,
+                }))
             }
             Event::PhaseExpired(_) => JobEvent::PhaseExpired,
             Event::Released(released) => {

@@ -10,7 +10,7 @@ mod view;
 mod tests;
 
 pub use contract::{Contract, ProposalError};
-pub use event::{Ending, EventError, Final, JobEvent, Released, Stamped};
+pub use event::{Blamed, Ending, EventError, Final, JobEvent, Released, Stamped};
 pub(crate) use state::is_spent;
 pub use state::{EndedRound, JobState, MAX_ATTEMPTS, NextStep, RunningAttempt, Stage};
 pub use view::view;

@@ -40,6 +40,8 @@ pub struct RunningAttempt {
     pub confirmed: BTreeSet<MemberIndex>,
     /// Who departed.
     pub departed: BTreeSet<MemberIndex>,
+    /// Who was convicted by its own signatures.
+    pub blamed: BTreeSet<MemberIndex>,
 }
 
 /// A round that is over.
@@ -98,6 +100,8 @@ pub struct JobState {
     pub model: Digest,
     /// Bytes of messages and masked updates, by the member that sent them.
     pub sent_bytes: BTreeMap<OrganisationId, u64>,
+    /// Of what a member was convicted by its own signatures, last.
+    pub convicted: BTreeMap<OrganisationId, &'static str>,
     /// Restarts of the coordinator while the job lived.
     pub restarts: u32,
 }
@@ -117,6 +121,7 @@ impl JobState {
             spent: BTreeMap::new(),
             model: Digest::new(*initial.hash().as_bytes()),
             sent_bytes: BTreeMap::new(),
+            convicted: BTreeMap::new(),
             restarts: 0,
         }
     }
@@ -135,6 +140,7 @@ impl JobState {
                     sealed: BTreeSet::new(),
                     confirmed: BTreeSet::new(),
                     departed: BTreeSet::new(),
+                    blamed: BTreeSet::new(),
                 });
             }
             JobEvent::Advertised(advert) => {
@@ -148,6 +154,12 @@ impl JobState {
                 self.note(confirmation.member, |attempt| &mut attempt.confirmed)
             }
             JobEvent::Departed(member) => self.note(*member, |attempt| &mut attempt.departed),
+            JobEvent::Blamed(blamed) => {
+                self.note(blamed.member, |attempt| &mut attempt.blamed);
+                if let Some(name) = self.contract.name_of(blamed.member).cloned() {
+                    self.convicted.insert(name, blamed.record.fault());
+                }
+            }
             JobEvent::Survivors(_) | JobEvent::Unmasked(_) | JobEvent::PhaseExpired => {}
             JobEvent::Released(released) => self.released(released),
             JobEvent::Aborted { code, reason } => self.aborted(code, reason),

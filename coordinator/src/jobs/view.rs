@@ -55,6 +55,12 @@ fn member(
         connected: false,
         phase: member_phase(state, index, name, phase).to_owned(),
         sent_bytes: state.sent_bytes.get(name).copied().unwrap_or_default(),
+        convicted_of: state
+            .convicted
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::messages::{
 };
 use crate::rejection::Rejection;
 
-/// What an auditor does: reads the record from its bytes and judges it by the announcement and the adverts.
+/// What an auditor does: reads record, announcement and adverts from their bytes and judges.
 fn verdict(
     blame: &Blame,
     cluster: &Cluster,
@@ -26,7 +26,11 @@ fn verdict(
     let heads = adverts
         .iter()
         .map(|(m, advert)| (*m, advert.advert().head()));
-    read.verify(&Proceedings::new(&cluster.open.terms, heads.collect()))
+    let about = Proceedings::new(&cluster.open.terms, heads.collect());
+    let read_about = Proceedings::decode(&about.encode())?;
+    assert_eq!(read_about, about);
+    assert_eq!(*about.context(), cluster.open.terms.context());
+    read.verify(&read_about)
 }
 
 fn adverts(cluster: &Cluster) -> BTreeMap<MemberIndex, VerifiedAdvert> {
@@ -326,4 +330,42 @@ fn a_record_from_outside_is_read_or_refused_and_never_panics() {
             );
         }
     }
+}
+
+#[test]
+fn proceedings_with_a_changed_bit_convict_nobody_and_never_panic() {
+    let (lab, refusals) = dealt(90, |lab, dealing| {
+        let world = lab.world.as_ref().unwrap();
+        let dealer = &lab.corrupt[&index(5)];
+        dealer.share(world, dealing, |sealed| {
+            drop(sealed.insert(index(1), vec![7; 80]))
+        })
+    });
+    let blame = refusals[0].1.as_ref().unwrap();
+    let heads = lab.world().adverts.iter();
+    let heads = heads.map(|(m, advert)| (*m, advert.advert().head()));
+    let good = Proceedings::new(&lab.open.terms, heads.collect());
+    assert_eq!(blame.verify(&good), Ok(index(5)));
+    let good = good.encode();
+    for cut in 0..good.len() {
+        assert!(Proceedings::decode(&good[..cut]).is_err(), "cut at {cut}");
+    }
+    for place in 0..good.len() {
+        let mut changed = good.clone();
+        changed[place] ^= 0x01;
+        let convicted = Proceedings::decode(&changed).and_then(|about| blame.verify(&about));
+        assert!(convicted.is_err(), "{place}: {convicted:?}");
+    }
+}
+
+#[test]
+fn proceedings_of_a_circle_are_read_back_as_they_were() {
+    let cluster = Cluster::new(300, None, None, 91);
+    let about = Proceedings::new(&cluster.open.terms, BTreeMap::new());
+    let read = Proceedings::decode(&about.encode()).unwrap();
+    assert_eq!(read, about);
+    assert_eq!(
+        read.member(index(300)),
+        cluster.open.terms.cohort.get(&index(300))
+    );
 }

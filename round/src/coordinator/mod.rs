@@ -167,6 +167,11 @@ impl Round {
                 | Input::Tick,
             ) => None,
         }?;
+        found.verify(&self.proceedings()?).is_ok().then_some(found)
+    }
+
+    /// What the records of [`Self::blame`] are verified on; `None` when the attempt is over.
+    pub fn proceedings(&self) -> Option<Proceedings> {
         // In the joining phase there is no key list yet; a contradiction of adverts is in ctx alone.
         let none = BTreeMap::new();
         let adverts = match self {
@@ -176,8 +181,8 @@ impl Round {
             Self::Joining(_) | Self::Confirming(_) | Self::Opened(_) | Self::Aborted(_) => &none,
         };
         let heads = adverts.iter().map(|(m, a)| (*m, a.advert().head()));
-        let proceedings = Proceedings::new(terms, heads.collect());
-        found.verify(&proceedings).is_ok().then_some(found)
+        let terms = &self.common()?.open.terms;
+        Some(Proceedings::new(terms, heads.collect()))
     }
 
     /// Handles one input. A refused input leaves the round as it was.

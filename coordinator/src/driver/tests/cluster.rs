@@ -48,6 +48,7 @@ fn evidence_of(keys: &RoundKeys) -> Vec<u8> {
 pub(crate) fn services(folder: &Path) -> Arc<Services> {
     let audit = folder.join("audit");
     let recorder = Recorder::open(&audit, "tests/audit", &secret(0), &[], wall_clock).unwrap();
+    recorder.enrol(&roster()).unwrap();
     Arc::new(Services {
         identity: secret(0),
         roster: Arc::new(roster()),
@@ -83,7 +84,7 @@ pub(crate) struct Cluster {
     pub(super) contract: Contract,
     pub(crate) driver: Option<Driver>,
     pub(super) processes: BTreeMap<u8, Process>,
-    newest: BTreeMap<u8, (u32, u32)>,
+    pub(super) newest: BTreeMap<u8, (u32, u32)>,
     starts: u8,
     /// Whose update is masked and not sent.
     upload_stops_at: Option<u8>,

@@ -1,3 +1,4 @@
+mod blame;
 pub(crate) mod cluster;
 mod stories;
 mod uploads;
