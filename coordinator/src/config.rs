@@ -86,6 +86,23 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_configuration_names_every_field() {
+        let (_folder, path) = written(SAMPLE);
+        let fields = |table: &toml::Value| {
+            let keys = table.as_table().unwrap().keys();
+            keys.cloned().collect::<Vec<_>>()
+        };
+        let sample: toml::Value = toml::from_str(SAMPLE).unwrap();
+        let all = toml::Value::try_from(Config::load(&path).unwrap()).unwrap();
+        assert_eq!(fields(&sample), fields(&all));
+        assert_eq!(fields(&sample["operators"]), fields(&all["operators"]));
+        assert_eq!(fields(&sample["node"]), fields(&all["node"]));
+        let compute = |table: &toml::Value| fields(&table["node"]["compute"]);
+        assert_eq!(compute(&sample), ["mask_tier", "workers"]);
+        assert_eq!(compute(&sample), compute(&all));
+    }
+
+    #[test]
     fn the_containers_configuration_is_read() {
         let (_folder, path) = written(include_str!("../../docker/config/coordinator.toml"));
         Config::load(&path).unwrap();

@@ -1,6 +1,7 @@
 //! From masked updates to a model: the sum over the survivors, the server step, and the file that is handed over.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 
 use consort_aggregation::{
     Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema,
@@ -46,7 +47,7 @@ pub enum SumError {
     Blob(#[from] BlobError),
 }
 
-/// Adds up the survivors' masked updates and takes the masks away. Nothing is opened that does not hash to its seal.
+/// Adds up the survivors' masked updates and takes the masks away by so many threads. Nothing is opened that does not hash to its seal.
 ///
 /// Updates are read piece by piece: beside the one accumulator there is one buffer, whatever the number of members.
 ///
@@ -57,6 +58,7 @@ pub fn open_sum(
     attempt: &AttemptKey,
     schema: VectorSchema,
     blobs: &dyn BlobStore,
+    workers: NonZeroUsize,
 ) -> Result<AggregateSum, SumError> {
     let mut sum = Accumulator::new(schema);
     for (member, sealed) in &opening.tree_hashes {
@@ -73,7 +75,7 @@ pub fn open_sum(
             return Err(not_sealed());
         }
     }
-    sum.subtract_masks(&opening.masks);
+    sum.subtract_masks_with(&opening.masks, workers);
     Ok(sum.finish())
 }
 

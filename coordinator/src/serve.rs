@@ -153,6 +153,11 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
         1.0
     };
     metrics::gauge!("consort_simulated_attestation").set(simulated);
+    let workers = node
+        .config
+        .compute
+        .start()
+        .map_err(consort_daemon::node::NodeError::from)?;
     let folder = &node.config.state_dir;
     let store = EmbeddedStore::open(folder.join("events.redb"))?;
     let blobs = LocalBlobs::open(folder.join("blobs"))?;
@@ -174,6 +179,7 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
         recorder,
         board: Board::default(),
         crash,
+        workers,
         dangerous,
     })
 }

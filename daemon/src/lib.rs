@@ -1,6 +1,7 @@
 //! What both daemons are made of: configuration files, the node's identity and machine, how the roster judges peers, crash
-//! points, telemetry, what their programs do around the service, and errors as gRPC says them.
+//! points, telemetry, what masks are made with, what their programs do around the service, and errors as gRPC says them.
 
+pub mod compute;
 pub mod config;
 pub mod crash;
 pub mod errors;

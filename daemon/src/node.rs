@@ -20,6 +20,7 @@ use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
+use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
 use crate::peers::RosterPeers;
 
@@ -42,6 +43,9 @@ pub struct NodeConfig {
     pub dangerous_state_key_file: PathBuf,
     /// What makes this machine's evidence.
     pub attester: AttesterConfig,
+    /// What masks are made with.
+    #[serde(default)]
+    pub compute: ComputeConfig,
     /// Where `/metrics` is served; nowhere if absent.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
@@ -78,6 +82,9 @@ pub enum NodeError {
     /// A file.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The processor.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
     /// The sealed state.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -116,6 +123,7 @@ impl NodeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(error) => error.code(),
+            Self::Compute(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Roster(error) => error.code(),
             Self::Policy(error) => error.code(),

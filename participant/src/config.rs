@@ -113,6 +113,9 @@ mod tests {
         assert_eq!(fields(&sample), fields(&all));
         let node = |table: &toml::Table| fields(table["node"].as_table().unwrap());
         assert_eq!(node(&sample), node(&all));
+        let compute = |table: &toml::Table| fields(table["node"]["compute"].as_table().unwrap());
+        assert_eq!(compute(&sample), ["mask_tier", "workers"]);
+        assert_eq!(compute(&sample), compute(&all));
     }
 
     #[test]

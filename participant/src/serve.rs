@@ -53,6 +53,7 @@ pub async fn serve(
     if let Some(address) = node.config.metrics_address {
         telemetry::serve_metrics(address)?;
     }
+    let workers = node.config.compute.start().map_err(NodeError::from)?;
     let store = EmbeddedStore::open(node.config.state_dir.join(STATE_FILE))?;
     let records: Arc<dyn RecordStore> = Arc::new(store);
     let state = SiteState::open(Arc::clone(&records))?;
@@ -71,6 +72,7 @@ pub async fn serve(
             .iter()
             .map(|(name, dataset)| (name.clone(), dataset.path.clone()))
             .collect(),
+        workers,
     };
     let agent = Agent::open(site, state, ledger)?;
     let (inputs, asked) = mpsc::channel(INPUTS_WAITING);

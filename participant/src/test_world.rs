@@ -135,6 +135,7 @@ pub(crate) fn site(member: u8, data: &Path) -> Site {
         attest: Box::new(|_| Ok(b"evidence".to_vec())),
         consent: consent(),
         datasets: BTreeMap::from([(label("records"), data.to_owned())]),
+        workers: std::num::NonZeroUsize::new(2).unwrap(),
     }
 }
 

@@ -10,6 +10,7 @@ use consort_contract::identity::hex;
 use consort_contract::job::{
     AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
 };
+use consort_daemon::compute::ComputeConfig;
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 
 use super::jobs::DemoJob;
@@ -41,6 +42,7 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
             measurement: measurement(program_of(name)),
             host_data: hex(Digest::of(format!("host data of {name}").as_bytes()).as_bytes()),
         }),
+        compute: ComputeConfig::default(),
         metrics_address: Some(metrics),
         log_json: false,
     }

@@ -21,6 +21,7 @@ pub use command::{Answer, Command, Reply};
 pub use core::{Driver, Now};
 pub use desk::{Desk, ReleasedFiles};
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use consort_contract::{IdentitySecret, Roster};
@@ -62,6 +63,8 @@ pub struct Services {
     pub board: Board,
     /// Where to die.
     pub crash: CrashPoints,
+    /// Threads that take the masks of a sum away.
+    pub workers: NonZeroUsize,
     /// Dangerous choices in force, for manifests.
     pub dangerous: Vec<String>,
 }

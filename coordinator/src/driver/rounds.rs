@@ -168,7 +168,13 @@ impl Driver {
             return Ok(());
         };
         let contract = &self.state.contract;
-        let sum = match release::open_sum(opening, &key, contract.plan.schema(), &*services.blobs) {
+        let sum = match release::open_sum(
+            opening,
+            &key,
+            contract.plan.schema(),
+            &*services.blobs,
+            services.workers,
+        ) {
             Ok(sum) => sum,
             Err(error @ SumError::NotSealed(_)) => {
                 return self.abort("abort_update_damaged", error.to_string(), now);

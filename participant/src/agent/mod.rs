@@ -8,6 +8,7 @@ mod agreement;
 mod rounds;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct Site {
     pub consent: ConsentPolicy,
     /// Its data files.
     pub datasets: BTreeMap<Label, PathBuf>,
+    /// Threads that mask an update.
+    pub workers: NonZeroUsize,
 }
 
 /// What can happen to an agent.

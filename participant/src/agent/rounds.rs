@@ -375,7 +375,7 @@ impl Joined {
             .member
             .take()
             .expect("a member is put back before anything returns");
-        match member.submit(update, &site.identity) {
+        match member.submit_with(update, &site.identity, site.workers) {
             Ok((member, masked, seal)) => {
                 self.member = Some(member);
                 self.work = Work::Masked(Arc::new(masked), seal);

@@ -8,6 +8,8 @@ mod ready;
 mod shared;
 mod submitted;
 
+use std::num::NonZeroUsize;
+
 use consort_aggregation::{EncodedUpdate, MaskedUpdate, MemberIndex};
 use consort_contract::{IdentityKey, IdentitySecret};
 use rand_core::CryptoRngCore;
@@ -143,8 +145,21 @@ impl Member {
         update: EncodedUpdate,
         identity: &IdentitySecret,
     ) -> Result<(Self, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
+        self.submit_with(update, identity, NonZeroUsize::MIN)
+    }
+
+    /// [`Self::submit`] by so many threads, which changes no bit of the update.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_with(
+        self,
+        update: EncodedUpdate,
+        identity: &IdentitySecret,
+        workers: NonZeroUsize,
+    ) -> Result<(Self, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
         match self {
-            Self::Ready(phase) => match phase.submit(update, identity) {
+            Self::Ready(phase) => match phase.submit(update, identity, workers) {
                 Ok((next, masked, seal)) => Ok((Self::Submitted(next), masked, seal)),
                 Err(refused) => Err(Box::new((Self::Ready(refused.0), refused.1))),
             },

@@ -1,10 +1,11 @@
 //! Between P4's two halves: all masks are known. The update, once trained and paid for, is masked and sealed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 
 use consort_aggregation::{
     Digest, EncodedUpdate, MaskSeed, MaskedUpdate, MemberIndex, RoundKeyContext, Seating,
-    SharePair, Sign, mask_update,
+    SharePair, Sign, mask_update_with,
 };
 use consort_contract::IdentitySecret;
 
@@ -31,12 +32,13 @@ impl Ready {
         self,
         update: EncodedUpdate,
         identity: &IdentitySecret,
+        workers: NonZeroUsize,
     ) -> Result<(Submitted, MaskedUpdate, UpdateSeal), Box<(Self, Rejection)>> {
         if update.schema() != self.seat.open.terms.schema {
             let rejection = Rejection::Malformed("the update has another schema than the terms");
             return Err(Box::new((self, rejection)));
         }
-        let masked = mask_update(update, &self.self_seed, &self.pairs)
+        let masked = mask_update_with(update, &self.self_seed, &self.pairs, workers)
             .expect("some neighbour of each member is in U2, or U2 would be refused");
         let seal = UpdateSeal::sign(
             &self.context2,

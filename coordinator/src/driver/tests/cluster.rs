@@ -1,6 +1,7 @@
 //! A driver on real stores and five members in the same process, who speak the wire's messages with chosen integer updates.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +59,7 @@ pub(crate) fn services(folder: &Path) -> Arc<Services> {
         recorder,
         board: Board::default(),
         crash: consort_daemon::crash::CrashPoints::default(),
+        workers: NonZeroUsize::new(2).unwrap(),
         dangerous: vec!["dangerous_for_a_test".to_owned()],
     })
 }
