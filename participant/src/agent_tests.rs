@@ -165,6 +165,7 @@ impl World {
                             round = accept(round, RoundInput::Seal(seal), now);
                         }
                         Effect::Vote { .. } => panic!("no vote is due"),
+                        Effect::Complain { .. } => panic!("nobody cheats"),
                     }
                 }
             }

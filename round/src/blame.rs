@@ -65,6 +65,16 @@ pub enum Blame {
     },
 }
 
+/// What the member that a wrong box is for tells the coordinator, which has the rest of the record: the dealer's statement and
+/// the box. So small that no vector fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Who sealed the box.
+    pub dealer: MemberIndex,
+    /// What the two agreed on, revealed.
+    pub agreement: RevealedAgreement,
+}
+
 /// Why a record proves nothing against anybody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {

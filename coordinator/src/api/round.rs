@@ -5,8 +5,8 @@ use std::sync::Arc;
 use consort_aggregation::Digest;
 use consort_daemon::errors;
 use consort_proto::convert::{
-    AttemptKey, WireError, advert_from_wire, attempt_from_wire, confirmation_from_wire,
-    share_keys_from_wire, unmask_from_wire,
+    AttemptKey, WireError, advert_from_wire, attempt_from_wire, complaint_from_wire,
+    confirmation_from_wire, share_keys_from_wire, unmask_from_wire,
 };
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::round_service_server::RoundService;
@@ -126,6 +126,24 @@ impl RoundService for Rounds {
         };
         self.say(request, parse).await?;
         Ok(Response::new(wire::UnmaskResponse {}))
+    }
+
+    async fn report_blame(
+        &self,
+        request: Request<wire::ReportBlameRequest>,
+    ) -> Result<Response<wire::ReportBlameResponse>, Status> {
+        let (from, _) = caller(&request)?;
+        let (key, complaint) =
+            complaint_from_wire(request.into_inner()).map_err(|error| status(&error.into()))?;
+        let job = key.job.clone();
+        let command = Command::Complaint {
+            from,
+            key,
+            complaint: Box::new(complaint),
+        };
+        let answer = self.0.ask(&job, command).await;
+        answer.map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(wire::ReportBlameResponse {}))
     }
 
     type FetchModelStream = Pieces<wire::FetchModelResponse>;

@@ -84,6 +84,13 @@ impl RoundService for Loopback {
         Err(Status::unimplemented("not in these tests"))
     }
 
+    async fn report_blame(
+        &self,
+        _: Request<wire::ReportBlameRequest>,
+    ) -> Result<Response<wire::ReportBlameResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
     async fn fetch_model(
         &self,
         _: Request<wire::FetchModelRequest>,

@@ -6,6 +6,7 @@ use consort_aggregation::Digest;
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
+use consort_round::blame::Complaint;
 use prost::bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -31,6 +32,15 @@ pub enum Command {
         key: AttemptKey,
         /// What.
         message: Box<MemberMessage>,
+    },
+    /// A member complains of a dealer's box.
+    Complaint {
+        /// Who.
+        from: OrganisationId,
+        /// In which attempt.
+        key: AttemptKey,
+        /// Of whom, and what proves it.
+        complaint: Box<Complaint>,
     },
     /// A member wants to upload its masked update, or to know how far it is.
     Upload {

@@ -8,6 +8,7 @@ use consort_audit::{Fact, MAX_PROOF_BYTES};
 use consort_contract::JobId;
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::wire::round::v1::follow_response::Event;
+use consort_round::blame::Blame;
 use consort_round::coordinator::{Accepted, Input, Round};
 use consort_round::rejection::Rejection;
 use consort_round::{Millis, RoundOpen};
@@ -207,10 +208,13 @@ impl Driver {
     /// Keeps what a refused input proves against its sender: once for each member and attempt, so that nobody fills the log
     /// by contradicting itself again and again. What is accepted proves nothing, and a refusal leaves the machine as it was.
     fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
-        let Some(round) = &self.round else {
-            return Ok(());
-        };
-        let (Some(record), Some(proceedings)) = (round.blame(said), round.proceedings()) else {
+        let record = self.round.as_ref().and_then(|round| round.blame(said));
+        record.map_or(Ok(()), |record| self.convict(record, now))
+    }
+
+    /// Stores a record of the attempt that runs, unless it convicts nobody or somebody who is convicted already.
+    pub(super) fn convict(&mut self, record: Blame, now: Now) -> Result<(), Fault> {
+        let Some(proceedings) = self.round.as_ref().and_then(Round::proceedings) else {
             return Ok(());
         };
         let Ok(member) = record.verify(&proceedings) else {

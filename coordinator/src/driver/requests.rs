@@ -5,6 +5,7 @@ use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
+use consort_round::blame::Complaint;
 use consort_round::coordinator::Input;
 use consort_round::rejection::Rejection;
 use consort_storage::RecordChange;
@@ -30,6 +31,11 @@ impl Driver {
             Command::Connected(member, instance) => self.connected(&member, instance, now),
             Command::Message { from, key, message } => self.message(&from, &key, *message, now),
             Command::Upload { from, key } => self.upload(&from, &key),
+            Command::Complaint {
+                from,
+                key,
+                complaint,
+            } => self.complaint(&from, &key, &complaint, now),
             Command::UploadRefused { from, key, refusal } => self.refused(&from, &key, refusal),
             Command::Model { from, model } => Ok(self.model(&from, &model)),
             Command::Cancel => self.cancel(now),
@@ -233,6 +239,33 @@ impl Driver {
             (*of, *bytes) = (*model, self.optimizer.parameters().to_le_bytes().into());
         }
         Ok(Answer::Model(bytes.clone()))
+    }
+
+    /// A complaint counts if it convicts the dealer before everybody; one that does not is refused by name.
+    fn complaint(
+        &mut self,
+        from: &OrganisationId,
+        key: &AttemptKey,
+        complaint: &Complaint,
+        now: Now,
+    ) -> Outcome {
+        let index = match self.speaker(from, key) {
+            Ok(index) => index,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let round = self.round.as_ref();
+        let record = round.and_then(|round| round.complaint(index, complaint));
+        match record {
+            Some(record) => {
+                self.convict(record, now)?;
+                Ok(Ok(Answer::Stored))
+            }
+            None => {
+                let message = "the complaint does not convict the dealer; it counts while updates are collected only";
+                let refusal = Refusal::new(RefusalKind::Invalid, "blame_unproven", message);
+                self.refused(from, key, refusal)
+            }
+        }
     }
 
     fn cancel(&mut self, now: Now) -> Outcome {

@@ -18,6 +18,7 @@ use consort_model::Parameters;
 use consort_proto::convert::{AttemptKey, directive_from_wire, result_from_wire};
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_proto::wire::round::v1::{JobClosed, RoundAborted, RoundResult};
+use consort_round::blame::Complaint;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_round::{Directive, MemberMessage, UpdateSeal};
 
@@ -90,6 +91,13 @@ pub enum Effect {
         key: AttemptKey,
         /// The message; never a seal, which goes with its update.
         message: Box<MemberMessage>,
+    },
+    /// Tell the coordinator what convicts a dealer.
+    Complain {
+        /// In which attempt.
+        key: AttemptKey,
+        /// Of whom, and what proves it.
+        complaint: Box<Complaint>,
     },
     /// Upload a masked update, then its seal.
     Upload {

@@ -286,7 +286,7 @@ impl Agent {
             }
             Err(rejection) => {
                 warn_rejected(key, "a message of the coordinator", &rejection);
-                Ok(Vec::new())
+                Ok(joined.complain(directive).into_iter().collect())
             }
         }
     }
@@ -370,6 +370,20 @@ impl Agent {
 }
 
 impl Joined {
+    /// A delivery that was refused for a wrong box convicts whoever sealed it.
+    fn complain(&self, directive: &Directive) -> Option<Effect> {
+        let Directive::Submit(delivery) = directive else {
+            return None;
+        };
+        let complaint = self.member.as_ref()?.complaint(delivery, &mut OsRng)?;
+        let (round, dealer) = (self.key.round.0, complaint.dealer.get());
+        tracing::warn!(job = %self.key.job, round, dealer, "a box does not hold what its dealer committed to; the coordinator is told");
+        Some(Effect::Complain {
+            key: self.key.clone(),
+            complaint: Box::new(complaint),
+        })
+    }
+
     fn mask(&mut self, update: EncodedUpdate, site: &Site) -> Option<Effect> {
         let member = self
             .member

@@ -10,12 +10,13 @@ use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::errors::code_of;
 use consort_proto::convert::{
-    AttemptKey, advert_to_wire, attempt_to_wire, confirmation_to_wire, share_keys_to_wire,
-    unmask_to_wire, vote_to_wire,
+    AttemptKey, advert_to_wire, attempt_to_wire, complaint_to_wire, confirmation_to_wire,
+    share_keys_to_wire, unmask_to_wire, vote_to_wire,
 };
 use consort_proto::wire::consent::v1::CastVoteRequest;
 use consort_proto::wire::consent::v1::consent_service_client::ConsentServiceClient;
 use consort_proto::wire::round::v1 as wire;
+use consort_round::blame::Complaint;
 use consort_round::{MemberMessage, UpdateSeal};
 use rand_core::OsRng;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -93,6 +94,7 @@ impl Session {
         match effect {
             Effect::Vote { job, vote } => self.vote(job, &vote).await,
             Effect::Send { key, message } => self.send(key, *message).await,
+            Effect::Complain { key, complaint } => self.complain(key, &complaint).await,
             Effect::Upload {
                 key,
                 update,
@@ -146,6 +148,18 @@ impl Session {
                 tracing::debug!(job = %key.job, round = key.round.0, "the sum was opened without these shares");
             }
             Err(status) => self.failed(&saying, kind, &status),
+        }
+    }
+
+    async fn complain(&self, key: AttemptKey, complaint: &Complaint) {
+        let saying = Saying::Message(key.clone(), "complaint");
+        if !self.first(&saying) {
+            return;
+        }
+        let mut service = self.rounds();
+        let call = service.report_blame(complaint_to_wire(&key, complaint));
+        if let Err(status) = in_time(CALL_TIMEOUT, call).await {
+            self.failed(&saying, "a complaint", &status);
         }
     }
 

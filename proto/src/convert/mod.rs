@@ -8,10 +8,10 @@ pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
 pub use job::{job_from_wire, job_to_wire, plan_from_wire, plan_to_wire};
 pub use round::{
     AttemptKey, advert_from_wire, advert_to_wire, attempt_from_wire, attempt_to_wire,
-    confirmation_from_wire, confirmation_to_wire, directive_from_wire, directive_to_wire,
-    result_from_wire, result_to_wire, round_open_from_wire, round_open_to_wire, seal_from_wire,
-    seal_to_wire, share_keys_from_wire, share_keys_to_wire, survivors_from_wire, survivors_to_wire,
-    unmask_from_wire, unmask_to_wire,
+    complaint_from_wire, complaint_to_wire, confirmation_from_wire, confirmation_to_wire,
+    directive_from_wire, directive_to_wire, result_from_wire, result_to_wire, round_open_from_wire,
+    round_open_to_wire, seal_from_wire, seal_to_wire, share_keys_from_wire, share_keys_to_wire,
+    survivors_from_wire, survivors_to_wire, unmask_from_wire, unmask_to_wire,
 };
 
 use consort_aggregation::{Digest, MemberIndex};

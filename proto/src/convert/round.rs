@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Commitments, MemberIndex, PublicKey, Share, VectorSchema, Width};
+use consort_aggregation::{
+    Commitments, MemberIndex, PublicKey, RevealedAgreement, Share, VectorSchema, Width,
+};
 use consort_contract::{IdentityKey, JobId, Thresholds};
+use consort_round::blame::Complaint;
 use consort_round::{
     Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList,
     RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement,
@@ -389,6 +392,30 @@ pub fn unmask_to_wire(key: &AttemptKey, message: &UnmaskShares) -> wire::UnmaskR
         mask_key: shares(&message.shares.mask_key),
         signature: message.signature.0.to_vec(),
     }
+}
+
+/// To the wire.
+pub fn complaint_to_wire(key: &AttemptKey, complaint: &Complaint) -> wire::ReportBlameRequest {
+    wire::ReportBlameRequest {
+        id: Some(attempt_to_wire(key)),
+        dealer: complaint.dealer.get(),
+        agreement: complaint.agreement.to_bytes().to_vec(),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn complaint_from_wire(
+    request: wire::ReportBlameRequest,
+) -> Result<(AttemptKey, Complaint), WireError> {
+    let agreement = RevealedAgreement::from_bytes(&fixed(&request.agreement, "agreement")?);
+    let complaint = Complaint {
+        dealer: member(request.dealer, "dealer")?,
+        agreement: agreement.map_err(|error| WireError::invalid("agreement", error))?,
+    };
+    Ok((attempt_from_wire(request.id)?, complaint))
 }
 
 /// From the wire.

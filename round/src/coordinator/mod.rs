@@ -21,7 +21,7 @@ use joining::repeated;
 pub use sharing::Sharing;
 pub use unmasking::{Opening, Unmasking};
 
-use crate::blame::{Blame, Proceedings, Signed};
+use crate::blame::{Blame, Complaint, Proceedings, Signed};
 use crate::messages::{
     Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
     VerifiedAdvert,
@@ -168,6 +168,23 @@ impl Round {
             ) => None,
         }?;
         found.verify(&self.proceedings()?).is_ok().then_some(found)
+    }
+
+    /// The record that a member's complaint makes with the dealer's statement and box; `None` unless it convicts the dealer.
+    /// Complaints belong to P4: who refuses its delivery does so before it submits, and the phase waits for it.
+    pub fn complaint(&self, by: MemberIndex, complaint: &Complaint) -> Option<Blame> {
+        let Self::Collecting(phase) = self else {
+            return None;
+        };
+        let dealt = phase.shared.get(&complaint.dealer)?;
+        let record = Blame::WrongBox {
+            statement: dealt.statement.signed(&phase.context2),
+            sealed: dealt.sealed.get(&by)?.clone(),
+            to: by,
+            agreement: complaint.agreement.clone(),
+        };
+        let convicted = record.verify(&self.proceedings()?).ok()?;
+        (convicted == complaint.dealer).then_some(record)
     }
 
     /// What the records of [`Self::blame`] are verified on; `None` when the attempt is over.

@@ -19,7 +19,7 @@ pub use ready::Ready;
 pub use shared::Shared;
 pub use submitted::{Confirmed, Submitted, Unmasked};
 
-use crate::blame::Blame;
+use crate::blame::{Blame, Complaint};
 use crate::messages::{
     Advert, Directive, MemberMessage, RoundKeyJudge, RoundKeys, RoundOpen, SharesDelivery,
     UpdateSeal,
@@ -192,6 +192,23 @@ impl Member {
             | Self::Confirmed(_)
             | Self::Unmasked(_) => None,
         }
+    }
+
+    /// What to tell the coordinator of a delivery that was refused for a wrong box; `None` when nothing convicts a dealer.
+    pub fn complaint(
+        &self,
+        delivery: &SharesDelivery,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Option<Complaint> {
+        delivery.sealed.keys().find_map(|dealer| {
+            match self.blame(delivery, *dealer, &mut *rng)? {
+                Blame::WrongBox { agreement, .. } => Some(Complaint {
+                    dealer: *dealer,
+                    agreement,
+                }),
+                Blame::Contradiction { .. } | Blame::WrongShare { .. } => None,
+            }
+        })
     }
 
     /// The phase's name.

@@ -1,22 +1,31 @@
 //! Stories of members that break the protocol over their own signature: the log names them, and proves it.
 
+use std::sync::Arc;
+
+use consort_aggregation::{Canonical, ChunkTree, Digest, RoundKeyContext};
 use consort_audit::ENTRIES_FILE;
 use consort_proto::convert::{AttemptKey, directive_from_wire};
-use consort_round::{Advert, MemberMessage};
+use consort_proto::wire::round::v1::follow_response::Event;
+use consort_round::blame::Complaint;
+use consort_round::{Advert, Directive, KeyList, MemberMessage, ShareKeys, SharesDelivery};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, index};
+use crate::driver::Command;
 use crate::jobs;
-use crate::testing::organisation;
+use crate::testing::{organisation, secret};
+
+/// What a member is asked.
+fn asked(cluster: &Cluster, i: u8) -> (AttemptKey, Directive) {
+    let link = cluster.processes[&i].link;
+    let board = &cluster.driver().services.board;
+    let wanted = board.wanted(&organisation(i), &link).unwrap();
+    let directive = |event: &Arc<Event>| directive_from_wire((**event).clone()).unwrap();
+    wanted.iter().find_map(directive).unwrap()
+}
 
 /// So many adverts of clinic-2 for one attempt, each with fresh keys, the last one those its process goes on with.
 fn adverts(cluster: &mut Cluster, count: usize) -> (AttemptKey, Vec<Advert>) {
-    let link = cluster.processes[&2].link;
-    let board = &cluster.driver().services.board;
-    let wanted = board.wanted(&organisation(2), &link).unwrap();
-    let (key, directive) = wanted
-        .iter()
-        .find_map(|event| directive_from_wire((**event).clone()).unwrap())
-        .unwrap();
+    let (key, directive) = asked(cluster, 2);
     let advert = |_| {
         // It forgets that it answered: what the rules forbid it (R4), and nobody else can stop it from.
         cluster.newest.remove(&2);
@@ -102,6 +111,131 @@ fn a_member_that_says_the_same_again_or_is_imitated_is_not_convicted() {
     let refused = say(&mut cluster, &key, &imitated);
     assert_eq!(refused, Err("round_signature"));
     cluster.settle();
+    assert_eq!(convicted_of(&cluster), [""; 5]);
+    assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 0);
+    cluster.verify_audit();
+}
+
+/// ctx2, from the key list by docs/protocol.md ("Context").
+fn context2(cluster: &Cluster, keys: &KeyList) -> RoundKeyContext {
+    let context = cluster.driver().open.as_ref().unwrap().terms.context();
+    let mut tree = ChunkTree::new();
+    let mut adverts: Vec<_> = keys.adverts.iter().collect();
+    adverts.sort_by_key(|advert| advert.member);
+    for advert in adverts {
+        let mut leaf = Canonical::new("consort/round/advert/v1")
+            .bytes(context.as_bytes())
+            .u64(advert.member.get().into())
+            .bytes(&advert.mask_key.to_bytes())
+            .bytes(&advert.share_key.to_bytes())
+            .bytes(Digest::of(&advert.evidence).as_bytes())
+            .u64(advert.ledger_sequence)
+            .finish();
+        leaf.extend_from_slice(&advert.signature.0);
+        tree.push(&leaf);
+    }
+    RoundKeyContext::new(&context, &tree.root())
+}
+
+/// An honest message of clinic-5 with another box for clinic-1, which the dealer signs for.
+fn with_a_wrong_box(mut message: ShareKeys, context2: &RoundKeyContext) -> ShareKeys {
+    let garbage = vec![7; 80];
+    let statement = &mut message.statement;
+    statement.sealed.insert(index(1), Digest::of(&garbage));
+    message.sealed.insert(index(1), garbage);
+    let mut signed = Canonical::new("consort/round/shares/v1")
+        .bytes(context2.digest().as_bytes())
+        .u64(statement.member.get().into())
+        .bytes(&statement.mask_key.to_bytes())
+        .bytes(&statement.self_mask.to_bytes())
+        .list(statement.sealed.len());
+    for (to, digest) in &statement.sealed {
+        signed = signed.u64(to.get().into()).bytes(digest.as_bytes());
+    }
+    statement.signature = secret(5).sign(&signed.finish());
+    message
+}
+
+/// A round that collects, in which clinic-5 dealt clinic-1 a wrong box: the attempt, and what clinic-1 was delivered.
+fn cheated() -> (Cluster, AttemptKey, SharesDelivery) {
+    let mut cluster = Cluster::new(1);
+    cluster.settle_until("sharing");
+    let (key, directive) = asked(&cluster, 5);
+    let Directive::ShareKeys(keys) = &directive else {
+        panic!("shares are due")
+    };
+    let context2 = context2(&cluster, keys);
+    let Some(MemberMessage::ShareKeys(honest)) = cluster.reply(5, &key, &directive) else {
+        panic!("shares are given")
+    };
+    let wrong = MemberMessage::ShareKeys(with_a_wrong_box(honest, &context2));
+    cluster.say(organisation(5), &key, wrong).unwrap();
+    cluster.settle_until("collecting");
+    let (_, directive) = asked(&cluster, 1);
+    let Directive::Submit(delivery) = directive else {
+        panic!("a delivery is due")
+    };
+    (cluster, key, delivery)
+}
+
+fn complain(
+    cluster: &mut Cluster,
+    by: u8,
+    key: &AttemptKey,
+    complaint: &Complaint,
+) -> Result<(), &'static str> {
+    let said = cluster.ask(Command::Complaint {
+        from: organisation(by),
+        key: key.clone(),
+        complaint: Box::new(complaint.clone()),
+    });
+    said.map(drop).map_err(|refusal| refusal.code)
+}
+
+#[test]
+fn a_dealer_of_a_wrong_box_is_convicted_by_whom_it_cheated_and_the_round_goes_on() {
+    let (mut cluster, key, delivery) = cheated();
+    let complaint = cluster.complaint(1, &delivery).unwrap();
+    assert_eq!(complaint.dealer, index(5));
+    complain(&mut cluster, 1, &key, &complaint).unwrap();
+    complain(&mut cluster, 1, &key, &complaint).unwrap();
+    let expected = ["", "", "", "", "wrong-box"];
+    assert_eq!(convicted_of(&cluster), expected);
+    cluster.restart_coordinator();
+    assert_eq!(convicted_of(&cluster), expected);
+
+    // Clinic-5 refuses its own statement, which is not the one it made: the two of them are the dropouts of this attempt.
+    for i in [1, 5] {
+        let process = cluster.processes.get_mut(&i).unwrap();
+        process.silent_in.push("collecting");
+    }
+    cluster.settle();
+    cluster.expire();
+    cluster.settle();
+    assert!(cluster.driver().state().has_ended());
+    assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 1);
+    let report = cluster.verify_audit();
+    let named = "clinic-5 is convicted of a wrong-box in round 1 attempt 1 of job job-1";
+    assert!(report.remarks.iter().any(|remark| remark == named));
+}
+
+#[test]
+fn a_complaint_of_a_right_box_or_with_anothers_agreement_is_refused_and_convicts_nobody() {
+    let (mut cluster, key, delivery) = cheated();
+    let complaint = cluster.complaint(1, &delivery).unwrap();
+    let of_an_honest_dealer = Complaint {
+        dealer: index(4),
+        ..complaint.clone()
+    };
+    let refused = complain(&mut cluster, 1, &key, &of_an_honest_dealer);
+    assert_eq!(refused, Err("blame_unproven"));
+    let refused = complain(&mut cluster, 2, &key, &complaint);
+    assert_eq!(refused, Err("blame_unproven"));
+    let (_, directive) = asked(&cluster, 2);
+    let Directive::Submit(delivery) = directive else {
+        panic!("a delivery is due")
+    };
+    assert_eq!(cluster.complaint(2, &delivery), None);
     assert_eq!(convicted_of(&cluster), [""; 5]);
     assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 0);
     cluster.verify_audit();

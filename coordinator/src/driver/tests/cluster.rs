@@ -11,9 +11,10 @@ use consort_contract::{JobId, OrganisationId, Vote};
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::convert::{AttemptKey, directive_from_wire};
 use consort_proto::wire::round::v1::follow_response::Event;
+use consort_round::blame::Complaint;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_round::participant::{Answer as Said, Expectations, Member, Surroundings};
-use consort_round::{Directive, MemberMessage, Millis, UpdateSeal};
+use consort_round::{Directive, MemberMessage, Millis, SharesDelivery, UpdateSeal};
 use consort_storage::{EmbeddedStore, LocalBlobs};
 use rand_core::OsRng;
 
@@ -362,6 +363,12 @@ impl Cluster {
             Ok(Answer::Upload { upload, .. }) => upload,
             other => panic!("an upload may begin: {other:?}"),
         }
+    }
+
+    /// What a member says of a delivery with a wrong box.
+    pub(super) fn complaint(&self, i: u8, delivery: &SharesDelivery) -> Option<Complaint> {
+        let member = self.processes[&i].member.as_ref()?;
+        member.complaint(delivery, &mut OsRng)
     }
 
     fn expectations(&self, i: u8) -> Expectations {
