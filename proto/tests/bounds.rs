@@ -20,13 +20,13 @@ fn share_keys(boxes: usize) -> ShareKeysRequest {
 
 #[test]
 fn a_message_at_its_bounds_is_what_was_encoded() {
-    let message = share_keys(256);
+    let message = share_keys(1024);
     assert_eq!(
         decode::<ShareKeysRequest>(&message.encode_to_vec()),
         Ok(message)
     );
     let survivors = Survivors {
-        members: (1..=256).collect(),
+        members: (1..=1024).collect(),
         ..Survivors::default()
     };
     assert_eq!(
@@ -37,11 +37,11 @@ fn a_message_at_its_bounds_is_what_was_encoded() {
 
 #[test]
 fn one_item_too_many_is_refused_by_name() {
-    let error = decode::<ShareKeysRequest>(&share_keys(257).encode_to_vec()).unwrap_err();
+    let error = decode::<ShareKeysRequest>(&share_keys(1025).encode_to_vec()).unwrap_err();
     let expected = BoundsError::TooManyItems {
         message: "consort.round.v1.ShareKeysRequest",
         field: "sealed",
-        most: 256,
+        most: 1024,
     };
     assert_eq!(error, expected);
 }
@@ -49,13 +49,13 @@ fn one_item_too_many_is_refused_by_name() {
 #[test]
 fn numbers_in_a_packed_list_and_one_by_one_are_counted() {
     let packed = Survivors {
-        members: (1..=257).collect(),
+        members: (1..=1025).collect(),
         ..Survivors::default()
     };
     let error = decode::<Survivors>(&packed.encode_to_vec()).unwrap_err();
     assert_eq!(error.code(), "message_too_many_items");
     // Field 2, a varint each.
-    let one_by_one = [0x10, 0x01].repeat(257);
+    let one_by_one = [0x10, 0x01].repeat(1025);
     assert_eq!(decode::<Survivors>(&one_by_one), Err(error));
 }
 
