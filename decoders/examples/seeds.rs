@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a generator of test data")]
 
 use consort_aggregation::{
-    Canonical, Digest, MemberIndex, SecretKey, Share, SharePair, Width, pack, split,
+    Canonical, Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, Share,
+    SharePair, Width, pack, split,
 };
 use consort_attestation::simulated::SimulatedVendor;
 use consort_attestation::{Attester, Product, ReportData};
@@ -19,6 +20,8 @@ use consort_contract::{
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
 use consort_proto::wire::{consent, round};
+use consort_round::ShareKeys;
+use consort_round::blame::{Blame, Proceedings, Signed};
 use prost::Message;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
@@ -40,6 +43,43 @@ fn write(decoder: &str, bytes: impl AsRef<[u8]>) {
         .join(decoder);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("valid"), bytes).unwrap();
+}
+
+/// A record of a wrong box, the attempt that it is about, and the complaint that it came from.
+fn blame(
+    open: &round::v1::RoundOpen,
+    advert: &round::v1::Advert,
+    dealt: &ShareKeys,
+    id: &Option<round::v1::AttemptId>,
+) {
+    let open = convert::round_open_from_wire(open.clone()).unwrap();
+    let advert = convert::advert_from_wire(Some(advert.clone())).unwrap();
+    let heads = BTreeMap::from([(advert.member, advert.head())]);
+    write(
+        "blame-proceedings",
+        Proceedings::new(&open.terms, heads).encode(),
+    );
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let keys = [(); 2].map(|()| SecretKey::random(&mut rng));
+    let context = RoundKeyContext::new(&open.terms.context(), &Digest::of(b"adverts"));
+    let agreement = RevealedAgreement::reveal(&keys[0], &keys[1].public(), &context, &mut rng);
+    let (to, sealed) = dealt.sealed.first_key_value().unwrap();
+    let record = Blame::WrongBox {
+        statement: Signed {
+            bytes: b"statement".to_vec(),
+            signature: dealt.statement.signature,
+        },
+        sealed: sealed.clone(),
+        to: *to,
+        agreement: agreement.clone(),
+    };
+    write("blame-record", record.encode());
+    let complaint = round::v1::ReportBlameRequest {
+        id: id.clone(),
+        dealer: dealt.statement.member.get(),
+        agreement: agreement.to_bytes().to_vec(),
+    };
+    write("wire-complaint", complaint.encode_to_vec());
 }
 
 fn aggregation() {
@@ -341,6 +381,8 @@ fn wire() {
         signature: signature.clone(),
     };
     write("wire-unmask", unmask.encode_to_vec());
+    let dealt = convert::share_keys_from_wire(share_keys).unwrap().1;
+    blame(&open, &advert, &dealt, &id);
     let result = round::v1::RoundResult {
         id: id.clone(),
         context: digest.clone(),

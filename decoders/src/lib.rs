@@ -7,6 +7,7 @@ mod aggregation;
 #[cfg(feature = "attestation")]
 mod attestation;
 mod audit;
+mod blame;
 mod documents;
 #[cfg(feature = "wire")]
 mod wire;
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = Decoder> {
         #[cfg(feature = "attestation")]
         attestation::DECODERS,
         audit::DECODERS,
+        blame::DECODERS,
         documents::DECODERS,
         #[cfg(feature = "wire")]
         wire::DECODERS,

@@ -54,6 +54,11 @@ pub(crate) const DECODERS: &[Decoder] = &[
         convert::unmask_from_wire
     ),
     message!(
+        "wire-complaint",
+        round::v1::ReportBlameRequest,
+        convert::complaint_from_wire
+    ),
+    message!(
         "wire-result",
         round::v1::RoundResult,
         convert::result_from_wire
