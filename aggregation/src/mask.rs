@@ -49,6 +49,14 @@ impl MaskedUpdate {
             .map(|(index, chunk)| (index as u64, chunk))
     }
 
+    /// One chunk, for an upload that goes on after a broken connection.
+    #[must_use]
+    pub fn chunk(&self, index: usize) -> Option<&[u8]> {
+        let first = index.checked_mul(CHUNK_BYTES)?;
+        let rest = self.packed.get(first..)?;
+        rest.chunks(CHUNK_BYTES).next()
+    }
+
     /// The Merkle hash over the chunks, which the member signs.
     #[must_use]
     pub fn tree_hash(&self) -> Digest {
@@ -234,6 +242,10 @@ mod tests {
             tree.push(chunk);
         }
         assert_eq!(lengths, [CHUNK_BYTES, 280_000 - CHUNK_BYTES]);
+        let by_index: Vec<_> = (0..3).map(|index| update.chunk(index)).collect();
+        let in_order: Vec<_> = update.chunks().map(|(_, chunk)| Some(chunk)).collect();
+        assert_eq!(by_index, [in_order[0], in_order[1], None]);
+        assert_eq!(update.chunk(usize::MAX), None);
         assert_eq!(tree.root(), update.tree_hash());
     }
 

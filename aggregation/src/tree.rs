@@ -31,6 +31,12 @@ impl ChunkTree {
         tree
     }
 
+    /// The hash of one chunk as a leaf of the tree: what recognises it when it comes again.
+    #[must_use]
+    pub fn leaf(chunk: &[u8]) -> Digest {
+        hash(LEAF, chunk, &[])
+    }
+
     /// [`Self::over`] by so many threads.
     pub(crate) fn over_with(bytes: &[u8], chunk_bytes: usize, workers: NonZeroUsize) -> Self {
         if workers == NonZeroUsize::MIN {
@@ -44,7 +50,7 @@ impl ChunkTree {
             .zip(bytes.chunks(part * chunk_bytes));
         on_each(parts, |(leaves, bytes)| {
             for (leaf, chunk) in leaves.iter_mut().zip(bytes.chunks(chunk_bytes)) {
-                *leaf = hash(LEAF, chunk, &[]);
+                *leaf = Self::leaf(chunk);
             }
         });
         let mut tree = Self::new();
@@ -54,10 +60,11 @@ impl ChunkTree {
 
     /// Appends one chunk.
     pub fn push(&mut self, chunk: &[u8]) {
-        self.push_leaf(hash(LEAF, chunk, &[]));
+        self.push_leaf(Self::leaf(chunk));
     }
 
-    fn push_leaf(&mut self, leaf: Digest) {
+    /// Appends one chunk of which only the leaf is at hand.
+    pub fn push_leaf(&mut self, leaf: Digest) {
         let mut root = leaf;
         // Adding one to the count carries through its trailing ones: each carry closes a subtree.
         for _ in 0..self.chunks.trailing_ones() {
@@ -125,6 +132,10 @@ mod tests {
             let chunks: Vec<&[u8]> = bytes[..length].chunks(1).collect();
             let tree = ChunkTree::over(&bytes[..length], 1);
             assert_eq!(tree.root(), defined(&chunks), "{length}");
+            let mut from_leaves = ChunkTree::new();
+            let leaves = chunks.iter().map(|chunk| ChunkTree::leaf(chunk));
+            leaves.for_each(|leaf| from_leaves.push_leaf(leaf));
+            assert_eq!(from_leaves.root(), tree.root(), "{length}");
             assert_eq!(tree.chunks(), length as u64);
             for workers in 1..5 {
                 let workers = NonZeroUsize::new(workers).unwrap();

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::Encode;
 
-use crate::certificate::{Dates, name_value, oid};
+use crate::certificate::{Dates, name_value, oid, pem_list};
 use crate::snp;
 
 /// The roots a verifier was given. Which of them are trusted, and as what, is the policy's word.
@@ -40,7 +40,7 @@ impl TrustStore {
     /// # Errors
     /// [`TrustError`] when the bundle does not hold one self-signed ARK and one ASK that it signed.
     pub fn add_pem_bundle(&mut self, pem: &[u8]) -> Result<(), TrustError> {
-        let certificates = Certificate::load_pem_chain(pem).map_err(|_| TrustError::NotPem)?;
+        let certificates = pem_list(pem).map_err(|_| TrustError::NotPem)?;
         let (arks, others): (Vec<_>, Vec<_>) = certificates.into_iter().partition(|certificate| {
             certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer
         });

@@ -12,6 +12,7 @@ mod model;
 mod participant;
 mod roster;
 mod serve;
+mod simulate;
 mod simulated;
 mod uplink;
 mod view;
@@ -46,6 +47,8 @@ enum Command {
     /// Simulated machines, for laptops and tests
     #[command(subcommand)]
     Simulated(simulated::Command),
+    /// One masked round of a large cohort in this process, to measure the protocol
+    Simulate(simulate::Options),
     /// Who the consortium is
     #[command(subcommand)]
     Roster(roster::Command),
@@ -94,6 +97,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Coordinator(command) => coordinator::run(command).await,
             Command::Participant(command) => participant::run(command).await,
             Command::Uplink(options) => uplink::run(options).await,
+            Command::Simulate(options) => simulate::run(&options),
             Command::Simulated(command) => simulated::run(command),
             Command::Roster(command) => roster::run(command),
             Command::Job(command) => job::run(command).await,

@@ -17,5 +17,5 @@ pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError};
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
-pub use thresholds::{Thresholds, ThresholdsError};
+pub use thresholds::{MAX_COMPLETE_COHORT, Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

@@ -24,6 +24,8 @@ pub enum RefusalKind {
     Forbidden,
     /// Try again later.
     Busy,
+    /// More than a member may send.
+    Exhausted,
 }
 
 /// A request that changed nothing. The fault is the caller's, or its moment was wrong.

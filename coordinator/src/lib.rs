@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod recorder;
 pub mod release;
 mod serve;
+pub mod spool;
 #[cfg(test)]
 mod testing;
 

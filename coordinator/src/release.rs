@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use consort_aggregation::{
     Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema,
 };
-use consort_contract::{Job, Plan};
+use consort_contract::{Job, JobId, Plan};
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
 use consort_round::coordinator::Opening;
@@ -23,9 +23,16 @@ pub fn update_key(attempt: &AttemptKey, member: MemberIndex) -> Result<BlobKey, 
 /// The prefix of an attempt's updates.
 pub fn updates_of(attempt: &AttemptKey) -> String {
     format!(
-        "updates/{}/{}/{}/",
-        attempt.job, attempt.round.0, attempt.attempt.0
+        "{}{}/{}/",
+        updates_of_job(&attempt.job),
+        attempt.round.0,
+        attempt.attempt.0
     )
+}
+
+/// The prefix of a job's updates.
+pub fn updates_of_job(job: &JobId) -> String {
+    format!("updates/{job}/")
 }
 
 /// Why a sum could not be made of what is stored.
@@ -39,7 +46,9 @@ pub enum SumError {
     Blob(#[from] BlobError),
 }
 
-/// Adds up the survivors' masked updates and takes the masks away. Nothing is added that does not hash to its seal.
+/// Adds up the survivors' masked updates and takes the masks away. Nothing is opened that does not hash to its seal.
+///
+/// Updates are read piece by piece: beside the one accumulator there is one buffer, whatever the number of members.
 ///
 /// # Errors
 /// [`SumError`].
@@ -53,25 +62,72 @@ pub fn open_sum(
     for (member, sealed) in &opening.tree_hashes {
         let not_sealed = || SumError::NotSealed(*member);
         let key = update_key(attempt, *member).map_err(|_| not_sealed())?;
-        let bytes = match blobs.read(&key, schema.packed_len()) {
+        let mut addend = Addend::new(&mut sum, schema);
+        let bytes = match blobs.read_pieces(&key, CHUNK_BYTES, &mut |chunk| addend.take(chunk)) {
             Ok(bytes) => bytes,
-            Err(BlobError::Missing { .. } | BlobError::TooLarge { .. }) => return Err(not_sealed()),
+            Err(BlobError::Missing { .. }) => return Err(not_sealed()),
             Err(error) => return Err(error.into()),
         };
-        if tree_hash(&bytes) != *sealed {
+        // What was added of a wrong update goes with the accumulator.
+        if bytes != schema.packed_len() || addend.root() != Some(*sealed) {
             return Err(not_sealed());
         }
-        sum.add_packed(&bytes).map_err(|_| not_sealed())?;
     }
     sum.subtract_masks(&opening.masks);
     Ok(sum.finish())
 }
 
-/// The tree hash over a whole update.
-pub fn tree_hash(bytes: &[u8]) -> Digest {
-    let mut tree = ChunkTree::new();
-    bytes.chunks(CHUNK_BYTES).for_each(|chunk| tree.push(chunk));
-    tree.root()
+/// One update on its way into the sum: hashed by its chunks, added by ranges that end with a byte.
+struct Addend<'a> {
+    sum: &'a mut Accumulator,
+    schema: VectorSchema,
+    tree: ChunkTree,
+    /// Bytes of the newest chunk that do not fill eight elements yet stand before those of the next: fewer than w of them.
+    waiting: Vec<u8>,
+    first_element: u64,
+    fits: bool,
+}
+
+impl<'a> Addend<'a> {
+    fn new(sum: &'a mut Accumulator, schema: VectorSchema) -> Self {
+        Self {
+            sum,
+            schema,
+            tree: ChunkTree::new(),
+            waiting: Vec::with_capacity(CHUNK_BYTES + usize::from(schema.width().bits())),
+            first_element: 0,
+            fits: true,
+        }
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        self.tree.push(chunk);
+        self.waiting.extend_from_slice(chunk);
+        // Eight elements of w bits are w bytes.
+        let bytes_of_eight = usize::from(self.schema.width().bits());
+        let rest = self.schema.elements().saturating_sub(self.first_element);
+        let last = self.waiting.len() as u64 == self.schema.width().packed_len(rest);
+        let ready = if last {
+            self.waiting.len()
+        } else {
+            self.waiting.len() / bytes_of_eight * bytes_of_eight
+        };
+        let range = &self.waiting[..ready];
+        self.fits &=
+            range.is_empty() || self.sum.add_packed_range(self.first_element, range).is_ok();
+        let elements = if last {
+            rest
+        } else {
+            (ready / bytes_of_eight) as u64 * 8
+        };
+        self.first_element = self.first_element.saturating_add(elements);
+        self.waiting.drain(..ready);
+    }
+
+    /// The tree hash of what was added, if it is a vector of the schema.
+    fn root(&self) -> Option<Digest> {
+        (self.fits && self.waiting.is_empty()).then(|| self.tree.root())
+    }
 }
 
 /// The server step on an opened sum, and the loss that the last element tells.

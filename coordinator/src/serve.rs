@@ -25,7 +25,10 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
-use crate::api::{Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, Token};
+use crate::api::{
+    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, STREAM_WINDOW_BYTES,
+    Token,
+};
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, Services};
 use crate::error::{Fault, ServeError};
@@ -190,6 +193,8 @@ async fn attested_port(
     let (sender, receiver) = mpsc::channel(HANDSHAKES);
     let gate = tokio::spawn(admit(desk.clone(), channel, listener, sender));
     let served = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(MAX_CONNECTION_AGE)

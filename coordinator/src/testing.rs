@@ -103,5 +103,17 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
 }
 
 pub(crate) fn contract(rounds: u32) -> Contract {
-    Contract::propose(JobId::new("job-1").unwrap(), document(rounds), &roster()).unwrap()
+    contract_of(document(rounds))
+}
+
+/// The same job with a model of 400 001 parameters, whose update has several chunks.
+pub(crate) fn large_contract(rounds: u32) -> Contract {
+    let mut document = document(rounds);
+    let hidden = Layer::Dense { outputs: 100_000 };
+    document.model.layers = vec![hidden, Layer::Tanh, Layer::Dense { outputs: 1 }];
+    contract_of(document)
+}
+
+fn contract_of(document: JobDocument) -> Contract {
+    Contract::propose(JobId::new("job-1").unwrap(), document, &roster()).unwrap()
 }

@@ -9,6 +9,7 @@ pub mod data;
 mod error;
 pub mod ledger;
 mod loopback;
+mod randomness;
 mod roster;
 mod serve;
 pub mod state;

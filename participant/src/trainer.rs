@@ -1,6 +1,7 @@
 //! The work of one round on this organisation's records: noise first, then the clipped sum. Runs where it may block.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use consort_contract::{Job, Plan};
 use consort_model::Parameters;
@@ -70,15 +71,25 @@ impl TrainingTask {
     /// `rng` must be the operating system's randomness: who can guess the noise can subtract it.
     pub fn run<R: RngCore + CryptoRng>(&self, rng: &mut R) -> Result<Contribution, TrainingFault> {
         let (job, plan) = &*self.agreed;
+        let started = Instant::now();
         let noise = plan.noise();
         let elements = usize::try_from(noise.elements()).expect("a vector fits in memory");
         let noise = DiscreteGaussian::new(noise.member_variance()).sample_vector(elements, rng)?;
+        let noise_took = started.elapsed();
         let inputs = u32::try_from(self.data.inputs()).unwrap_or(u32::MAX);
         let batch = Batch::new(self.data.features(), self.data.labels(), inputs)?;
         let weight = LossWeight::new(job.document().dp_fedsgd.loss_weight)?;
         let clipping = Clipping::new(plan.noise().grid(), weight);
         let cap = plan.noise().record_cap();
         let summed = clipped_sum(job.model(), &self.parameters, &batch, &clipping, cap)?;
+        // For this organisation's own log: how long its data take is nobody else's matter.
+        tracing::debug!(
+            job = %self.key.job,
+            round = self.key.round.0,
+            noise_ms = noise_took.as_millis(),
+            training_ms = started.elapsed().saturating_sub(noise_took).as_millis(),
+            "trained"
+        );
         if summed.zeroed > 0 {
             tracing::warn!(
                 job = %self.key.job,

@@ -1,5 +1,6 @@
-//! What is said on the wire, and the only border between wire and domain ([`convert`]).
+//! What is said on the wire, held to the schema's bounds ([`bounds`]), and the only border between wire and domain ([`convert`]).
 
+pub mod bounds;
 pub mod convert;
 
 #[allow(

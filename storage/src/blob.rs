@@ -1,4 +1,5 @@
-//! The blob store: large immutable values, written in chunks and visible only when whole.
+//! The blob store: large immutable values, written in chunks and visible only when whole. What takes long to arrive is spooled:
+//! its frames outlive the process that wrote them, and it goes on from there.
 
 use std::fmt;
 use std::io::{Read, Seek};
@@ -11,6 +12,15 @@ pub const MAX_BLOB_KEY_BYTES: usize = 512;
 /// Longest part of a blob key between two slashes, in bytes: below the 255 of common file systems.
 const MAX_SEGMENT_BYTES: usize = 200;
 
+/// Bytes of a frame's mark: a SHA-256.
+pub const MARK_BYTES: usize = 32;
+
+/// Longest frame of a spool, in bytes: four times the chunks of an update, so that a damaged record decides no allocation.
+pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
+
+/// What recognises a frame: a hash that the owner of the spool chooses, because it has it anyway.
+pub type Mark = fn(&[u8]) -> [u8; MARK_BYTES];
+
 /// Large immutable values under validated keys.
 pub trait BlobStore: Send + Sync {
     /// Starts to write a blob. Nothing is visible before [`BlobWriter::finish`]; dropping the writer, or dying with it,
@@ -19,6 +29,26 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// [`BlobError::Exists`] if the key is taken, [`BlobError::Fault`] if the disk fails.
     fn begin(&self, key: &BlobKey) -> Result<Box<dyn BlobWriter>, BlobError>;
+
+    /// Starts to spool a blob, or goes on with what was spooled before, by this process or by one that died. Frames that are not
+    /// what their mark says, and all after them, are dropped: a power cut has torn them.
+    ///
+    /// # Errors
+    /// [`BlobError::Exists`] if the key is taken, [`BlobError::Spooling`] while another spool of the key is open,
+    /// [`BlobError::Fault`] if the disk fails.
+    fn spool(&self, key: &BlobKey, mark: Mark) -> Result<Box<dyn BlobSpool>, BlobError>;
+
+    /// Removes what was spooled and not finished; false if there was nothing.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn remove_spool(&self, key: &BlobKey) -> Result<bool, BlobError>;
+
+    /// The spools whose key starts with `prefix`, in byte order.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn spools(&self, prefix: &str) -> Result<Vec<BlobKey>, BlobError>;
 
     /// Opens a finished blob.
     ///
@@ -64,6 +94,38 @@ pub trait BlobStore: Send + Sync {
         reading.map_err(crate::error::io_fault("reading a blob"))?;
         Ok(bytes)
     }
+
+    /// Reads a finished blob through one buffer, in pieces of `piece_bytes`, the last one shorter; returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] if there is none, [`BlobError::Fault`] if the disk fails.
+    fn read_pieces(
+        &self,
+        key: &BlobKey,
+        piece_bytes: usize,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, BlobError> {
+        let mut reader = self.open(key)?;
+        let mut piece = Vec::with_capacity(piece_bytes);
+        let mut bytes = 0_u64;
+        while next_piece(&mut *reader, piece_bytes as u64, &mut piece)? {
+            bytes = bytes.saturating_add(piece.len() as u64);
+            each(&piece);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads one piece into the buffer; false at the end.
+fn next_piece(
+    reader: &mut dyn BlobReader,
+    piece_bytes: u64,
+    piece: &mut Vec<u8>,
+) -> Result<bool, BlobError> {
+    piece.clear();
+    let reading = reader.take(piece_bytes).read_to_end(piece);
+    reading.map_err(crate::error::io_fault("reading a blob"))?;
+    Ok(!piece.is_empty())
 }
 
 /// A blob that is being written.
@@ -78,6 +140,34 @@ pub trait BlobWriter: Send {
     ///
     /// # Errors
     /// [`BlobError::Exists`] if another writer finished this key first, [`BlobError::Fault`] if the disk fails.
+    fn finish(self: Box<Self>) -> Result<u64, BlobError>;
+}
+
+/// A blob that arrives in frames, perhaps over several processes. Dropping it keeps what was appended.
+pub trait BlobSpool: Send {
+    /// The marks of the frames that are there, in order.
+    fn marks(&self) -> &[[u8; MARK_BYTES]];
+
+    /// Bytes of the frames that are there.
+    fn bytes(&self) -> u64;
+
+    /// Adds a frame of 1 to [`MAX_FRAME_BYTES`] at the end, with its mark. It is not durable before [`BlobSpool::sync`].
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails; later calls fail too.
+    fn append(&mut self, frame: &[u8], mark: [u8; MARK_BYTES]) -> Result<(), BlobError>;
+
+    /// Makes every frame durable, so that it may be acknowledged.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`] if the disk fails.
+    fn sync(&mut self) -> Result<(), BlobError>;
+
+    /// Makes the blob durable and visible; returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Exists`] if another writer finished this key first, [`BlobError::Missing`] if the spool was removed meanwhile,
+    /// [`BlobError::Fault`] if the disk fails.
     fn finish(self: Box<Self>) -> Result<u64, BlobError>;
 }
 
@@ -156,6 +246,12 @@ pub enum BlobError {
         /// The blob.
         key: BlobKey,
     },
+    /// Another spool of this key is open; two would mix their frames.
+    #[error("blob {key} is being spooled already")]
+    Spooling {
+        /// The blob.
+        key: BlobKey,
+    },
     /// The blob is larger than the caller allows.
     #[error("blob {key} has {bytes} bytes, at most {max_bytes} are read here")]
     TooLarge {
@@ -177,6 +273,7 @@ impl BlobError {
         match self {
             Self::Exists { .. } => "blob_exists",
             Self::Missing { .. } => "blob_missing",
+            Self::Spooling { .. } => "blob_spooling",
             Self::TooLarge { .. } => "blob_too_large",
             Self::Fault(fault) => fault.code(),
         }

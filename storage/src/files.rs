@@ -1,21 +1,25 @@
 //! Blobs as local files: written beside, synced, renamed into place.
 
+mod spool;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::blob::{BlobError, BlobKey, BlobReader, BlobStore, BlobWriter};
+use crate::blob::{BlobError, BlobKey, BlobReader, BlobSpool, BlobStore, BlobWriter, Mark};
 use crate::error::{OpenError, StoreFault, io_fault};
+use spool::{LocalSpool, MARKS};
 
 /// Ends the file name of a finished blob. No key holds it, so the blob `a` and the folder of `a/b` never meet.
-const FINISHED: char = '~';
+const FINISHED: &str = "~";
 
 /// A blob store in a folder, for one process.
 ///
 /// `finished/` holds the blobs, `partial/` those that are being written; what is in `partial/` when the store opens was
-/// left by a process that died, and is removed.
+/// left by a process that died, and is removed. `spool/` holds those that arrive over several processes, and stays.
 #[derive(Debug)]
 pub struct LocalBlobs {
     place: Arc<Place>,
@@ -25,9 +29,12 @@ pub struct LocalBlobs {
 struct Place {
     finished: PathBuf,
     partial: PathBuf,
+    spool: PathBuf,
     next_partial: AtomicU64,
     /// Held while names change, so that a key is taken once and no folder vanishes under a rename.
     names: Mutex<()>,
+    /// Spools that are open.
+    spooling: Mutex<BTreeSet<BlobKey>>,
     /// Set by the first failed fsync; nothing is written after it (see `EmbeddedStore`).
     stopped: AtomicBool,
     _lock: File,
@@ -58,12 +65,14 @@ impl LocalBlobs {
             Err(TryLockError::Error(error)) => return Err(fault("locking the blob store")(error)),
         }
         let (finished, partial) = (folder.join("finished"), folder.join("partial"));
+        let spool = folder.join("spool");
         let prepare = || {
             if fs::exists(&partial)? {
                 fs::remove_dir_all(&partial)?;
             }
             fs::create_dir(&partial)?;
             fs::create_dir_all(&finished)?;
+            fs::create_dir_all(&spool)?;
             sync_folder(folder)?;
             sync_parent(folder)
         };
@@ -72,8 +81,10 @@ impl LocalBlobs {
             place: Arc::new(Place {
                 finished,
                 partial,
+                spool,
                 next_partial: AtomicU64::new(0),
                 names: Mutex::new(()),
+                spooling: Mutex::new(BTreeSet::new()),
                 stopped: AtomicBool::new(false),
                 _lock: lock,
             }),
@@ -99,6 +110,39 @@ impl BlobStore for LocalBlobs {
         }))
     }
 
+    fn spool(&self, key: &BlobKey, mark: Mark) -> Result<Box<dyn BlobSpool>, BlobError> {
+        self.place.check_running()?;
+        if self.length(key)?.is_some() {
+            return Err(BlobError::Exists { key: key.clone() });
+        }
+        Ok(Box::new(LocalSpool::open(&self.place, key, mark)?))
+    }
+
+    fn remove_spool(&self, key: &BlobKey) -> Result<bool, BlobError> {
+        self.place.check_running()?;
+        let _names = self.place.lock_names();
+        let data = self.place.spool_of(key, FINISHED);
+        let marks = self.place.spool_of(key, MARKS);
+        let mut removed = false;
+        for path in [&data, &marks] {
+            match fs::remove_file(path) {
+                Ok(()) => removed = true,
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(io_fault("removing a spool")(error).into()),
+            }
+        }
+        remove_empty_folders(&data, &self.place.spool);
+        Ok(removed)
+    }
+
+    fn spools(&self, prefix: &str) -> Result<Vec<BlobKey>, BlobError> {
+        let mut found = Vec::new();
+        list_folder(&self.place.spool, "", prefix, MARKS, &mut found)
+            .map_err(io_fault("listing spools"))?;
+        found.sort();
+        Ok(found)
+    }
+
     fn open(&self, key: &BlobKey) -> Result<Box<dyn BlobReader>, BlobError> {
         match File::open(self.place.path_of(key)) {
             Ok(file) => Ok(Box::new(file)),
@@ -117,11 +161,7 @@ impl BlobStore for LocalBlobs {
 
     fn remove(&self, key: &BlobKey) -> Result<bool, BlobError> {
         self.place.check_running()?;
-        let _names = self
-            .place
-            .names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _names = self.place.lock_names();
         let path = self.place.path_of(key);
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -130,13 +170,13 @@ impl BlobStore for LocalBlobs {
         }
         self.place
             .durably("removing a blob", || sync_parent(&path))?;
-        self.place.remove_empty_folders(&path);
+        remove_empty_folders(&path, &self.place.finished);
         Ok(true)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobKey>, BlobError> {
         let mut found = Vec::new();
-        list_folder(&self.place.finished, "", prefix, &mut found)
+        list_folder(&self.place.finished, "", prefix, FINISHED, &mut found)
             .map_err(io_fault("listing blobs"))?;
         found.sort();
         Ok(found)
@@ -146,6 +186,14 @@ impl BlobStore for LocalBlobs {
 impl Place {
     fn path_of(&self, key: &BlobKey) -> PathBuf {
         self.finished.join(format!("{key}{FINISHED}"))
+    }
+
+    fn spool_of(&self, key: &BlobKey, suffix: &str) -> PathBuf {
+        self.spool.join(format!("{key}{suffix}"))
+    }
+
+    fn lock_names(&self) -> MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_running(&self) -> Result<(), StoreFault> {
@@ -182,17 +230,17 @@ impl Place {
         }
         Ok(())
     }
+}
 
-    /// Removes the folders above `path` that are now empty. What stays is found by no key, so failing is no fault.
-    fn remove_empty_folders(&self, path: &Path) {
-        let above = path
-            .ancestors()
-            .skip(1)
-            .take_while(|folder| *folder != self.finished);
-        for folder in above {
-            if fs::remove_dir(folder).is_err() {
-                return;
-            }
+/// Removes the folders between `path` and `root` that are now empty. What stays is found by no key, so failing is no fault.
+fn remove_empty_folders(path: &Path, root: &Path) {
+    let above = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != root);
+    for folder in above {
+        if fs::remove_dir(folder).is_err() {
+            return;
         }
     }
 }
@@ -235,11 +283,7 @@ impl BlobWriter for LocalWriter {
         self.place.durably(DOING, || file.sync_all())?;
         drop(file);
         let path = self.place.path_of(&self.key);
-        let _names = self
-            .place
-            .names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _names = self.place.lock_names();
         if fs::exists(&path).map_err(io_fault(DOING))? {
             return Err(BlobError::Exists {
                 key: self.key.clone(),
@@ -262,11 +306,13 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Adds the keys below `folder`, whose own key is `above`, that start with `prefix`. As deep as a key has parts.
+/// Adds the keys below `folder`, whose own key is `above`, that start with `prefix` and whose file ends with `suffix`. As deep as
+/// a key has parts.
 fn list_folder(
     folder: &Path,
     above: &str,
     prefix: &str,
+    suffix: &str,
     found: &mut Vec<BlobKey>,
 ) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
@@ -283,9 +329,9 @@ fn list_folder(
         if entry.file_type()?.is_dir() {
             let below = format!("{above}{name}/");
             if below.starts_with(prefix) || prefix.starts_with(&below) {
-                list_folder(&entry.path(), &below, prefix, found)?;
+                list_folder(&entry.path(), &below, prefix, suffix, found)?;
             }
-        } else if let Some(name) = name.strip_suffix(FINISHED) {
+        } else if let Some(name) = name.strip_suffix(suffix) {
             let key = format!("{above}{name}");
             if key.starts_with(prefix)
                 && let Ok(key) = BlobKey::new(key)

@@ -11,7 +11,10 @@ mod files;
 mod memory;
 mod record;
 
-pub use blob::{BlobError, BlobKey, BlobReader, BlobStore, BlobWriter, MAX_BLOB_KEY_BYTES};
+pub use blob::{
+    BlobError, BlobKey, BlobReader, BlobSpool, BlobStore, BlobWriter, MARK_BYTES,
+    MAX_BLOB_KEY_BYTES, MAX_FRAME_BYTES, Mark,
+};
 pub use embedded::EmbeddedStore;
 pub use error::{InvalidName, OpenError, StoreFault};
 pub use event::{

@@ -18,7 +18,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::der::{Subject, issue, vcek_extensions};
 use super::machine::{SimulatedAttester, SimulatedMachine};
-use crate::certificate::{name_value, oid};
+use crate::certificate::{name_value, oid, pem_list};
 use crate::machine::Product;
 use crate::trust::{TrustError, TrustStore};
 
@@ -82,7 +82,7 @@ impl SimulatedVendor {
     pub fn load(directory: &Path) -> Result<Self, SimulationFault> {
         let read =
             |name| fs::read_to_string(directory.join(name)).map_err(SimulationFault::Reading);
-        let certificates = Certificate::load_pem_chain(read(ROOTS_FILE)?.as_bytes());
+        let certificates = pem_list(read(ROOTS_FILE)?.as_bytes());
         let certificates = certificates.map_err(|_| SimulationFault::Malformed(ROOTS_FILE))?;
         let [ask, ark] = <[Certificate; 2]>::try_from(certificates)
             .map_err(|_| SimulationFault::Malformed(ROOTS_FILE))?;

@@ -156,6 +156,9 @@ fn a_bundle_that_is_not_an_ark_and_its_ask_is_refused() {
         add("-----BEGIN CERTIFICATE-----\nnonsense".to_owned()),
         Err(TrustError::NotPem)
     );
+    for nothing in ["", "\n", "\r\n\n"] {
+        assert_eq!(add(nothing.to_owned()), Err(TrustError::NotOneArk));
+    }
 }
 
 #[test]

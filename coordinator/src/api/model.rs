@@ -5,11 +5,10 @@ use std::sync::Arc;
 use consort_proto::wire::model::v1::download_model_response::Part;
 use consort_proto::wire::model::v1::model_service_server::ModelService;
 use consort_proto::wire::model::v1::{DownloadModelRequest, DownloadModelResponse};
-use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use super::consent::job_id;
-use super::{PIECE_BYTES, status, unavailable};
+use super::{Pieces, lazily, pieces, status, unavailable};
 use crate::driver::Desk;
 
 /// Hands out released models.
@@ -17,7 +16,7 @@ pub struct Models(pub Arc<Desk>);
 
 #[tonic::async_trait]
 impl ModelService for Models {
-    type DownloadModelStream = Iter<std::vec::IntoIter<Result<DownloadModelResponse, Status>>>;
+    type DownloadModelStream = Pieces<DownloadModelResponse>;
 
     async fn download_model(
         &self,
@@ -30,14 +29,9 @@ impl ModelService for Models {
             Ok(released) => released.map_err(|refusal| status(&refusal))?,
             Err(fault) => return Err(unavailable(&fault)),
         };
-        let pieces = released
-            .model
-            .chunks(PIECE_BYTES)
-            .map(|piece| Part::Data(piece.to_vec()));
-        let parts = std::iter::once(Part::Manifest(released.manifest)).chain(pieces);
-        let messages: Vec<_> = parts
-            .map(|part| Ok(DownloadModelResponse { part: Some(part) }))
-            .collect();
-        Ok(Response::new(tokio_stream::iter(messages)))
+        let data = pieces(released.model.into()).map(Part::Data);
+        let parts = std::iter::once(Part::Manifest(released.manifest)).chain(data);
+        let messages = parts.map(|part| Ok(DownloadModelResponse { part: Some(part) }));
+        Ok(Response::new(lazily(messages)))
     }
 }

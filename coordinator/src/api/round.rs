@@ -11,13 +11,13 @@ use consort_proto::convert::{
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::round_service_server::RoundService;
 use consort_round::MemberMessage;
+use prost::bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_stream::Iter;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::consent::job_id;
-use super::{PIECE_BYTES, caller, follow, status, upload};
+use super::{Pieces, caller, follow, lazily, pieces, status, upload};
 use crate::driver::{Answer, Command, Desk, Instance};
 
 /// Serves attested members; each speaks for itself only.
@@ -91,6 +91,15 @@ impl RoundService for Rounds {
         Ok(Response::new(wire::SubmitUpdateResponse {}))
     }
 
+    async fn upload_status(
+        &self,
+        request: Request<wire::UploadStatusRequest>,
+    ) -> Result<Response<wire::UploadStatusResponse>, Status> {
+        let (from, _) = caller(&request)?;
+        let progress = upload::progress(&self.0, &from, request.into_inner()).await?;
+        Ok(Response::new(progress))
+    }
+
     async fn confirm_survivors(
         &self,
         request: Request<wire::ConfirmSurvivorsRequest>,
@@ -119,7 +128,7 @@ impl RoundService for Rounds {
         Ok(Response::new(wire::UnmaskResponse {}))
     }
 
-    type FetchModelStream = Iter<std::vec::IntoIter<Result<wire::FetchModelResponse, Status>>>;
+    type FetchModelStream = Pieces<wire::FetchModelResponse>;
 
     async fn fetch_model(
         &self,
@@ -145,17 +154,10 @@ impl RoundService for Rounds {
             .map_err(|refusal| status(&refusal))?;
         let bytes = match answer {
             Answer::Model(bytes) => bytes,
-            Answer::Stored | Answer::Upload(_) => Vec::new(),
+            Answer::Stored | Answer::Upload { .. } => Bytes::new(),
         };
-        let pieces: Vec<_> = bytes
-            .chunks(PIECE_BYTES)
-            .map(|piece| {
-                Ok(wire::FetchModelResponse {
-                    data: piece.to_vec(),
-                })
-            })
-            .collect();
-        Ok(Response::new(tokio_stream::iter(pieces)))
+        let pieces = pieces(bytes).map(|data| Ok(wire::FetchModelResponse { data }));
+        Ok(Response::new(lazily(pieces)))
     }
 }
 

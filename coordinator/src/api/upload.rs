@@ -1,23 +1,24 @@
-//! P4 on the wire: the attempt, chunks in order, the seal. Nothing counts before every chunk is on disk and hashes to the seal.
+//! P4 on the wire: the attempt, chunks in order, the seal; and how far an upload is, for who was cut.
+//!
+//! One chunk of a stream is in memory at a time: the next one is read from the connection when the one before is stored, so a slow
+//! disk slows the sender by HTTP/2's flow control and fills nothing here.
 
 use std::sync::Arc;
 
-use consort_aggregation::{CHUNK_BYTES, ChunkTree, VectorSchema};
 use consort_contract::OrganisationId;
 use consort_daemon::errors;
-use consort_proto::convert::{attempt_from_wire, seal_from_wire};
+use consort_proto::convert::{AttemptKey, attempt_from_wire, seal_from_wire};
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::submit_update_request::Part;
 use consort_round::{MemberMessage, UpdateSeal};
-use consort_storage::{BlobError, BlobWriter};
 use tonic::{Code, Status, Streaming};
 
 use super::{status, unavailable};
-use crate::driver::{Answer, Command, Desk, Upload};
+use crate::driver::{Answer, Command, Desk};
 use crate::error::{Fault, Refusal, RefusalKind};
-use crate::release;
+use crate::spool::{Upload, UploadError};
 
-/// Receives one update.
+/// Receives one update, or the part of it that one stream carries.
 pub(super) async fn receive(
     desk: &Arc<Desk>,
     from: &OrganisationId,
@@ -27,158 +28,106 @@ pub(super) async fn receive(
         return Err(out_of_order());
     };
     let key = attempt_from_wire(Some(id)).map_err(|error| status(&error.into()))?;
-    let begin = Command::BeginUpload {
-        from: from.clone(),
-        key: key.clone(),
-    };
-    let answer = desk
-        .ask(&key.job, begin)
-        .await
-        .map_err(|refusal| status(&refusal))?;
-    let Answer::Upload(upload) = answer else {
-        return Err(out_of_order());
-    };
-    let mut incoming = Incoming::begin(desk, &upload).await?;
+    let (upload, _) = find(desk, from, &key).await?;
     let seal = loop {
         match next(&mut parts).await? {
-            Some(Part::Chunk(chunk)) => incoming = incoming.take(desk, chunk).await?,
+            Some(Part::Chunk(chunk)) => {
+                let upload = upload.clone();
+                let taken = blocking(move || upload.chunk(chunk.index.into(), &chunk.data)).await?;
+                if let Err(error) = taken {
+                    return Err(not_taken(desk, from, &key, error).await);
+                }
+            }
             Some(Part::Seal(seal)) => {
                 break seal_from_wire(&seal).map_err(|error| status(&error.into()))?;
             }
-            Some(Part::Id(_)) | None => return Err(out_of_order()),
+            Some(Part::Id(_)) => return Err(out_of_order()),
+            None => return Err(unsealed()),
         }
     };
-    incoming.finish(desk, upload, &seal).await?;
+    finish(desk, from, key, &upload, seal).await
+}
+
+/// How far the caller's update is.
+pub(super) async fn progress(
+    desk: &Arc<Desk>,
+    from: &OrganisationId,
+    request: wire::UploadStatusRequest,
+) -> Result<wire::UploadStatusResponse, Status> {
+    let key = attempt_from_wire(request.id).map_err(|error| status(&error.into()))?;
+    let (upload, sealed) = find(desk, from, &key).await?;
+    match blocking(move || upload.progress()).await? {
+        Ok(progress) => Ok(wire::UploadStatusResponse {
+            next_chunk: u32::try_from(progress.next_chunk).unwrap_or(u32::MAX),
+            sealed,
+            bytes_left: progress.bytes_left,
+        }),
+        Err(error) => Err(not_taken(desk, from, &key, error).await),
+    }
+}
+
+async fn finish(
+    desk: &Arc<Desk>,
+    from: &OrganisationId,
+    key: AttemptKey,
+    upload: &Arc<Upload>,
+    seal: UpdateSeal,
+) -> Result<(), Status> {
+    let (upload, tree_hash) = (upload.clone(), seal.tree_hash);
+    if let Err(error) = blocking(move || upload.seal(&tree_hash)).await? {
+        return Err(not_taken(desk, from, &key, error).await);
+    }
+    let job = key.job.clone();
     let message = Command::Message {
         from: from.clone(),
-        key: key.clone(),
+        key,
         message: Box::new(MemberMessage::Seal(seal)),
     };
-    desk.ask(&key.job, message)
-        .await
-        .map(drop)
-        .map_err(|refusal| status(&refusal))
+    let answer = desk.ask(&job, message).await;
+    answer.map(drop).map_err(|refusal| status(&refusal))
 }
 
-/// The checks on an update's form, chunk by chunk.
-struct Form {
-    schema: VectorSchema,
-    tree: ChunkTree,
-    bytes: u64,
-    last: u8,
-}
-
-/// An update that is arriving. The writer is absent when a finished update of this attempt is there already.
-struct Incoming {
-    form: Form,
-    writer: Option<Box<dyn BlobWriter>>,
-}
-
-impl Incoming {
-    async fn begin(desk: &Arc<Desk>, upload: &Upload) -> Result<Self, Status> {
-        let (blobs, blob) = (desk.services().blobs.clone(), upload.blob.clone());
-        let writer = match blocking(move || blobs.begin(&blob)).await? {
-            Ok(writer) => Some(writer),
-            Err(BlobError::Exists { .. }) => None,
-            Err(error) => return Err(failed(desk, error)),
-        };
-        Ok(Self {
-            form: Form {
-                schema: upload.schema,
-                tree: ChunkTree::new(),
-                bytes: 0,
-                last: 0,
-            },
-            writer,
-        })
-    }
-
-    async fn take(mut self, desk: &Arc<Desk>, chunk: wire::MaskedChunk) -> Result<Self, Status> {
-        self.form.take(&chunk).map_err(|refusal| status(&refusal))?;
-        if let Some(mut writer) = self.writer.take() {
-            let written = blocking(move || writer.write(&chunk.data).map(|_| writer)).await?;
-            self.writer = Some(written.map_err(|error| failed(desk, error))?);
-        }
-        Ok(self)
-    }
-
-    /// Makes the chunks durable if they are what the seal says.
-    async fn finish(
-        self,
-        desk: &Arc<Desk>,
-        upload: Upload,
-        seal: &UpdateSeal,
-    ) -> Result<(), Status> {
-        self.form.check(seal).map_err(|refusal| status(&refusal))?;
-        let taken = match self.writer {
-            None => true,
-            Some(writer) => match blocking(move || writer.finish()).await? {
-                Ok(_) => false,
-                Err(BlobError::Exists { .. }) => true,
-                Err(error) => return Err(failed(desk, error)),
-            },
-        };
-        if !taken {
-            return Ok(());
-        }
-        // Another stream of this member finished first: only the same update is a repeat.
-        let (blobs, limit) = (desk.services().blobs.clone(), upload.schema.packed_len());
-        let stored = blocking(move || blobs.read(&upload.blob, limit))
-            .await?
-            .map_err(|error| failed(desk, error))?;
-        if release::tree_hash(&stored) == seal.tree_hash {
-            return Ok(());
-        }
-        let message = "another update of this attempt is stored; a member has one";
-        Err(status(&Refusal::new(
-            RefusalKind::Conflict,
-            "update_second",
-            message,
-        )))
+async fn find(
+    desk: &Arc<Desk>,
+    from: &OrganisationId,
+    key: &AttemptKey,
+) -> Result<(Arc<Upload>, bool), Status> {
+    let ask = Command::Upload {
+        from: from.clone(),
+        key: key.clone(),
+    };
+    let answer = desk.ask(&key.job, ask).await;
+    match answer.map_err(|refusal| status(&refusal))? {
+        Answer::Upload { upload, sealed } => Ok((upload, sealed)),
+        Answer::Stored | Answer::Model(_) => Err(out_of_order()),
     }
 }
 
-impl Form {
-    fn take(&mut self, chunk: &wire::MaskedChunk) -> Result<(), Refusal> {
-        let wrong =
-            |message: &str| Err(Refusal::new(RefusalKind::Invalid, "update_chunk", message));
-        if u64::from(chunk.index) != self.tree.chunks() {
-            return wrong("chunks come in order, from 0, without gaps");
+/// Says why, and has it kept by name where it is the member's fault.
+async fn not_taken(
+    desk: &Arc<Desk>,
+    from: &OrganisationId,
+    key: &AttemptKey,
+    error: UploadError,
+) -> Status {
+    match error {
+        UploadError::Refused(refusal) => {
+            let said = status(&refusal);
+            let command = Command::UploadRefused {
+                from: from.clone(),
+                key: key.clone(),
+                refusal,
+            };
+            // Its answer is the same refusal; a job that has ended keeps nothing more.
+            let _ = desk.ask(&key.job, command).await;
+            said
         }
-        let left = self.schema.packed_len() - self.bytes;
-        let due = left.min(CHUNK_BYTES as u64);
-        if due == 0 || chunk.data.len() as u64 != due {
-            return wrong("a chunk has 256 KiB, the last one what is left of the vector");
+        UploadError::Fault(error) => {
+            let fault = Fault::from(error);
+            let said = unavailable(&fault);
+            desk.fail(fault);
+            said
         }
-        self.tree.push(&chunk.data);
-        self.bytes += due;
-        self.last = chunk.data.last().copied().unwrap_or_default();
-        Ok(())
-    }
-
-    fn check(&self, seal: &UpdateSeal) -> Result<(), Refusal> {
-        let wrong = |code, message: &str| Err(Refusal::new(RefusalKind::Invalid, code, message));
-        if self.bytes != self.schema.packed_len() {
-            return wrong(
-                "update_length",
-                "the update ends before the vector of the contract does",
-            );
-        }
-        let used = self.schema.elements() * u64::from(self.schema.width().bits()) % 8;
-        if used != 0 && self.last >> used != 0 {
-            return wrong(
-                "update_unused_bits",
-                "the unused bits of the last byte must be zero",
-            );
-        }
-        // Rule C6.
-        if self.tree.root() != seal.tree_hash {
-            return wrong(
-                "update_tree_hash",
-                "the chunks do not hash to what the seal says",
-            );
-        }
-        Ok(())
     }
 }
 
@@ -194,13 +143,6 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| Status::internal(error.to_string()))
 }
 
-fn failed(desk: &Desk, error: BlobError) -> Status {
-    let fault = Fault::from(error);
-    let status = unavailable(&fault);
-    desk.fail(fault);
-    status
-}
-
 fn out_of_order() -> Status {
     errors::status(
         Code::InvalidArgument,
@@ -209,75 +151,15 @@ fn out_of_order() -> Status {
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use consort_aggregation::Width;
-    use consort_contract::Signature;
-
-    use super::*;
-
-    fn form() -> Form {
-        let schema = VectorSchema::new(3, Width::new(7).unwrap()).unwrap();
-        Form {
-            schema,
-            tree: ChunkTree::new(),
-            bytes: 0,
-            last: 0,
-        }
-    }
-
-    fn chunk(index: u32, data: &[u8]) -> wire::MaskedChunk {
-        wire::MaskedChunk {
-            index,
-            data: data.to_vec(),
-        }
-    }
-
-    fn seal_of(data: &[u8]) -> UpdateSeal {
-        let member = consort_aggregation::MemberIndex::new(1).unwrap();
-        UpdateSeal {
-            member,
-            tree_hash: release::tree_hash(data),
-            signature: Signature([0; 64]),
-        }
-    }
-
-    /// Obeys C6. Breaks C6.
-    #[test]
-    fn an_update_that_hashes_to_its_seal_is_taken_and_any_other_is_refused() {
-        let data = [1, 2, 3];
-        let mut whole = form();
-        whole.take(&chunk(0, &data)).unwrap();
-        assert!(whole.check(&seal_of(&data)).is_ok());
-        assert_eq!(
-            whole.check(&seal_of(&[1, 2, 4])).unwrap_err().code,
-            "update_tree_hash"
-        );
-        assert_eq!(
-            form().check(&seal_of(&data)).unwrap_err().code,
-            "update_length"
-        );
-    }
-
-    #[test]
-    fn chunks_out_of_order_of_another_length_or_with_unused_bits_are_refused() {
-        assert_eq!(
-            form().take(&chunk(1, &[1, 2, 3])).unwrap_err().code,
-            "update_chunk"
-        );
-        assert_eq!(
-            form().take(&chunk(0, &[1, 2])).unwrap_err().code,
-            "update_chunk"
-        );
-        assert_eq!(
-            form().take(&chunk(0, &[1, 2, 3, 4])).unwrap_err().code,
-            "update_chunk"
-        );
-        let mut padded = form();
-        padded.take(&chunk(0, &[1, 2, 0x80])).unwrap();
-        assert_eq!(
-            padded.check(&seal_of(&[1, 2, 0x80])).unwrap_err().code,
-            "update_unused_bits"
-        );
-    }
+/// A stream that ended early is no offence, and counts for nothing: its chunks wait for the rest until the round goes on.
+fn unsealed() -> Status {
+    status(&Refusal::new(
+        RefusalKind::NotNow,
+        "update_unsealed",
+        "the stream ended before the seal; ask UploadStatus where to go on",
+    ))
 }
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;

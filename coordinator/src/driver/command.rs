@@ -1,14 +1,17 @@
 //! What the services ask of a driver.
 
-use consort_aggregation::{Digest, VectorSchema};
+use std::sync::Arc;
+
+use consort_aggregation::Digest;
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
-use consort_storage::BlobKey;
+use prost::bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Instance;
 use crate::error::Refusal;
+use crate::spool::Upload;
 
 /// An answer that is on its way; nobody may wait for it any more.
 pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
@@ -29,12 +32,21 @@ pub enum Command {
         /// What.
         message: Box<MemberMessage>,
     },
-    /// A member wants to upload its masked update.
-    BeginUpload {
+    /// A member wants to upload its masked update, or to know how far it is.
+    Upload {
         /// Who.
         from: OrganisationId,
         /// In which attempt.
         key: AttemptKey,
+    },
+    /// A part of an upload was refused; it is kept by name.
+    UploadRefused {
+        /// Whose.
+        from: OrganisationId,
+        /// In which attempt.
+        key: AttemptKey,
+        /// Why.
+        refusal: Refusal,
     },
     /// A member wants the model of the running round.
     Model {
@@ -52,17 +64,13 @@ pub enum Command {
 pub enum Answer {
     /// It is stored.
     Stored,
-    /// The upload may begin.
-    Upload(Upload),
-    /// The model's bytes.
-    Model(Vec<u8>),
-}
-
-/// Where an upload goes, and what it must be.
-#[derive(Debug, Clone)]
-pub struct Upload {
-    /// Where the chunks go.
-    pub blob: BlobKey,
-    /// What they must hold.
-    pub schema: VectorSchema,
+    /// Where the update goes.
+    Upload {
+        /// Takes its chunks.
+        upload: Arc<Upload>,
+        /// Whether it counts already.
+        sealed: bool,
+    },
+    /// The model's bytes, shared by all who fetch them.
+    Model(Bytes),
 }

@@ -12,11 +12,13 @@ use consort_round::coordinator::{Accepted, Input, Round};
 use consort_round::rejection::Rejection;
 use consort_round::{Millis, RoundOpen};
 use consort_storage::{RecordChange, RecordKey, StreamId, Version};
+use prost::bytes::Bytes;
 
 use super::board::Instance;
 use super::{Services, projection};
 use crate::error::Fault;
 use crate::jobs::{Contract, JobEvent, JobState, Stage, Stamped};
+use crate::spool::Upload;
 
 /// What time it is, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,10 @@ pub struct Driver {
     /// Proposal and approval.
     pub(super) papers: BTreeMap<&'static str, Arc<Event>>,
     pub(super) voting_ends: Millis,
+    /// Updates of the attempt that runs, while they arrive.
+    pub(super) uploads: BTreeMap<MemberIndex, Arc<Upload>>,
+    /// The model that members fetch, by its hash.
+    pub(super) model_bytes: Option<(Digest, Bytes)>,
     stream: StreamId,
     version: Version,
     clock: PhaseClock,
@@ -108,6 +114,8 @@ impl Driver {
             outcome: None,
             asked: BTreeMap::new(),
             papers: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            model_bytes: None,
             clock: PhaseClock::default(),
             pending: Vec::new(),
         })

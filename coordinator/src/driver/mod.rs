@@ -11,12 +11,13 @@ mod requests;
 mod rounds;
 mod show;
 mod thread;
+mod uploads;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use board::{Board, Instance, Link, Watcher};
-pub use command::{Answer, Command, Reply, Upload};
+pub use command::{Answer, Command, Reply};
 pub use core::{Driver, Now};
 pub use desk::{Desk, ReleasedFiles};
 

@@ -64,6 +64,7 @@ impl Driver {
             driver.replayed(versions.next().unwrap_or_default());
         }
         driver.restore_model()?;
+        driver.remove_stale_updates()?;
         if driver.state.has_ended() {
             driver.flush()?;
             driver.publish_quietly();

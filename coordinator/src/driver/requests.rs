@@ -1,21 +1,20 @@
 //! Requests to a job: checked, stored, answered.
 
-use consort_aggregation::MemberIndex;
+use consort_aggregation::{Digest, MemberIndex};
 use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
-use consort_round::coordinator::{Input, Round};
+use consort_round::coordinator::Input;
 use consort_round::rejection::Rejection;
 use consort_storage::RecordChange;
 
 use super::board::Instance;
-use super::command::{Answer, Command, Upload};
+use super::command::{Answer, Command};
 use super::core::{Arrival, Driver, Now};
 use crate::error::{Fault, Refusal, RefusalKind};
 use crate::jobs::{Ending, Final, JobEvent, Stage};
 use crate::recorder::{code, job, organisation};
-use crate::release;
 
 /// A request's outcome: whose fault it is decides how deep it lies.
 type Outcome = Result<Result<Answer, Refusal>, Fault>;
@@ -30,21 +29,9 @@ impl Driver {
             Command::Vote(vote) => self.vote(vote, now),
             Command::Connected(member, instance) => self.connected(&member, instance, now),
             Command::Message { from, key, message } => self.message(&from, &key, *message, now),
-            Command::BeginUpload { from, key } => self.begin_upload(&from, &key),
-            Command::Model { from, model } => {
-                if self.state.contract.index_of(&from).is_none() {
-                    return Ok(Err(stranger(&from)));
-                }
-                if model != release::model_digest(&self.optimizer) {
-                    let message = "this is not the model of the running round; take the one that was announced last";
-                    return Ok(Err(Refusal::new(
-                        RefusalKind::Missing,
-                        "model_not_current",
-                        message,
-                    )));
-                }
-                Ok(Ok(Answer::Model(self.optimizer.parameters().to_le_bytes())))
-            }
+            Command::Upload { from, key } => self.upload(&from, &key),
+            Command::UploadRefused { from, key, refusal } => self.refused(&from, &key, refusal),
+            Command::Model { from, model } => Ok(self.model(&from, &model)),
             Command::Cancel => self.cancel(now),
         }
     }
@@ -104,6 +91,7 @@ impl Driver {
             // A machine that knows of the departure already is idle.
             self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?
                 .ok();
+            self.close_unsealed_uploads(Some(index))?;
         }
         Ok(Ok(Answer::Stored))
     }
@@ -224,39 +212,27 @@ impl Driver {
         })
     }
 
-    fn begin_upload(&mut self, from: &OrganisationId, key: &AttemptKey) -> Outcome {
-        let index = match self.speaker(from, key) {
-            Ok(index) => index,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let sealed = self
-            .state
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.sealed.contains(&index));
-        let blob = release::update_key(key, index)?;
-        if !sealed {
-            let admitted = match &self.round {
-                Some(Round::Collecting(collecting)) => collecting.admits(index),
-                Some(round) => Err(Rejection::WrongPhase {
-                    message: "update",
-                    phase: round.phase(),
-                }),
-                None => Err(Rejection::WrongPhase {
-                    message: "update",
-                    phase: "between rounds",
-                }),
-            };
-            if let Err(rejection) = admitted {
-                return Ok(Err(rejection.into()));
-            }
-            // Chunks whose seal never came, from before a crash; nothing was acknowledged of them.
-            self.services.blobs.remove(&blob)?;
+    /// The model of the running round; one buffer for all members.
+    fn model(&mut self, from: &OrganisationId, model: &Digest) -> Result<Answer, Refusal> {
+        if self.state.contract.index_of(from).is_none() {
+            return Err(stranger(from));
         }
-        Ok(Ok(Answer::Upload(Upload {
-            blob,
-            schema: self.state.contract.plan.schema(),
-        })))
+        if *model != self.state.model {
+            let message =
+                "this is not the model of the running round; take the one that was announced last";
+            return Err(Refusal::new(
+                RefusalKind::Missing,
+                "model_not_current",
+                message,
+            ));
+        }
+        let (of, bytes) = self
+            .model_bytes
+            .get_or_insert_with(|| (*model, self.optimizer.parameters().to_le_bytes().into()));
+        if of != model {
+            (*of, *bytes) = (*model, self.optimizer.parameters().to_le_bytes().into());
+        }
+        Ok(Answer::Model(bytes.clone()))
     }
 
     fn cancel(&mut self, now: Now) -> Outcome {
@@ -277,7 +253,11 @@ impl Driver {
     }
 
     /// The index of a member that speaks about the attempt that runs.
-    fn speaker(&self, from: &OrganisationId, key: &AttemptKey) -> Result<MemberIndex, Refusal> {
+    pub(super) fn speaker(
+        &self,
+        from: &OrganisationId,
+        key: &AttemptKey,
+    ) -> Result<MemberIndex, Refusal> {
         let index = self
             .state
             .contract

@@ -51,9 +51,10 @@ impl Driver {
                 .crash
                 .reached("before-survivors", self.round_number());
             let input = Input::AnnounceSurvivors(survivors.clone());
-            return Ok(self
-                .feed(input, JobEvent::Survivors(survivors), &[], now)?
-                .is_ok());
+            let announced = self.feed(input, JobEvent::Survivors(survivors), &[], now)?;
+            // Whoever is not in the set by now never will be: a late update leaves no trace.
+            self.close_unsealed_uploads(None)?;
+            return Ok(announced.is_ok());
         }
         match self.round.take() {
             Some(Round::Opened(opening)) => self.release_round(&opening, now)?,
@@ -150,7 +151,7 @@ impl Driver {
             now,
         )?;
         if let Some(key) = key {
-            self.remove_blobs(&release::updates_of(&key))?;
+            self.remove_updates(&release::updates_of(&key))?;
             self.tell_aborted(&key, code, &reason);
         }
         Ok(())
@@ -204,8 +205,7 @@ impl Driver {
             .set(self.state.contract.epsilon_after(self.state.spent_rounds));
         self.flush()?;
         services.crash.reached("after-release", key.round.0);
-        self.remove_blobs(&release::updates_of(&key))?;
-        Ok(())
+        self.remove_updates(&release::updates_of(&key))
     }
 
     fn release_model(&mut self, now: Now) -> Result<(), Fault> {
@@ -268,7 +268,7 @@ impl Driver {
         tracing::info!(job = %self.id(), state = ending.state.name(), "the job ended");
         metrics::counter!("consort_jobs_ended_total", "state" => ending.state.name()).increment(1);
         self.commit(JobEvent::Ended(ending), &[], now)?;
-        self.remove_blobs(&format!("updates/{}/", self.id()))
+        self.remove_updates(&release::updates_of_job(self.id()))
     }
 
     /// Writes a blob that is there once; one that is there already is kept.
@@ -282,13 +282,6 @@ impl Driver {
             Ok(_) | Err(BlobError::Exists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn remove_blobs(&self, prefix: &str) -> Result<(), Fault> {
-        for key in self.services.blobs.list(prefix)? {
-            self.services.blobs.remove(&key)?;
-        }
-        Ok(())
     }
 
     pub(super) fn round_number(&self) -> u32 {

@@ -96,6 +96,8 @@ pub enum Effect {
         update: Arc<MaskedUpdate>,
         /// The seal.
         seal: UpdateSeal,
+        /// Whether some of it may have been sent before: the coordinator then says where to go on.
+        again: bool,
     },
     /// Fetch a model and come back with [`Input::Model`].
     FetchModel {

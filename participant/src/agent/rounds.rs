@@ -268,7 +268,9 @@ impl Agent {
         let MemberTransition { member, outcome } = member.handle(directive, &mut around);
         joined.member = Some(member);
         match outcome {
-            Ok(Answer::Send(MemberMessage::Seal(_))) => Ok(joined.upload().into_iter().collect()),
+            Ok(Answer::Send(MemberMessage::Seal(_))) => {
+                Ok(joined.upload(true).into_iter().collect())
+            }
             Ok(Answer::Send(message)) => Ok(vec![Effect::Send {
                 key: key.clone(),
                 message: Box::new(message),
@@ -378,7 +380,7 @@ impl Joined {
                 self.member = Some(member);
                 self.work = Work::Masked(Arc::new(masked), seal);
                 metrics::counter!("consort_participant_updates_masked_total").increment(1);
-                self.upload()
+                self.upload(false)
             }
             Err(refused) => {
                 let (member, rejection) = *refused;
@@ -389,12 +391,13 @@ impl Joined {
         }
     }
 
-    fn upload(&self) -> Option<Effect> {
+    fn upload(&self, again: bool) -> Option<Effect> {
         match &self.work {
             Work::Masked(update, seal) => Some(Effect::Upload {
                 key: self.key.clone(),
                 update: Arc::clone(update),
                 seal: seal.clone(),
+                again,
             }),
             Work::Training | Work::Trained(_) | Work::Failed => None,
         }

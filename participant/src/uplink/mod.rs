@@ -3,6 +3,7 @@
 
 mod backoff;
 mod session;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,36 +10,29 @@ use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::errors::code_of;
 use consort_proto::convert::{
-    AttemptKey, advert_to_wire, attempt_to_wire, confirmation_to_wire, seal_to_wire,
-    share_keys_to_wire, unmask_to_wire, vote_to_wire,
+    AttemptKey, advert_to_wire, attempt_to_wire, confirmation_to_wire, share_keys_to_wire,
+    unmask_to_wire, vote_to_wire,
 };
 use consort_proto::wire::consent::v1::CastVoteRequest;
 use consort_proto::wire::consent::v1::consent_service_client::ConsentServiceClient;
 use consort_proto::wire::round::v1 as wire;
 use consort_round::{MemberMessage, UpdateSeal};
-use rand_core::OsRng;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use wire::round_service_client::RoundServiceClient;
-use wire::submit_update_request::Part;
 
-use super::MAX_MESSAGE_BYTES;
+use super::{MAX_MESSAGE_BYTES, upload};
 use crate::agent::{Effect, Input};
+use crate::randomness::PagedOsRng;
 use crate::trainer::{TrainingFault, TrainingTask};
 
 /// How long a small call may take. The coordinator stores before it answers: milliseconds, or a disk in trouble.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an upload or a download may take: the largest update, 128 MiB, at 2 Mbit/s.
+/// How long an upload or a download may take: the largest update, 128 MiB, at 2 Mbit/s. One that takes longer goes on where it
+/// was, on another connection.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Chunks of 256 KiB between the masked update and the network.
-const CHUNKS_IN_FLIGHT: usize = 4;
-
-/// How long the first part of an upload gets to reach the coordinator before a crash point in mid-upload.
-const CRASH_LEAD: Duration = Duration::from_millis(200);
 
 /// One attested connection.
 pub(super) struct Session {
@@ -100,7 +93,12 @@ impl Session {
         match effect {
             Effect::Vote { job, vote } => self.vote(job, &vote).await,
             Effect::Send { key, message } => self.send(key, *message).await,
-            Effect::Upload { key, update, seal } => self.upload(key, update, seal).await,
+            Effect::Upload {
+                key,
+                update,
+                seal,
+                again,
+            } => self.upload(key, update, seal, again).await,
             Effect::FetchModel { job, model, bytes } => self.fetch(job, model, bytes).await,
             // Training needs no connection: the uplink starts it itself.
             Effect::Train(_) => {}
@@ -176,19 +174,20 @@ impl Session {
         }
     }
 
-    async fn upload(&self, key: AttemptKey, update: Arc<MaskedUpdate>, seal: UpdateSeal) {
+    async fn upload(
+        &self,
+        key: AttemptKey,
+        update: Arc<MaskedUpdate>,
+        seal: UpdateSeal,
+        again: bool,
+    ) {
         let saying = Saying::Message(key.clone(), "update");
         if !self.first(&saying) {
             return;
         }
-        let bytes = update.schema().packed_len();
-        let (parts, body) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let feed = feed(&key, &update, &seal, &self.crash, parts);
-        let mut service = self.rounds();
-        let call = service.submit_update(ReceiverStream::new(body));
-        let both = async { tokio::join!(feed, call).1 };
-        match in_time(TRANSFER_TIMEOUT, both).await {
-            Ok(_) => {
+        let transfer = upload::send(self.rounds(), &key, &update, &seal, again, &self.crash);
+        match in_time(TRANSFER_TIMEOUT, transfer).await {
+            Ok(bytes) => {
                 metrics::counter!("consort_participant_update_bytes_total").increment(bytes);
                 tracing::info!(job = %key.job, round = key.round.0, bytes, "the masked update is stored by the coordinator");
                 self.crash.reached("after-seal", key.round.0);
@@ -260,7 +259,6 @@ impl Session {
     }
 }
 
-/// Feeds the parts of an upload: which attempt, the chunks, the seal. Ends early when the call ended.
 /// Whether an answer came after its attempt, or with it the job, had ended.
 fn came_late(status: &Status) -> bool {
     let code = code_of(status);
@@ -270,49 +268,13 @@ fn came_late(status: &Status) -> bool {
     )
 }
 
-async fn feed(
-    key: &AttemptKey,
-    update: &MaskedUpdate,
-    seal: &UpdateSeal,
-    crash: &CrashPoints,
-    parts: mpsc::Sender<wire::SubmitUpdateRequest>,
-) {
-    let round = key.round.0;
-    let dies_here = crash
-        .armed()
-        .any(|at| at.ends_with(&format!(" mid-upload@{round}")));
-    let send = async |part| {
-        let part = wire::SubmitUpdateRequest { part: Some(part) };
-        parts.send(part).await
-    };
-    if send(Part::Id(attempt_to_wire(key))).await.is_err() {
-        return;
-    }
-    for (index, data) in update.chunks() {
-        let index = u32::try_from(index).expect("an update has at most 2^15 chunks");
-        let data = data.to_vec();
-        if send(Part::Chunk(wire::MaskedChunk { index, data }))
-            .await
-            .is_err()
-        {
-            return;
-        }
-        if dies_here {
-            tokio::time::sleep(CRASH_LEAD).await;
-            crash.reached("mid-upload", round);
-        }
-    }
-    // A call that ended says itself why.
-    let _ = send(Part::Seal(seal_to_wire(seal))).await;
-}
-
 /// Trains where it may block, and tells the agent.
 pub(super) async fn train(task: TrainingTask, turn: Arc<Semaphore>, inputs: mpsc::Sender<Input>) {
     let Ok(_turn) = turn.acquire_owned().await else {
         return;
     };
     let key = task.key.clone();
-    let work = tokio::task::spawn_blocking(move || task.run(&mut OsRng));
+    let work = tokio::task::spawn_blocking(move || task.run(&mut PagedOsRng::default()));
     let result = work.await.unwrap_or(Err(TrainingFault::Lost));
     if inputs.send(Input::Trained { key, result }).await.is_err() {
         tracing::debug!("the agent ended");

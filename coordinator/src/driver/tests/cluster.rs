@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use consort_aggregation::{Digest, EncodedUpdate, MemberIndex};
+use consort_aggregation::{Digest, EncodedUpdate, MaskedUpdate, MemberIndex};
 use consort_contract::{JobId, OrganisationId, Vote};
 use consort_model::{OptimizerState, Parameters};
 use consort_proto::convert::{AttemptKey, directive_from_wire};
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_round::participant::{Answer as Said, Expectations, Member, Surroundings};
-use consort_round::{Directive, MemberMessage, Millis};
+use consort_round::{Directive, MemberMessage, Millis, UpdateSeal};
 use consort_storage::{EmbeddedStore, LocalBlobs};
 use rand_core::OsRng;
 
@@ -20,6 +20,7 @@ use crate::driver::{Answer, Board, Command, Driver, Instance, Link, Now, Service
 use crate::error::Refusal;
 use crate::jobs::Contract;
 use crate::recorder::Recorder;
+use crate::spool::Upload;
 use crate::testing::{contract, organisation, roster, secret};
 
 /// Evidence in these tests is the announcement and the keys: good if and only if it is about them.
@@ -44,7 +45,7 @@ fn evidence_of(keys: &RoundKeys) -> Vec<u8> {
     .concat()
 }
 
-pub(super) fn services(folder: &Path) -> Arc<Services> {
+pub(crate) fn services(folder: &Path) -> Arc<Services> {
     let audit = folder.join("audit");
     let recorder = Recorder::open(&audit, "tests/audit", &secret(0), &[], wall_clock).unwrap();
     Arc::new(Services {
@@ -77,21 +78,29 @@ pub(super) struct Process {
     pub(super) trained: BTreeMap<u32, u32>,
 }
 
-pub(super) struct Cluster {
-    pub(super) folder: tempfile::TempDir,
+pub(crate) struct Cluster {
+    pub(crate) folder: tempfile::TempDir,
     pub(super) contract: Contract,
-    pub(super) driver: Option<Driver>,
+    pub(crate) driver: Option<Driver>,
     pub(super) processes: BTreeMap<u8, Process>,
     newest: BTreeMap<u8, (u32, u32)>,
     starts: u8,
+    /// Whose update is masked and not sent.
+    upload_stops_at: Option<u8>,
+    /// The newest update that was masked.
+    submitted: Option<(MaskedUpdate, UpdateSeal)>,
     pub(super) now: Now,
 }
 
 impl Cluster {
     /// A job that was just submitted; all five members are connected.
     pub(super) fn new(rounds: u32) -> Self {
+        Self::of(contract(rounds))
+    }
+
+    /// The same for another job.
+    pub(crate) fn of(contract: Contract) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let contract = contract(rounds);
         let now = Now {
             mono: Millis(0),
             unix_ms: 1_000,
@@ -104,6 +113,8 @@ impl Cluster {
             processes: BTreeMap::new(),
             newest: BTreeMap::new(),
             starts: 0,
+            upload_stops_at: None,
+            submitted: None,
             now,
         };
         (1..=5).for_each(|i| cluster.start(i));
@@ -190,7 +201,7 @@ impl Cluster {
     }
 
     /// Lets members answer until the attempt is in a phase.
-    pub(super) fn settle_until(&mut self, phase: &'static str) {
+    pub(crate) fn settle_until(&mut self, phase: &'static str) {
         while self.driver().phase() != Some(phase) && (1..=5).any(|i| self.answer_one(i)) {}
         assert_eq!(self.driver().phase(), Some(phase));
     }
@@ -305,27 +316,48 @@ impl Cluster {
             Ok(Said::Submit) => {
                 *process.trained.entry(key.round.0).or_default() += 1;
                 let schema = self.contract.plan.schema();
-                let update = EncodedUpdate::from_integers(&update(i, key.round.0), schema).unwrap();
+                let update = update(i, key.round.0, schema.elements());
+                let update = EncodedUpdate::from_integers(&update, schema).unwrap();
                 let (member, masked, seal) = transition.member.submit(update, &identity).unwrap();
                 process.member = Some(member);
-                let from = organisation(i);
-                let answer = self
-                    .ask(Command::BeginUpload {
-                        from,
-                        key: key.clone(),
-                    })
-                    .unwrap();
-                let Answer::Upload(upload) = answer else {
-                    panic!("an upload may begin")
-                };
-                let mut writer = self.driver().services.blobs.begin(&upload.blob).unwrap();
-                masked
-                    .chunks()
-                    .for_each(|(_, chunk)| assert!(writer.write(chunk).is_ok()));
-                writer.finish().unwrap();
+                self.submitted = Some((masked.clone(), seal.clone()));
+                if self.upload_stops_at == Some(i) {
+                    return None;
+                }
+                self.upload_all(i, key, &masked);
                 Some(MemberMessage::Seal(seal))
             }
             Err(rejection) => panic!("an honest coordinator is answered: {rejection}"),
+        }
+    }
+
+    /// Uploads what of an update is not there yet.
+    pub(super) fn upload_all(&mut self, i: u8, key: &AttemptKey, masked: &MaskedUpdate) {
+        let upload = self.upload(i, key);
+        let next = upload.progress().unwrap().next_chunk;
+        for (index, chunk) in masked.chunks().filter(|(index, _)| *index >= next) {
+            upload.chunk(index, chunk).unwrap();
+        }
+        upload.seal(&masked.tree_hash()).unwrap();
+    }
+
+    /// Lets a member mask its update and send nothing of it.
+    pub(crate) fn mask(&mut self, i: u8) -> (AttemptKey, MaskedUpdate, UpdateSeal) {
+        self.upload_stops_at = Some(i);
+        while self.answer_one(i) {}
+        self.upload_stops_at = None;
+        let (masked, seal) = self.submitted.take().unwrap();
+        let attempt = self.driver().state().attempt.as_ref().unwrap();
+        (attempt.key.clone(), masked, seal)
+    }
+
+    /// Where a member's update goes.
+    pub(super) fn upload(&mut self, i: u8, key: &AttemptKey) -> Arc<Upload> {
+        let from = organisation(i);
+        let key = key.clone();
+        match self.ask(Command::Upload { from, key }) {
+            Ok(Answer::Upload { upload, .. }) => upload,
+            other => panic!("an upload may begin: {other:?}"),
         }
     }
 
@@ -366,8 +398,13 @@ impl Cluster {
             if members.is_empty() {
                 return state;
             }
-            let updates: Vec<_> = members.iter().map(|i| update(*i, round)).collect();
-            let sum: Vec<i64> = (0..3)
+            let elements = plan.schema().elements();
+            let updates: Vec<_> = members
+                .iter()
+                .map(|i| update(*i, round, elements))
+                .collect();
+            let parameters = updates[0].len() - 1;
+            let sum: Vec<i64> = (0..parameters)
                 .map(|j| updates.iter().map(|update| update[j]).sum())
                 .collect();
             state.step(plan.step(), &sum).unwrap()
@@ -387,7 +424,7 @@ impl Cluster {
     }
 
     /// The log holds, by every rule of the offline verification, and its times go on, over restarts too.
-    pub(super) fn verify_audit(&self) -> consort_audit::Report {
+    pub(crate) fn verify_audit(&self) -> consort_audit::Report {
         let report = consort_audit::verify(self.folder.path().join("audit"), None).unwrap();
         let went_back = report.remarks.iter().find(|said| said.contains("clock"));
         assert_eq!(went_back, None);
@@ -395,16 +432,18 @@ impl Cluster {
     }
 }
 
-/// Member i's update of a round: three gradient coordinates and the loss, with both signs.
-pub(super) fn update(i: u8, round: u32) -> Vec<i64> {
+/// Member i's update of a round: gradient coordinates and the loss, with both signs.
+pub(super) fn update(i: u8, round: u32, elements: u64) -> Vec<i64> {
     let (i, round) = (i64::from(i), i64::from(round));
     let sign = if i % 2 == 0 { 1 } else { -1 };
-    vec![
+    let values = [
         sign * (i * 1_000_003 + round),
         i * 77 - round * 1_000_000,
         -sign * i,
         i,
-    ]
+    ];
+    let length = usize::try_from(elements).unwrap();
+    values.into_iter().cycle().take(length).collect()
 }
 
 pub(super) fn index(i: u8) -> MemberIndex {

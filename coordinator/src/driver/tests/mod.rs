@@ -1,2 +1,3 @@
-mod cluster;
+pub(crate) mod cluster;
 mod stories;
+mod uploads;

@@ -1,0 +1,380 @@
+//! Writes the valid messages of the corpus: `cargo run -p consort-decoders --example seeds`. The simulated vendor's keys are
+//! drawn anew; everything else is the same every time.
+#![expect(clippy::unwrap_used, reason = "a generator of test data")]
+
+use consort_aggregation::{
+    Canonical, Digest, MemberIndex, SecretKey, Share, SharePair, Width, pack, split,
+};
+use consort_attestation::simulated::SimulatedVendor;
+use consort_attestation::{Attester, Product, ReportData};
+use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
+use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
+use consort_contract::job::{
+    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+};
+use consort_contract::{
+    ConsortiumId, IdentitySecret, JobDocument, Label, OrganisationId, RosterDocument, RosterEntry,
+    SignedRoster,
+};
+use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
+use consort_proto::convert;
+use consort_proto::wire::{consent, round};
+use prost::Message;
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+fn main() {
+    aggregation();
+    attestation();
+    audit();
+    documents();
+    wire();
+}
+
+fn write(decoder: &str, bytes: impl AsRef<[u8]>) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(decoder);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("valid"), bytes).unwrap();
+}
+
+fn aggregation() {
+    let canonical = Canonical::new("consort/fuzz/v1")
+        .u64(7)
+        .bytes(&[1; 32])
+        .str("text")
+        .list(2)
+        .u64(1)
+        .u64(2)
+        .finish();
+    let script = [1, 2, 5, 6, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    write("canonical", [&script[..], &canonical].concat());
+    write("digest", Digest::of(b"digest").to_string());
+
+    let width = Width::new(22).unwrap();
+    let elements: Vec<u64> = (0..100).map(|i| i * 40_000).collect();
+    let packed = pack(&elements, width);
+    let count = 100_u64.to_be_bytes();
+    write("packed-vector", [&[22][..], &count, &packed].concat());
+    write("aggregate-sum", [&[22][..], &count, &packed].concat());
+    // Elements 8 to 23 of 100.
+    let range = [&[22, 100][..], &8_u64.to_be_bytes(), &packed[22..66]].concat();
+    write("packed-range", range);
+
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let key = SecretKey::random(&mut rng);
+    write("public-key", key.public().to_bytes());
+    let holders = [1, 2, 3].map(|position| MemberIndex::new(position).unwrap());
+    let (commitments, shares) = split(&key.to_share_secret(), 2, &holders, &mut rng).unwrap();
+    let share: &Share = &shares[&holders[1]];
+    write("share", *share.to_bytes());
+    write(
+        "commitments",
+        [&share.to_bytes()[..], &commitments.to_bytes()].concat(),
+    );
+    let pair = SharePair {
+        mask_key: share.clone(),
+        self_mask: shares[&holders[2]].clone(),
+    };
+    write("sealed-shares", consort_decoders::seal(&pair));
+}
+
+fn attestation() {
+    // 2026-01-01: evidence is judged a day later.
+    let start = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let vendor = SimulatedVendor::create(Product::Genoa, start).unwrap();
+    let attester = vendor.attester(consort_decoders::MACHINE, start).unwrap();
+    let evidence = attester
+        .attest(ReportData::new([0x5A; 64]))
+        .unwrap()
+        .to_bytes();
+    write("evidence", &evidence);
+    write("evidence-judged", &evidence);
+    write("trust-bundle", vendor.roots_pem().unwrap());
+    let policy = format!(
+        "[trust]\nroots = []\ndangerous_simulated_roots = [\"{}\"]\n\n[snp]\nreport_versions = [3, 5]\n\
+         measurements = [\"{}\"]\n\n[snp.min_tcb.genoa]\nbootloader = 10\ntee = 1\nsnp = 25\nmicrocode = 84\n",
+        hex::encode(vendor.root_hash().unwrap()),
+        consort_decoders::MACHINE.measurement,
+    );
+    write("attestation-policy", policy);
+}
+
+fn audit() {
+    // A line as the log writes it: only the log gives records their time.
+    let digest = |byte: &str| byte.repeat(32);
+    let record = format!(
+        r#"{{"v":1,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
+        digest("01"),
+        digest("02")
+    );
+    write("audit-record", record);
+
+    let mut tree = MerkleTree::new();
+    for _ in 0..13 {
+        tree.push(leaf_hash(b"leaf"));
+    }
+    let checkpoint = Checkpoint {
+        origin: "tests".to_owned(),
+        size: tree.size(),
+        root: tree.root(),
+    };
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let signer = NoteSigner::new("tests", key).unwrap();
+    write("audit-checkpoint", checkpoint.to_string());
+    write("audit-note", checkpoint.sign(&signer).unwrap().to_string());
+    write("audit-key", signer.verifier().to_string());
+    let proof = |a: u64, b: u64, hashes: Vec<consort_audit::Hash>| {
+        let mut bytes = [a.to_be_bytes(), b.to_be_bytes()].concat();
+        hashes
+            .iter()
+            .for_each(|hash| bytes.extend_from_slice(&hash.0));
+        bytes
+    };
+    write(
+        "audit-inclusion",
+        proof(5, 13, tree.inclusion_proof(5, 13).unwrap()),
+    );
+    write(
+        "audit-consistency",
+        proof(6, 13, tree.consistency_proof(6, 13).unwrap()),
+    );
+}
+
+fn organisation(i: u8) -> OrganisationId {
+    OrganisationId::new(&format!("clinic-{i}")).unwrap()
+}
+
+fn secret(i: u8) -> IdentitySecret {
+    IdentitySecret::from_seed(Digest::of(&[i]).as_bytes())
+}
+
+fn job_document() -> JobDocument {
+    let numeric = FeatureSpec::Numeric {
+        column: "age".to_owned(),
+        center: 50.0,
+        scale: 10.0,
+        clip: 5.0,
+    };
+    let one_hot = FeatureSpec::OneHot {
+        column: "kind".to_owned(),
+        levels: vec!["a".to_owned(), "b".to_owned()],
+    };
+    let target = TargetSpec {
+        column: "ill".to_owned(),
+        positive_above: 0.5,
+    };
+    let label = |text: &str| Label::new(text).unwrap();
+    JobDocument {
+        name: label("small"),
+        purpose: label("tests"),
+        dataset: label("records"),
+        members: (1..=5).map(organisation).collect(),
+        data: DataSchema::new(vec![numeric, one_hot], target, MissingValues::Refuse).unwrap(),
+        model: ModelDocument {
+            layers: vec![
+                Layer::Dense { outputs: 4 },
+                Layer::Relu,
+                Layer::Dense { outputs: 1 },
+            ],
+            loss: Loss::BinaryCrossEntropy,
+            seed: [0; 32],
+        },
+        dp_fedsgd: DpFedSgd {
+            rounds: 3,
+            clip: 1.0,
+            learning_rate: 0.5,
+            momentum: 0.9,
+            divisor: 100.0,
+            loss_weight: 0.25,
+            max_records_per_member: 1000,
+        },
+        privacy: PrivacyDocument {
+            epsilon: 1.0,
+            delta: 1e-5,
+            c_noise: 1,
+        },
+        aggregation: AggregationDocument::default(),
+        deadlines: DeadlineDocument::default(),
+    }
+}
+
+fn documents() {
+    write("organisation", "clinic-1");
+    let entry = |i: u8| RosterEntry {
+        identity: secret(i).public(),
+        chip_id: [i; 64],
+        host_data: [i; 32],
+    };
+    let document = RosterDocument {
+        consortium: ConsortiumId::new("tests").unwrap(),
+        version: 1,
+        coordinator: entry(0),
+        members: (1..=3).map(|i| (organisation(i), entry(i))).collect(),
+    };
+    let signatures: BTreeMap<_, _> = (1..=3)
+        .map(|i| (organisation(i), document.sign(&secret(i))))
+        .collect();
+    let roster = SignedRoster::assemble(document, &signatures);
+    write("roster", serde_json::to_vec(&roster).unwrap());
+    let job = job_document();
+    write("job-document", serde_json::to_vec(&job).unwrap());
+    write("data-schema", serde_json::to_vec(&job.data).unwrap());
+
+    let layers = vec![Layer::Dense { outputs: 1 }];
+    let model = ModelSpec::new(3, layers, Loss::BinaryCrossEntropy).unwrap();
+    write("model-spec", serde_json::to_vec(&model).unwrap());
+    let bytes: Vec<u8> = [1.0_f32, -2.0, 0.5, 0.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    write("parameters", &bytes);
+    let state = OptimizerState::initial(Parameters::from_le_bytes(&model, &bytes).unwrap());
+    write("optimizer-state", state.to_bytes());
+    let line = "consort-debit-v1 data-set=records purpose=tests sequence=0 job=job-1 round=1 attempt=1 sigma=1.5 sampling=1 \
+                steps=3 relation=add-remove unit=record";
+    write("ledger-entry", line);
+}
+
+fn wire() {
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let mut point = || SecretKey::random(&mut rng).public().to_bytes().to_vec();
+    let signature = vec![1; 64];
+    let digest = vec![2; 32];
+    let id = Some(round::v1::AttemptId {
+        job: "job-1".to_owned(),
+        round: 1,
+        attempt: 1,
+    });
+    let open = round::v1::RoundOpen {
+        id: id.clone(),
+        consortium: "tests".to_owned(),
+        cohort: (1..=5_u8)
+            .map(|i| round::v1::CohortMember {
+                index: i.into(),
+                organisation: organisation(i).to_string(),
+                identity: secret(i).public().as_bytes().to_vec(),
+            })
+            .collect(),
+        colluders: 1,
+        minimum: 4,
+        roster_root: digest.clone(),
+        contract: digest.clone(),
+        votes: digest.clone(),
+        model: digest.clone(),
+        elements: 100,
+        width_bits: 45,
+        log_head: digest.clone(),
+        signature: signature.clone(),
+        dropouts: None,
+        reach: 0,
+        witnesses: 0,
+    };
+    let advert = round::v1::Advert {
+        member: 1,
+        mask_key: point(),
+        share_key: point(),
+        evidence: vec![3; 100],
+        ledger_sequence: 5,
+        signature: signature.clone(),
+    };
+    let statement = round::v1::ShareStatement {
+        member: 1,
+        mask_key_commitments: [point(), point()].concat(),
+        self_mask_commitments: [point(), point()].concat(),
+        sealed: vec![round::v1::MemberDigest {
+            member: 2,
+            digest: digest.clone(),
+        }],
+        signature: signature.clone(),
+    };
+    let sealed = vec![round::v1::SealedShare {
+        member: 2,
+        sealed: vec![4; 80],
+    }];
+    let seal = round::v1::UpdateSeal {
+        member: 1,
+        tree_hash: digest.clone(),
+        signature: signature.clone(),
+    };
+    let confirmation = round::v1::Confirmation {
+        member: 1,
+        signature: signature.clone(),
+    };
+    let share = |owner| round::v1::SecretShare {
+        owner,
+        share: [&[5][..], &[0; 31]].concat(),
+    };
+    let vote = consent::v1::Vote {
+        organisation: "clinic-1".to_owned(),
+        contract: digest.clone(),
+        approve: true,
+        reason: "policy".to_owned(),
+        signature: signature.clone(),
+    };
+    write("wire-round-open", open.encode_to_vec());
+    write("wire-advert", advert.encode_to_vec());
+    let share_keys = round::v1::ShareKeysRequest {
+        id: id.clone(),
+        statement: Some(statement.clone()),
+        sealed: sealed.clone(),
+    };
+    write("wire-share-keys", share_keys.encode_to_vec());
+    write("wire-seal", seal.encode_to_vec());
+    let survivors = round::v1::Survivors {
+        id: id.clone(),
+        members: vec![1, 2, 3, 4],
+        inputs_root: digest.clone(),
+        signature: signature.clone(),
+    };
+    write("wire-survivors", survivors.encode_to_vec());
+    write("wire-confirmation", confirmation.encode_to_vec());
+    let unmask = round::v1::UnmaskRequest {
+        id: id.clone(),
+        member: 1,
+        self_mask: vec![share(1), share(2)],
+        mask_key: vec![share(3)],
+        signature: signature.clone(),
+    };
+    write("wire-unmask", unmask.encode_to_vec());
+    let result = round::v1::RoundResult {
+        id: id.clone(),
+        context: digest.clone(),
+        survivors: vec![1, 2, 3, 4],
+        aggregate: digest,
+        signature,
+    };
+    write("wire-result", result.encode_to_vec());
+    write("wire-vote", vote.encode_to_vec());
+    let approval = consent::v1::Approval {
+        job: "job-1".to_owned(),
+        votes: vec![vote],
+    };
+    write("wire-approval", approval.encode_to_vec());
+    let delivery = round::v1::SharesDelivery {
+        id,
+        statements: vec![statement],
+        sealed,
+        others: vec![],
+    };
+    let event = round::v1::follow_response::Event::SharesDelivery(delivery);
+    let response = round::v1::FollowResponse { event: Some(event) };
+    write("wire-directive", response.encode_to_vec());
+    write(
+        "wire-job",
+        convert::job_to_wire(&job_document()).encode_to_vec(),
+    );
+    let chunk = round::v1::MaskedChunk {
+        index: 0,
+        data: vec![6; 200].into(),
+    };
+    let part = round::v1::submit_update_request::Part::Chunk(chunk);
+    write(
+        "wire-chunk",
+        round::v1::SubmitUpdateRequest { part: Some(part) }.encode_to_vec(),
+    );
+}

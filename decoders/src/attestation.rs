@@ -1,0 +1,83 @@
+//! Evidence, the judgement on it, policies and the vendors' certificates.
+
+use crate::{Decoder, Outcome, code, text};
+use consort_attestation::simulated::SimulatedMachine;
+use consort_attestation::{
+    ChipId, Evidence, Expected, HostData, Measurement, Policy, ReportData, Tcb, TrustStore,
+    Verifier,
+};
+use std::sync::LazyLock;
+use std::time::{Duration, UNIX_EPOCH};
+
+pub(crate) const DECODERS: &[Decoder] = &[
+    Decoder {
+        name: "evidence",
+        decode: evidence,
+    },
+    Decoder {
+        name: "evidence-judged",
+        decode: evidence_judged,
+    },
+    Decoder {
+        name: "attestation-policy",
+        decode: policy,
+    },
+    Decoder {
+        name: "trust-bundle",
+        decode: trust_bundle,
+    },
+];
+
+/// The simulated machine whose evidence the corpus holds.
+pub const MACHINE: SimulatedMachine = SimulatedMachine {
+    chip_id: ChipId::new([0xC1; 64]),
+    measurement: Measurement::new([0x4D; 48]),
+    host_data: HostData::new([0x4F; 32]),
+    tcb: Tcb {
+        fmc: None,
+        bootloader: 10,
+        tee: 1,
+        snp: 25,
+        microcode: 84,
+    },
+};
+
+fn evidence(bytes: &[u8]) -> Outcome {
+    let evidence = Evidence::from_bytes(bytes).map_err(code!())?;
+    assert_eq!(evidence.to_bytes(), bytes);
+    Ok(())
+}
+
+/// The corpus' simulated vendor is the one trusted root.
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let mut store = TrustStore::new();
+    store
+        .add_pem_bundle(include_bytes!("../corpus/trust-bundle/valid"))
+        .expect("the corpus' bundle is valid");
+    let policy = Policy::from_toml(include_str!("../corpus/attestation-policy/valid"))
+        .expect("the corpus' policy is valid");
+    Verifier::new(policy, &store).expect("the policy names the bundle's root")
+});
+
+/// Everything that the verifier reads: report, certificate, chain.
+fn evidence_judged(bytes: &[u8]) -> Outcome {
+    let evidence = Evidence::from_bytes(bytes).map_err(code!())?;
+    let expected = Expected {
+        machine: &MACHINE.binding(),
+        report_data: ReportData::new([0x5A; 64]),
+    };
+    // A day after the simulated certificates begin: 2026-01-02.
+    let now = UNIX_EPOCH + Duration::from_secs(1_767_312_000);
+    VERIFIER
+        .verify(&evidence, &expected, now)
+        .map(drop)
+        .map_err(code!())
+}
+
+fn policy(bytes: &[u8]) -> Outcome {
+    Policy::from_toml(text(bytes)?).map(drop).map_err(code!())
+}
+
+fn trust_bundle(bytes: &[u8]) -> Outcome {
+    TrustStore::new().add_pem_bundle(bytes).map_err(code!())
+}

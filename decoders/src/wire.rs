@@ -1,0 +1,105 @@
+//! Messages on the wire: bounds, protocol buffers, and from there into the domain.
+
+use crate::{Decoder, Outcome, code};
+use consort_proto::wire::{consent, job, round};
+use consort_proto::{bounds, convert};
+use prost::{Message, Name};
+
+/// A decoder of one message: protocol buffers, then its conversion.
+macro_rules! message {
+    ($name:literal, $message:ty, $convert:expr) => {
+        Decoder {
+            name: $name,
+            decode: |bytes| {
+                let message = decoded::<$message>(bytes)?;
+                let convert = $convert;
+                convert(message).map(drop).map_err(code!())
+            },
+        }
+    };
+}
+
+pub(crate) const DECODERS: &[Decoder] = &[
+    message!(
+        "wire-round-open",
+        round::v1::RoundOpen,
+        convert::round_open_from_wire
+    ),
+    message!("wire-advert", round::v1::Advert, |advert| {
+        convert::advert_from_wire(Some(advert))
+    }),
+    message!(
+        "wire-share-keys",
+        round::v1::ShareKeysRequest,
+        convert::share_keys_from_wire
+    ),
+    message!(
+        "wire-seal",
+        round::v1::UpdateSeal,
+        |seal: round::v1::UpdateSeal| { convert::seal_from_wire(&seal) }
+    ),
+    message!(
+        "wire-survivors",
+        round::v1::Survivors,
+        convert::survivors_from_wire
+    ),
+    message!(
+        "wire-confirmation",
+        round::v1::Confirmation,
+        |message: round::v1::Confirmation| { convert::confirmation_from_wire(&message) }
+    ),
+    message!(
+        "wire-unmask",
+        round::v1::UnmaskRequest,
+        convert::unmask_from_wire
+    ),
+    message!(
+        "wire-result",
+        round::v1::RoundResult,
+        convert::result_from_wire
+    ),
+    message!("wire-vote", consent::v1::Vote, |vote| {
+        convert::vote_from_wire(Some(vote))
+    }),
+    message!(
+        "wire-approval",
+        consent::v1::Approval,
+        convert::approval_from_wire
+    ),
+    Decoder {
+        name: "wire-directive",
+        decode: directive,
+    },
+    Decoder {
+        name: "wire-job",
+        decode: job,
+    },
+    Decoder {
+        name: "wire-chunk",
+        decode: |bytes| decoded::<round::v1::SubmitUpdateRequest>(bytes).map(drop),
+    },
+];
+
+fn decoded<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, String> {
+    bounds::decode(bytes).map_err(code!())
+}
+
+/// What a participant hears from its coordinator.
+fn directive(bytes: &[u8]) -> Outcome {
+    let response = decoded::<round::v1::FollowResponse>(bytes)?;
+    match response.event {
+        Some(event) => convert::directive_from_wire(event)
+            .map(drop)
+            .map_err(code!()),
+        None => Err("wire_field_missing".to_owned()),
+    }
+}
+
+/// What an operator or the coordinator proposes.
+fn job(bytes: &[u8]) -> Outcome {
+    let spec = decoded::<job::v1::JobSpec>(bytes)?;
+    let document = convert::job_from_wire(Some(spec)).map_err(code!())?;
+    consort_contract::Job::new(document)
+        .map(drop)
+        .map_err(code!())
+}
