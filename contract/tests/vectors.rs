@@ -15,6 +15,7 @@ use consort_contract::{
     ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
     SignedRoster, Thresholds, Vote,
 };
+use consort_model::{InitialSeed, ModelSpec, Parameters};
 use serde_json::Value;
 
 fn contract() -> Value {
@@ -154,4 +155,18 @@ fn the_votes_are_those_of_the_reference() {
     let said = at(&contract, "/refusal");
     let refusal = vote(&contract, said);
     assert_eq!(refusal.signature, Signature(array(said, "/signature")));
+}
+
+#[test]
+fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
+    let file = read(include_str!("../../vectors/secure-aggregation/model.json"));
+    for case in list(&file, "/initial") {
+        let layers = serde_json::from_value(at(case, "/layers").clone()).unwrap();
+        let loss = serde_json::from_value(at(case, "/loss").clone()).unwrap();
+        let spec = ModelSpec::new(small(case, "/inputs"), layers, loss).unwrap();
+        let start = Parameters::initial(&spec, &InitialSeed(array(case, "/seed")));
+        let found = start.to_le_bytes();
+        assert_eq!(found, bytes(case, "/parameters"), "{}", at(case, "/layers"));
+        assert_eq!(*start.hash().as_bytes(), array(case, "/model_hash"));
+    }
 }

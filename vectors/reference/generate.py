@@ -10,6 +10,7 @@ import sys
 
 import contract
 import examples
+import model
 import round_of_eight
 
 
@@ -22,6 +23,7 @@ def main():
         "masks": examples.masks(),
         "seats": examples.seats(),
         "contract": agreed,
+        "model": model.file(agreed["job"]),
         **round_of_eight.files(agreed),
     }
     for name, content in files.items():
