@@ -27,7 +27,7 @@ use consort_round::messages::{RoundKeyJudge, RoundKeys, keys_context, member_set
 use consort_round::participant::{Answer, Expectations, Member, Surroundings};
 use consort_round::{
     AdvertHead, Attempt, CohortMember, Deadlines, Directive, MemberMessage, Millis, RoundNumber,
-    RoundOpen, RoundResult, RoundTerms,
+    RoundOpen, RoundResult, RoundTerms, UnmaskShares,
 };
 use replay::Replay;
 use serde_json::Value;
@@ -364,7 +364,7 @@ impl Scene {
         self.feed(Input::Confirm(confirmation));
     }
 
-    fn unmask(&mut self, own: MemberIndex) {
+    fn unmask(&mut self, own: MemberIndex) -> UnmaskShares {
         let Answer::Send(MemberMessage::Unmask(answer)) = self.answer(own) else {
             panic!("the confirmations are answered with shares");
         };
@@ -377,7 +377,7 @@ impl Scene {
             assert_eq!(by_member(shares), read_by_member(said, name));
         }
         assert_eq!(answer.signature, signature(said, "/signature"));
-        self.feed(Input::Unmask(answer));
+        answer
     }
 }
 
@@ -402,10 +402,15 @@ fn a_round_among_members_with_the_scalars_of_the_reference_is_that_of_the_refere
     assert_eq!(scene.phase(), "confirming");
     u3.iter().for_each(|own| scene.confirm(*own));
     assert_eq!(scene.phase(), "unmasking");
-    u3.iter().for_each(|own| scene.unmask(*own));
+    let answers: Vec<_> = u3.iter().map(|own| scene.unmask(*own)).collect();
+    let enough: usize = small(&scene.sharing, "/threshold");
+    assert!(enough < answers.len());
+    for answer in answers.into_iter().take(enough) {
+        scene.feed(Input::Unmask(answer));
+    }
 
     let Some(Round::Opened(opening)) = scene.round.take() else {
-        panic!("all survivors answered");
+        panic!("as many answered as shares open a secret");
     };
     assert_eq!(opening.context, digest(&scene.opened, "/ctx"));
     let mut sum = Accumulator::new(scene.open.terms.schema);

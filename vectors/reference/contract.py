@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from encoding import canonical, digest, fixed, identity, listed, schema_hash, sha256, sign, signed
 
-CLINICS = ["aachen", "bergen", "bergen-2", "cork", "delft", "evora", "fano", "ghent"]
+CLINICS = ["aachen", "bergen", "bergen-2", "cork", "delft", "evora", "fano", "ghent", "huelva", "ivrea"]
 
 
 def real(value):
@@ -129,7 +129,7 @@ JOB = {
         "max_records_per_member": 1000,
     },
     "privacy": {"epsilon": 1.5, "delta": 1e-5, "c_noise": 2},
-    "aggregation": {"colluders": 1},
+    "aggregation": {"colluders": 1, "minimum": 7},
     "deadlines": {
         "voting_ms": 60001,
         "joining_ms": 1001,
@@ -253,7 +253,7 @@ ASKED = [
 
 def file():
     secrets = seeds()
-    numbers = thresholds(len(JOB["members"]), JOB["aggregation"]["colluders"])
+    numbers = thresholds(len(JOB["members"]), JOB["aggregation"]["colluders"], JOB["aggregation"]["minimum"])
     content = job_bytes(JOB, numbers)
     planned = plan(JOB, numbers, 90_000, 18)
     agreed = contract_bytes(sha256(content), planned)

@@ -11,7 +11,7 @@ import sys
 import contract
 import examples
 import model
-import round_of_eight
+import round_of_ten
 
 
 def main():
@@ -24,7 +24,7 @@ def main():
         "seats": examples.seats(),
         "contract": agreed,
         "model": model.file(agreed["job"]),
-        **round_of_eight.files(agreed),
+        **round_of_ten.files(agreed),
     }
     for name, content in files.items():
         text = json.dumps(content, indent=1, ensure_ascii=False)

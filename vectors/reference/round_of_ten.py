@@ -1,4 +1,4 @@
-"""One attempt of a job of eight members, from the announcement to the result, and what convicts who cheats in it.
+"""One attempt of a job of ten members, from the announcement to the result, and what convicts who cheats in it.
 
 Member 3 does not join, 6 does not share, 2 shares and does not submit: U1, U2 and U3 differ.
 """
@@ -36,9 +36,9 @@ from masking import (
 )
 from ristretto255 import L, scalar_bytes
 
-U1 = [1, 2, 4, 5, 6, 7, 8]
-U2 = [1, 2, 4, 5, 7, 8]
-U3 = [1, 4, 5, 7, 8]
+U1 = [1, 2, 4, 5, 6, 7, 8, 9, 10]
+U2 = [1, 2, 4, 5, 7, 8, 9, 10]
+U3 = [1, 4, 5, 7, 8, 9, 10]
 
 
 def scalar(name):
@@ -93,7 +93,7 @@ def complete(agreed):
         "round": 2,
         "attempt": 3,
         "roster_root": agreed["roster"]["root"],
-        "thresholds": thresholds(8, 1),
+        "thresholds": thresholds(10, 1, 7),
         "cohort": cohort,
         "contract": agreed["contract_hash"],
         "votes": agreed["votes_hash"],
