@@ -155,7 +155,7 @@ static BOX_KEYS: LazyLock<BoxKeys> = LazyLock::new(|| {
     }
 });
 
-/// Seals shares as the one dealer that [`sealed_shares`] knows, for the corpus.
+/// Seals shares as the one dealer that `sealed_shares` knows, for the corpus.
 #[must_use]
 pub fn seal(pair: &SharePair) -> Vec<u8> {
     let keys = &*BOX_KEYS;
