@@ -28,6 +28,10 @@ mod sum;
 mod tree;
 mod unmask;
 
+// The reader of the vectors is shared with other crates, which know this one by its name.
+#[cfg(test)]
+extern crate self as consort_aggregation;
+
 #[cfg(test)]
 mod arc_tests;
 #[cfg(test)]

@@ -1,189 +1,307 @@
-//! The crate against its independent reference, `vectors/reference.py`, byte for byte.
+//! The crate against the published vectors (`vectors/secure-aggregation`), byte for byte.
+
+#[path = "../../vectors/rust/answers.rs"]
+mod answers;
+#[path = "../../vectors/rust/replay.rs"]
+mod replay;
 
 use crate::*;
+use answers::{array, at, bytes, digest, list, number, read, small, text};
+use replay::Replay;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The answers of the reference, by name.
-struct Answers(BTreeMap<&'static str, Vec<u8>>);
-
-impl Answers {
-    fn read() -> Self {
-        let lines = include_str!("../vectors/round.txt").lines();
-        Self(
-            lines
-                .map(|line| line.split_once(" = ").unwrap())
-                .map(|(name, value)| (name, hex::decode(value).unwrap()))
-                .collect(),
-        )
-    }
-
-    fn bytes(&self, name: &str) -> &[u8] {
-        self.0
-            .get(name)
-            .unwrap_or_else(|| panic!("the reference has no {name}"))
-    }
-
-    fn array(&self, name: &str) -> [u8; 32] {
-        self.bytes(name).try_into().unwrap()
-    }
-
-    fn digest(&self, name: &str) -> Digest {
-        Digest::new(self.array(name))
-    }
-
-    fn scalar(&self, name: &str) -> ShareSecret {
-        let share = Share::from_bytes(self.array(name)).unwrap();
-        // The share of a sharing with threshold one is the secret.
-        reconstruct(1, &BTreeMap::from([(member(1), share)])).unwrap()
-    }
-
-    fn key(&self, name: &str) -> SecretKey {
-        SecretKey::from_share_secret(&self.scalar(name))
-    }
-
-    fn public(&self, name: &str) -> PublicKey {
-        PublicKey::from_bytes(self.array(name)).unwrap()
-    }
-
-    fn context(&self) -> RoundKeyContext {
-        RoundKeyContext::new(&self.digest("context"), &self.digest("advert_root"))
-    }
-
-    fn pair_seed(&self, peer: u32) -> MaskSeed {
-        let peer_key = self.public(&format!("mask_public_{peer}"));
-        pair_mask_seed(
-            &self.key("mask_key_2"),
-            &peer_key,
-            &self.context(),
-            member(2),
-            member(peer),
-        )
-    }
-
-    fn self_seed(&self) -> MaskSeed {
-        let secret = SelfMaskSecret::from_share_secret(&self.scalar("self_mask_2"));
-        self_mask_seed(&secret, &self.context(), member(2))
-    }
+fn encoding() -> Value {
+    read(include_str!(
+        "../../vectors/secure-aggregation/encoding.json"
+    ))
 }
 
-fn member(position: u32) -> MemberIndex {
-    MemberIndex::new(position).unwrap()
+fn keys() -> Value {
+    read(include_str!("../../vectors/secure-aggregation/keys.json"))
 }
 
-#[test]
-fn keys_and_seeds_are_those_of_the_reference() {
-    let answers = Answers::read();
-    assert_eq!(
-        *answers.context().digest(),
-        answers.digest("round_key_context")
-    );
-    for name in [
-        "mask_{}_1",
-        "mask_{}_2",
-        "mask_{}_3",
-        "share_{}_1",
-        "share_{}_2",
-    ] {
-        let key = answers.key(&name.replace("{}", "key"));
-        assert_eq!(
-            key.public(),
-            answers.public(&name.replace("{}", "public")),
-            "{name}"
-        );
-    }
-    assert_eq!(
-        answers.pair_seed(1),
-        MaskSeed::new(answers.array("pair_seed_2_1"))
-    );
-    assert_eq!(
-        answers.pair_seed(3),
-        MaskSeed::new(answers.array("pair_seed_2_3"))
-    );
-    assert_eq!(
-        answers.self_seed(),
-        MaskSeed::new(answers.array("self_seed_2"))
-    );
+fn sharing() -> Value {
+    read(include_str!(
+        "../../vectors/secure-aggregation/sharing.json"
+    ))
+}
+
+fn member(value: &Value, place: &str) -> MemberIndex {
+    MemberIndex::new(small(value, place)).unwrap()
+}
+
+fn index(name: &str) -> MemberIndex {
+    MemberIndex::new(name.parse().unwrap()).unwrap()
+}
+
+fn integers(value: &Value, place: &str) -> Vec<i64> {
+    serde_json::from_value(at(value, place).clone()).unwrap()
+}
+
+fn secret(value: &Value, place: &str) -> ShareSecret {
+    let share = Share::from_bytes(array(value, place)).unwrap();
+    // The share of a sharing with threshold one is the secret.
+    let one = MemberIndex::new(1).unwrap();
+    reconstruct(1, &BTreeMap::from([(one, share)])).unwrap()
+}
+
+fn key(value: &Value, place: &str) -> SecretKey {
+    SecretKey::from_share_secret(&secret(value, place))
+}
+
+fn public(value: &Value, place: &str) -> PublicKey {
+    PublicKey::from_bytes(array(value, place)).unwrap()
+}
+
+fn context(keys: &Value) -> RoundKeyContext {
+    RoundKeyContext::new(&digest(keys, "/ctx"), &digest(keys, "/advert_root"))
+}
+
+fn advert(keys: &Value, member: MemberIndex) -> &Value {
+    let mut adverts = list(keys, "/adverts").iter();
+    adverts
+        .find(|advert| number(advert, "/member") == u64::from(member.get()))
+        .unwrap()
+}
+
+/// The parts of an example, appended as their kinds demand.
+fn append(canonical: Canonical, parts: &[Value]) -> Canonical {
+    parts.iter().fold(canonical, |canonical, part| {
+        let (kind, value) = part.as_object().unwrap().iter().next().unwrap();
+        match kind.as_str() {
+            "integer" => canonical.u64(value.as_u64().unwrap()),
+            "text" => canonical.str(value.as_str().unwrap()),
+            "bytes" => canonical.bytes(&bytes(value, "")),
+            "list" => {
+                let items = value.as_array().unwrap();
+                append(canonical.list(items.len()), items)
+            }
+            other => panic!("no part is a {other}"),
+        }
+    })
 }
 
 #[test]
-fn shares_commitments_and_the_sealed_box_are_those_of_the_reference() {
-    let answers = Answers::read();
-    let commitments = Commitments::from_bytes(answers.bytes("commitments")).unwrap();
-    let shares: BTreeMap<MemberIndex, Share> = (1..=3)
-        .map(|x| {
-            (
-                member(x),
-                Share::from_bytes(answers.array(&format!("share_{x}"))).unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(faulty_holders(&commitments, &shares), []);
-    let interpolation = Interpolation::new(2, &[member(3), member(2)]).unwrap();
-    let public = answers.public("mask_public_1");
-    recover_mask_key(member(1), &interpolation, &shares, &public).unwrap();
-
-    let pair = SharePair {
-        mask_key: shares[&member(2)].clone(),
-        self_mask: Share::from_bytes(answers.array("share_of_self_mask")).unwrap(),
-    };
-    let (own, peer) = (answers.key("share_key_1"), answers.public("share_public_2"));
-    let sealed = seal_shares(&own, &peer, &answers.context(), member(1), member(2), &pair);
-    assert_eq!(
-        hex::encode(sealed),
-        hex::encode(answers.bytes("sealed_1_2"))
-    );
+fn canonical_encodings_are_those_of_the_reference() {
+    for case in list(&encoding(), "/canonical") {
+        let canonical = append(Canonical::new(text(case, "/label")), list(case, "/parts"));
+        assert_eq!(canonical.clone().finish(), bytes(case, "/encoded"));
+        assert_eq!(canonical.hash(), digest(case, "/hash"));
+    }
 }
 
 #[test]
-fn masked_updates_and_sums_are_those_of_the_reference() {
-    let answers = Answers::read();
-    let integers: Vec<i64> = (-18..=18).collect();
-    for bits in [21, 45] {
-        let schema = VectorSchema::new(37, Width::new(bits).unwrap()).unwrap();
-        assert_eq!(
-            schema.hash(),
-            answers.digest(&format!("schema_hash_{bits}"))
-        );
+fn tree_hashes_are_those_of_the_reference() {
+    for case in list(&encoding(), "/trees") {
+        let mut tree = ChunkTree::new();
+        for leaf in list(case, "/leaves") {
+            tree.push(&bytes(leaf, ""));
+        }
+        assert_eq!(tree.root(), digest(case, "/root"));
+    }
+}
 
-        let update = EncodedUpdate::from_integers(&integers, schema).unwrap();
-        let pairs =
-            [1, 3].map(|peer| (answers.pair_seed(peer), pair_sign(member(2), member(peer))));
-        let masked = mask_update(update, &answers.self_seed(), &pairs).unwrap();
-        let wire: Vec<u8> = masked
-            .chunks()
-            .flat_map(|(_, chunk)| chunk.to_vec())
+#[test]
+fn packed_vectors_and_their_digests_are_those_of_the_reference() {
+    for case in list(&encoding(), "/packed") {
+        let values = integers(case, "/integers");
+        let width = Width::new(small(case, "/width")).unwrap();
+        let schema = VectorSchema::new(values.len() as u64, width).unwrap();
+        assert_eq!(schema.hash(), digest(case, "/schema_hash"));
+        let packed = pack(&encode(&values, width).unwrap(), width);
+        assert_eq!(packed, bytes(case, "/packed"));
+        let sum = AggregateSum::from_packed(&packed, schema).unwrap();
+        assert_eq!(sum.values(), values);
+        assert_eq!(sum.digest(), digest(case, "/sum_digest"));
+    }
+}
+
+#[test]
+fn a_vector_of_several_chunks_is_cut_and_hashed_as_by_the_reference() {
+    for case in list(&encoding(), "/long") {
+        let width = Width::new(small(case, "/width")).unwrap();
+        let (elements, multiplier) = (number(case, "/elements"), number(case, "/multiplier"));
+        let schema = VectorSchema::new(elements, width).unwrap();
+        let values: Vec<u64> = (0..elements)
+            .map(|i| width.reduce(i.wrapping_mul(multiplier)))
             .collect();
-        assert_eq!(
-            hex::encode(&wire),
-            hex::encode(answers.bytes(&format!("masked_{bits}")))
-        );
-        assert_eq!(
-            masked.tree_hash(),
-            answers.digest(&format!("masked_tree_hash_{bits}"))
-        );
-
-        let mut sum = Accumulator::new(schema);
-        sum.add_packed(&wire).unwrap();
-        sum.subtract_mask(&answers.self_seed(), Sign::Plus);
-        sum.subtract_masks(&pairs);
-        let sum = sum.finish();
-        assert_eq!(sum.values(), integers);
-        assert_eq!(sum.digest(), answers.digest(&format!("sum_digest_{bits}")));
+        let packed = pack(&values, width);
+        let mut tree = ChunkTree::new();
+        let (mut lengths, mut hashes) = (Vec::new(), Vec::new());
+        for chunk in packed.chunks(CHUNK_BYTES) {
+            tree.push(chunk);
+            lengths.push(chunk.len());
+            hashes.push(Digest::of(chunk).to_string());
+        }
+        let lengths = serde_json::to_value(lengths).unwrap();
+        assert_eq!(lengths, *at(case, "/chunk_lengths"));
+        let hashes = serde_json::to_value(hashes).unwrap();
+        assert_eq!(hashes, *at(case, "/chunk_hashes"));
+        assert_eq!(tree.root(), digest(case, "/tree_hash"));
+        let sum = AggregateSum::from_packed(&packed, schema).unwrap();
+        assert_eq!(sum.digest(), digest(case, "/sum_digest"));
     }
 }
 
 #[test]
-fn the_seats_of_a_sparse_graph_are_those_of_the_reference() {
-    let answers = Answers::read();
+fn masks_are_those_of_the_reference_at_every_place_and_on_every_tier() {
+    let file = read(include_str!("../../vectors/secure-aggregation/masks.json"));
+    for case in list(&file, "/masks") {
+        let width = Width::new(small(case, "/width")).unwrap();
+        let seed = MaskSeed::new(array(case, "/seed"));
+        let first = number(case, "/first_element");
+        let expected: Vec<u64> = serde_json::from_value(at(case, "/elements").clone()).unwrap();
+        let mut elements = vec![0; expected.len()];
+        add_mask(&mut elements, &seed, first, width, Sign::Plus);
+        assert_eq!(elements, expected, "{case}");
+        for tier in Tier::available() {
+            let stream = [(MaskStream::of_tier(&seed, tier).unwrap(), Sign::Plus)];
+            let found: Vec<u64> = if width.word_bits() == 32 {
+                let mut words = vec![0_u32; expected.len()];
+                add_masks(&mut words, &stream, first);
+                words.into_iter().map(u64::from).collect()
+            } else {
+                let mut words = vec![0_u64; expected.len()];
+                add_masks(&mut words, &stream, first);
+                words
+            };
+            let found: Vec<_> = found.into_iter().map(|word| width.reduce(word)).collect();
+            assert_eq!(found, expected, "{tier}: {case}");
+        }
+    }
+}
+
+#[test]
+fn seats_are_those_of_the_reference() {
+    let file = read(include_str!("../../vectors/secure-aggregation/seats.json"));
     let graph = Graph::Harary(Circle {
         reach: 2,
         witnesses: 1,
     });
-    let seating = graph.seat(&answers.context(), (1..=12).map(member));
-    let seats: Vec<_> = answers
-        .bytes("seats")
-        .iter()
-        .map(|&i| member(i.into()))
+    for case in list(&file, "/circles") {
+        let context = context(case);
+        assert_eq!(*context.digest(), digest(case, "/ctx2"));
+        let members = list(case, "/members").iter().map(|m| member(m, ""));
+        let seats: Vec<_> = list(case, "/seats").iter().map(|m| member(m, "")).collect();
+        assert_eq!(graph.seat(&context, members).seats(), seats);
+    }
+}
+
+#[test]
+fn public_keys_and_seeds_are_those_of_the_reference() {
+    let keys = keys();
+    let context = context(&keys);
+    assert_eq!(*context.digest(), digest(&keys, "/ctx2"));
+    for said in list(&keys, "/adverts") {
+        let mask_key = key(said, "/mask_secret").public();
+        assert_eq!(mask_key, public(said, "/mask_key"));
+        let share_key = key(said, "/share_secret").public();
+        assert_eq!(share_key, public(said, "/share_key"));
+    }
+    for said in list(&keys, "/pair_mask_seeds") {
+        let (u, v) = (member(said, "/members/0"), member(said, "/members/1"));
+        for (own, peer) in [(u, v), (v, u)] {
+            let found = pair_mask_seed(
+                &key(advert(&keys, own), "/mask_secret"),
+                &public(advert(&keys, peer), "/mask_key"),
+                &context,
+                own,
+                peer,
+            );
+            assert_eq!(found, MaskSeed::new(array(said, "/seed")));
+        }
+    }
+    for said in list(&keys, "/self_mask_seeds") {
+        let b = SelfMaskSecret::from_share_secret(&secret(said, "/secret"));
+        let found = self_mask_seed(&b, &context, member(said, "/member"));
+        assert_eq!(found, MaskSeed::new(array(said, "/seed")));
+    }
+}
+
+#[test]
+fn shares_commitments_and_boxes_are_those_of_the_reference() {
+    let (keys, sharing) = (keys(), sharing());
+    let context = context(&keys);
+    let threshold: u32 = small(&sharing, "/threshold");
+    for statement in list(&sharing, "/statements") {
+        let from = member(statement, "/member");
+        let mut dealt = Vec::new();
+        for name in ["mask_key", "self_mask"] {
+            let coefficients = list(statement, &format!("/{name}_coefficients"));
+            let mut rng = Replay::new(coefficients[1..].iter().map(|a| array(a, "")));
+            let expected = at(statement, &format!("/{name}_shares"))
+                .as_object()
+                .unwrap();
+            let holders: Vec<_> = expected.keys().map(|name| index(name)).collect();
+            let (commitments, shares) =
+                split(&secret(&coefficients[0], ""), threshold, &holders, &mut rng).unwrap();
+            assert!(rng.is_used_up());
+            assert_eq!(
+                commitments.to_bytes(),
+                bytes(statement, &format!("/{name}_commitments"))
+            );
+            for (holder, share) in expected {
+                let (holder, share) = (index(holder), array(share, ""));
+                assert_eq!(*shares[&holder].to_bytes(), share);
+            }
+            dealt.push(shares);
+        }
+        for (to, sealed) in at(statement, "/boxes").as_object().unwrap() {
+            let to = index(to);
+            let pair = SharePair {
+                mask_key: dealt[0][&to].clone(),
+                self_mask: dealt[1][&to].clone(),
+            };
+            let own = key(advert(&keys, from), "/share_secret");
+            let peer = public(advert(&keys, to), "/share_key");
+            let found = seal_shares(&own, &peer, &context, from, to, &pair);
+            assert_eq!(found.to_vec(), bytes(sealed, ""), "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn a_masked_vector_of_words_of_32_bits_is_that_of_the_reference() {
+    let keys = keys();
+    let updates = read(include_str!(
+        "../../vectors/secure-aggregation/updates.json"
+    ));
+    let narrow = at(&updates, "/narrow");
+    let (own, values) = (member(narrow, "/member"), integers(narrow, "/integers"));
+    let width = Width::new(small(narrow, "/width")).unwrap();
+    assert_eq!(width.word_bits(), 32);
+    let schema = VectorSchema::new(values.len() as u64, width).unwrap();
+    let u2 = list(&updates, "/u2").iter().map(|m| member(m, ""));
+    let pairs: Vec<_> = u2
+        .filter(|peer| *peer != own)
+        .map(|peer| {
+            let mut seeds = list(&keys, "/pair_mask_seeds").iter();
+            let both = [own.min(peer), own.max(peer)];
+            let seed = seeds
+                .find(|seed| [member(seed, "/members/0"), member(seed, "/members/1")] == both)
+                .unwrap();
+            (MaskSeed::new(array(seed, "/seed")), pair_sign(own, peer))
+        })
         .collect();
-    assert_eq!(seating.seats(), seats);
+    let mut selfs = list(&keys, "/self_mask_seeds").iter();
+    let own_seed = selfs.find(|seed| member(seed, "/member") == own).unwrap();
+    let update = EncodedUpdate::from_integers(&values, schema).unwrap();
+    let masked = mask_update(update, &MaskSeed::new(array(own_seed, "/seed")), &pairs).unwrap();
+    let wire: Vec<u8> = masked.chunks().flat_map(|(_, c)| c.to_vec()).collect();
+    assert_eq!(wire, bytes(narrow, "/masked"));
+}
+
+#[test]
+fn a_revealed_agreement_is_that_of_the_reference() {
+    let (keys, blame) = (
+        keys(),
+        read(include_str!("../../vectors/secure-aggregation/blame.json")),
+    );
+    let said = at(&blame, "/agreement");
+    let own = key(advert(&keys, member(said, "/by")), "/share_secret");
+    let peer = public(advert(&keys, member(said, "/peer")), "/share_key");
+    let mut nonce = Replay::new([array(said, "/nonce")]);
+    let revealed = RevealedAgreement::reveal(&own, &peer, &context(&keys), &mut nonce);
+    assert_eq!(revealed.to_bytes().to_vec(), bytes(said, "/agreement"));
 }

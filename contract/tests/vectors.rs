@@ -1,0 +1,172 @@
+//! What the members agree to, against the published vectors: thresholds, roster, job, plan, contract and votes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+
+#[path = "../../vectors/rust/answers.rs"]
+mod answers;
+
+use std::collections::BTreeMap;
+
+use answers::{array, at, bytes, digest, list, number, read, small, text};
+use consort_contract::{
+    ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
+    SignedRoster, Thresholds, Vote,
+};
+use consort_model::{InitialSeed, ModelSpec, Parameters};
+use serde_json::Value;
+
+fn contract() -> Value {
+    read(include_str!(
+        "../../vectors/secure-aggregation/contract.json"
+    ))
+}
+
+fn secret(contract: &Value, name: &str) -> IdentitySecret {
+    IdentitySecret::from_seed(&array(contract, &format!("/identity_seeds/{name}")))
+}
+
+fn job(contract: &Value) -> Job {
+    let document = serde_json::from_value(at(contract, "/job").clone()).unwrap();
+    Job::new(document).unwrap()
+}
+
+fn vote(contract: &Value, said: &Value) -> Vote {
+    let organisation = OrganisationId::new(text(said, "/organisation")).unwrap();
+    let answer = if at(said, "/approve").as_bool().unwrap() {
+        Ok(())
+    } else {
+        Err(text(said, "/reason").to_owned())
+    };
+    Vote::cast(
+        &JobId::new(text(contract, "/job_id")).unwrap(),
+        &organisation,
+        digest(contract, "/contract_hash"),
+        answer,
+        &secret(contract, organisation.as_str()),
+    )
+}
+
+#[test]
+fn the_numbers_of_complete_and_sparse_cohorts_are_those_of_the_reference() {
+    for case in list(&contract(), "/thresholds") {
+        let asked = |name: &str| {
+            let place = format!("/asked/{name}");
+            case.pointer(&place).map(|_| small::<u32>(case, &place))
+        };
+        let numbers = Thresholds::with_dropouts(
+            asked("n").unwrap(),
+            asked("colluders"),
+            asked("minimum"),
+            asked("dropouts"),
+        )
+        .unwrap();
+        let mut found = BTreeMap::from([
+            ("n", numbers.cohort()),
+            ("c", numbers.colluders()),
+            ("t", numbers.threshold()),
+            ("n_min", numbers.minimum()),
+            ("fewest_survivors", numbers.fewest_survivors()),
+            ("confirmation_quorum", numbers.confirmation_quorum()),
+            ("share_threshold", numbers.share_threshold()),
+        ]);
+        if let Some(circle) = numbers.circle() {
+            found.insert("d", numbers.dropouts().unwrap());
+            found.insert("h", circle.reach);
+            found.insert("m", circle.witnesses);
+        }
+        let found = serde_json::to_value(found).unwrap();
+        assert_eq!(found, *at(case, "/numbers"), "{}", at(case, "/asked"));
+    }
+}
+
+#[test]
+fn the_roster_of_the_reference_is_accepted_and_signed_in_the_same_bytes() {
+    let contract = contract();
+    let file = at(&contract, "/roster/file").clone();
+    let roster: SignedRoster = serde_json::from_value(file).unwrap();
+    for (name, signed) in &roster.signatures {
+        let signature = roster.document.sign(&secret(&contract, name.as_str()));
+        assert_eq!(consort_contract::identity::hex(&signature.0), *signed);
+    }
+    let root = roster.verify().unwrap().root();
+    assert_eq!(root, digest(&contract, "/roster/root"));
+}
+
+#[test]
+fn the_job_and_its_model_have_the_hashes_of_the_reference() {
+    let contract = contract();
+    let job = job(&contract);
+    assert_eq!(
+        job.model().canonical_bytes(),
+        bytes(&contract, "/model_bytes")
+    );
+    assert_eq!(job.hash(), digest(&contract, "/job_hash"));
+}
+
+#[test]
+fn the_plan_and_the_contract_are_those_of_the_reference() {
+    let contract = contract();
+    let job = job(&contract);
+    let grid = small(&contract, "/plan/grid_bits");
+    let sigma = small::<u32>(&contract, "/plan/sigma_ten_thousandths");
+    let plan = Plan::with_noise(&job, f64::from(sigma) / 10_000.0, grid).unwrap();
+    let noise = plan.noise();
+    let numbers = [
+        ("member_variance", noise.member_variance().sigma_squared()),
+        ("noise_bound", noise.noise_bound()),
+        ("elements", plan.schema().elements()),
+        ("width_bits", plan.width().bits().into()),
+    ];
+    for (name, found) in numbers {
+        assert_eq!(found, number(&contract, &format!("/plan/{name}")), "{name}");
+    }
+    assert_eq!(plan.schema().hash(), digest(&contract, "/schema_hash"));
+    assert_eq!(
+        plan.contract_hash(&job),
+        digest(&contract, "/contract_hash")
+    );
+}
+
+#[test]
+fn the_votes_are_those_of_the_reference() {
+    let contract = contract();
+    let mut votes = Vec::new();
+    for said in list(&contract, "/votes") {
+        let vote = vote(&contract, said);
+        assert_eq!(vote.signature, Signature(array(said, "/signature")));
+        votes.push(vote);
+    }
+    let members: BTreeMap<OrganisationId, IdentityKey> = votes
+        .iter()
+        .map(|vote| {
+            let name = vote.organisation.clone();
+            let key = secret(&contract, name.as_str()).public();
+            (name, key)
+        })
+        .collect();
+    let id = JobId::new(text(&contract, "/job_id")).unwrap();
+    let approved =
+        ApprovedVotes::verify(&id, &digest(&contract, "/contract_hash"), &members, votes).unwrap();
+    assert_eq!(approved.hash(), digest(&contract, "/votes_hash"));
+
+    let said = at(&contract, "/refusal");
+    let refusal = vote(&contract, said);
+    assert_eq!(refusal.signature, Signature(array(said, "/signature")));
+}
+
+#[test]
+fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
+    let file = read(include_str!("../../vectors/secure-aggregation/model.json"));
+    for case in list(&file, "/initial") {
+        let layers = serde_json::from_value(at(case, "/layers").clone()).unwrap();
+        let loss = serde_json::from_value(at(case, "/loss").clone()).unwrap();
+        let spec = ModelSpec::new(small(case, "/inputs"), layers, loss).unwrap();
+        let start = Parameters::initial(&spec, &InitialSeed(array(case, "/seed")));
+        let found = start.to_le_bytes();
+        assert_eq!(found, bytes(case, "/parameters"), "{}", at(case, "/layers"));
+        assert_eq!(*start.hash().as_bytes(), array(case, "/model_hash"));
+    }
+}

@@ -1,0 +1,278 @@
+"""docs/protocol.md, "Numbers", "Roster" and "Before a round": thresholds, roster, job, plan, votes."""
+
+import math
+import struct
+from fractions import Fraction
+
+from encoding import canonical, digest, fixed, identity, listed, schema_hash, sha256, sign, signed
+
+CLINICS = ["aachen", "bergen", "bergen-2", "cork", "delft", "evora", "fano", "ghent", "huelva", "ivrea"]
+
+
+def real(value):
+    return struct.pack(">d", value)
+
+
+# --- Numbers ---------------------------------------------------------------------------------------------------------
+
+
+def tail(population, marked, draws, least):
+    """P[H >= least] for the hypergeometric H: marked ones among `draws` of `population`."""
+    cases = sum(math.comb(marked, i) * math.comb(population - marked, draws - i) for i in range(max(0, least), draws + 1))
+    return Fraction(cases, math.comb(population, draws))
+
+
+def circle(n, c, d, fewest):
+    """The smallest h with the smallest m."""
+    for h in range(1, fewest):
+        if 2 * h >= fewest:
+            break
+        for m in range(1, h + 1):
+            if n * tail(fewest, c, h, m) <= Fraction(1, 2**104):
+                break
+        else:
+            continue
+        if n * tail(n, d, h, h - m + 1) <= Fraction(1, 2**20):
+            return h, m
+    raise ValueError("no circle")
+
+
+def thresholds(n, colluders=None, minimum=None, dropouts=None):
+    c = max(1, (n - 1) // 3) if colluders is None else colluders
+    t = (n + c) // 2 + 1
+    numbers = {"n": n, "c": c, "t": t}
+    if n <= 256:
+        n_min = max(3, t) if minimum is None else minimum
+    else:
+        d = min(n // 20, n - (max(3, t) if minimum is None else minimum)) if dropouts is None else dropouts
+        n_min = max(t, n - d) if minimum is None else minimum
+    numbers["n_min"] = n_min
+    numbers["fewest_survivors"] = max(t, n_min, c + 2)
+    numbers["confirmation_quorum"] = t
+    numbers["share_threshold"] = t
+    if n > 256:
+        h, m = circle(n, c, d, numbers["fewest_survivors"])
+        numbers.update(d=d, h=h, m=m, share_threshold=2 * m - 1)
+    return numbers
+
+
+def threshold_parts(numbers):
+    parts = [numbers[name] for name in ("n", "c", "t", "n_min")]
+    if numbers["n"] > 256:
+        parts += ["harary", numbers["d"], numbers["h"], numbers["m"]]
+    return parts
+
+
+# --- Roster ----------------------------------------------------------------------------------------------------------
+
+
+def seeds():
+    """The identity seeds of the coordinator and the members."""
+    return {name: fixed(f"identity of {name}") for name in ["coordinator", *CLINICS]}
+
+
+def entry(name, seed):
+    return {"identity": identity(seed), "chip_id": fixed(f"chip of {name}", 64), "host_data": fixed(f"host of {name}")}
+
+
+def roster(seeds):
+    members = {name: entry(name, seed) for name, seed in seeds.items() if name != "coordinator"}
+    coordinator = entry("coordinator", seeds["coordinator"])
+    fields = lambda e: [e["identity"], e["chip_id"], e["host_data"]]
+    content = canonical(
+        "consort/roster/v1",
+        "north-sea",
+        1,
+        *fields(coordinator),
+        *listed([name, *fields(members[name])] for name in sorted(members)),
+    )
+    text = lambda e: {name: value.hex() for name, value in e.items()}
+    file = {
+        "document": {
+            "consortium": "north-sea",
+            "version": 1,
+            "coordinator": text(coordinator),
+            "members": {name: text(members[name]) for name in sorted(members)},
+        },
+        "signatures": {name: sign(seeds[name], content).hex() for name in sorted(members)},
+    }
+    return {"file": file, "bytes": content.hex(), "root": sha256(content).hex()}
+
+
+# --- Job -------------------------------------------------------------------------------------------------------------
+
+JOB = {
+    "name": "readmission",
+    "purpose": "quality-of-care",
+    "dataset": "discharges-2031",
+    "members": CLINICS,
+    "data": {
+        "features": [
+            {"numeric": {"column": "age", "center": 62.5, "scale": 14.25, "clip": 3.0}},
+            {"one_hot": {"column": "ward", "levels": ["a", "b", "chirurgie-é"]}},
+        ],
+        "target": {"column": "back within 30 days", "positive_above": 0.5},
+        "missing": "drop_row",
+    },
+    "model": {
+        "layers": [{"dense": {"outputs": 4}}, "relu", {"dense": {"outputs": 1}}],
+        "loss": "binary_cross_entropy",
+        "seed": fixed("model seed").hex(),
+    },
+    "dp_fedsgd": {
+        "rounds": 3,
+        "clip": 0.75,
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "divisor": 1234.5,
+        "loss_weight": 0.25,
+        "max_records_per_member": 1000,
+    },
+    "privacy": {"epsilon": 1.5, "delta": 1e-5, "c_noise": 2},
+    "aggregation": {"colluders": 1, "minimum": 7},
+    "deadlines": {
+        "voting_ms": 60001,
+        "joining_ms": 1001,
+        "sharing_ms": 1002,
+        "collecting_ms": 60002,
+        "confirming_ms": 1003,
+        "unmasking_ms": 1004,
+    },
+}
+
+
+def inputs_of(features):
+    return sum(1 if "numeric" in f else len(f["one_hot"]["levels"]) - 1 for f in features)
+
+
+def feature_parts(feature):
+    if "numeric" in feature:
+        f = feature["numeric"]
+        return ["numeric", f["column"], real(f["center"]), real(f["scale"]), real(f["clip"])]
+    f = feature["one_hot"]
+    return ["one_hot", f["column"], *listed(f["levels"])]
+
+
+def model_bytes(job):
+    layers = job["model"]["layers"]
+    shown = [["dense", layer["dense"]["outputs"]] if isinstance(layer, dict) else [layer] for layer in layers]
+    inputs = inputs_of(job["data"]["features"])
+    return canonical("consort/model/spec/v1", inputs, *listed(shown), job["model"]["loss"])
+
+
+def job_bytes(job, numbers):
+    data, a, privacy = job["data"], job["dp_fedsgd"], job["privacy"]
+    return canonical(
+        "consort/contract/job/v1",
+        job["name"],
+        job["purpose"],
+        job["dataset"],
+        *listed(sorted(job["members"])),
+        data["missing"],
+        data["target"]["column"],
+        real(data["target"]["positive_above"]),
+        *listed(feature_parts(f) for f in data["features"]),
+        model_bytes(job),
+        bytes.fromhex(job["model"]["seed"]),
+        a["rounds"],
+        *[real(a[name]) for name in ("clip", "learning_rate", "momentum", "divisor", "loss_weight")],
+        a["max_records_per_member"],
+        real(privacy["epsilon"]),
+        real(privacy["delta"]),
+        privacy["c_noise"],
+        *threshold_parts(numbers),
+        *[job["deadlines"][f"{phase}_ms"] for phase in ("voting", "joining", "sharing", "collecting", "confirming", "unmasking")],
+    )
+
+
+def parameters(job):
+    width, count = inputs_of(job["data"]["features"]), 0
+    for layer in job["model"]["layers"]:
+        if isinstance(layer, dict):
+            outputs = layer["dense"]["outputs"]
+            count, width = count + width * outputs + outputs, outputs
+    return count
+
+
+def plan(job, numbers, s, g):
+    """What follows from the noise multiplier s/10 000 and the grid of g bits."""
+    elements, rounds = parameters(job) + 1, job["dp_fedsgd"]["rounds"]
+    delta = lambda epsilon, mu: normal(mu / 2 - epsilon / mu) - math.exp(epsilon) * normal(-mu / 2 - epsilon / mu)
+    normal = lambda x: math.erfc(-x / math.sqrt(2)) / 2
+    assert delta(job["privacy"]["epsilon"], math.sqrt(rounds) / (s / 10_000)) <= job["privacy"]["delta"]
+    contributors = numbers["n_min"] - job["privacy"]["c_noise"]
+    variance = -(-(s**2 * 2 ** (2 * g)) // (10**8 * contributors))
+    assert 2**40 <= variance <= 2**54
+    k = math.sqrt(2 * (math.log(2 * numbers["n"] * elements * rounds) + 40 * math.log(2)))
+    bound = math.ceil(k * math.sqrt(variance)) + 1
+    most = numbers["n"] * (job["dp_fedsgd"]["max_records_per_member"] * 2**g + bound)
+    return {
+        "sigma_ten_thousandths": s,
+        "grid_bits": g,
+        "member_variance": variance,
+        "noise_bound": bound,
+        "elements": elements,
+        "width_bits": 1 + most.bit_length(),
+    }
+
+
+def contract_bytes(job_hash, plan):
+    names = ("sigma_ten_thousandths", "grid_bits", "member_variance", "noise_bound")
+    schema = schema_hash(plan["elements"], plan["width_bits"])
+    return canonical("consort/contract/v1", job_hash, *[plan[name] for name in names], schema)
+
+
+# --- Votes -----------------------------------------------------------------------------------------------------------
+
+JOB_ID = "readmission-1"
+
+
+def vote(seed, organisation, contract, reason):
+    content = canonical("consort/contract/vote/v1", JOB_ID, organisation, contract, int(reason is None), reason or "")
+    return {"organisation": organisation, "approve": reason is None, "reason": reason or "", **signed(seed, content)}
+
+
+def votes_hash(votes):
+    ordered = sorted(votes, key=lambda vote: vote["organisation"])
+    return digest("consort/contract/votes/v1", *listed([v["organisation"], bytes.fromhex(v["signature"])] for v in ordered))
+
+
+ASKED = [
+    {"n": 3},
+    {"n": 4},
+    {"n": 8, "colluders": 1},
+    {"n": 20},
+    {"n": 256},
+    {"n": 100, "colluders": 10, "minimum": 90},
+    {"n": 300, "colluders": 10},
+    {"n": 500, "colluders": 25, "dropouts": 20},
+    {"n": 1000, "colluders": 100},
+    {"n": 1024, "colluders": 50, "minimum": 900},
+]
+
+
+def file():
+    secrets = seeds()
+    numbers = thresholds(len(JOB["members"]), JOB["aggregation"]["colluders"], JOB["aggregation"]["minimum"])
+    content = job_bytes(JOB, numbers)
+    planned = plan(JOB, numbers, 90_000, 18)
+    agreed = contract_bytes(sha256(content), planned)
+    contract = sha256(agreed)
+    votes = [vote(secrets[name], name, contract, None) for name in CLINICS]
+    return {
+        "thresholds": [{"asked": asked, "numbers": thresholds(**asked)} for asked in ASKED],
+        "identity_seeds": {name: seed.hex() for name, seed in secrets.items()},
+        "roster": roster(secrets),
+        "job_id": JOB_ID,
+        "job": JOB,
+        "model_bytes": model_bytes(JOB).hex(),
+        "job_bytes": content.hex(),
+        "job_hash": sha256(content).hex(),
+        "plan": planned,
+        "schema_hash": schema_hash(planned["elements"], planned["width_bits"]).hex(),
+        "contract_bytes": agreed.hex(),
+        "contract_hash": contract.hex(),
+        "votes": votes,
+        "votes_hash": votes_hash(votes).hex(),
+        "refusal": vote(secrets["cork"], "cork", contract, "ε is too large for us"),
+    }

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Writes the known answers of the protocol, from docs/protocol.md alone: generate.py FOLDER
+
+Every input is fixed, so that two runs write the same bytes. scripts/vectors.sh runs this and compares.
+"""
+
+import json
+import pathlib
+import sys
+
+import contract
+import examples
+import model
+import round_of_ten
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    agreed = contract.file()
+    files = {
+        "encoding": examples.encodings(),
+        "masks": examples.masks(),
+        "seats": examples.seats(),
+        "contract": agreed,
+        "model": model.file(agreed["job"]),
+        **round_of_ten.files(agreed),
+    }
+    for name, content in files.items():
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+main()
