@@ -3,4 +3,4 @@
 # The heart-disease figures need UCI's processed files in the folder named by CONSORT_HEART_DATA.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo test --quiet --package consort demo::seeds -- --nocapture --test-threads=1 | grep -E 'sites, n_min|^not run'
+cargo test --quiet --workspace --lib demo::seeds -- --nocapture --test-threads=1 | grep -E 'sites, n_min|^not run'
