@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-/// The instructions that make the keystream, from those that every processor has to the fastest.
+/// The instructions that make the keystream, from those that every processor has to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// The `aes` crate: the processor's AES instructions where it finds them, bit-sliced code elsewhere.
@@ -24,17 +24,17 @@ const UNFORCED: u8 = u8::MAX;
 static FORCED: AtomicU8 = AtomicU8::new(UNFORCED);
 
 impl Tier {
-    /// All tiers, slowest first.
+    /// All tiers, the widest instructions last.
     pub const ALL: [Self; 4] = [Self::Portable, Self::AesNi, Self::Vaes256, Self::Vaes512];
 
-    /// The tiers that this processor has, slowest first.
+    /// The tiers that this processor has, the widest instructions last.
     ///
     /// [`Tier::Portable`] is always among them.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
         Self::ALL.into_iter().filter(|tier| tier.is_available())
     }
 
-    /// The tier of streams made from now on: the one of [`force_tier`], else the fastest.
+    /// The tier of streams made from now on: the one of [`force_tier`], else the widest.
     #[must_use]
     pub fn current() -> Self {
         let forced = Self::ALL.get(usize::from(FORCED.load(Ordering::Relaxed)));
