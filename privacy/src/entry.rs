@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::mechanism::{Mechanism, Relation, Unit};
+use crate::mechanism::{Mechanism, Relation, Truncation, Unit};
 use crate::quantity::{NoiseMultiplier, SamplingRate, Steps};
 
 /// Longest name of a data set, purpose or job: ample for a path or a hash, short for a line of a log.
@@ -144,13 +144,17 @@ impl Entry {
         let relation = match mechanism.relation() {
             Relation::AddRemove => "add-remove",
             Relation::ReplaceOne => "replace-one",
+            Relation::ZeroOut => "zero-out",
         };
         let unit = match mechanism.unit() {
             Unit::Record => "record",
         };
+        let truncation = mechanism.truncation().map_or_else(String::new, |cap| {
+            format!(" max-batch={} records={}", cap.max_batch(), cap.records())
+        });
         format!(
             "{VERSION} data-set={} purpose={} sequence={sequence} job={} round={} attempt={} sigma={} sampling={} \
-             steps={} relation={relation} unit={unit}",
+             steps={} relation={relation} unit={unit}{truncation}",
             account.data_set,
             account.purpose,
             key.job,
@@ -193,18 +197,24 @@ impl Entry {
         let relation = match field("relation")? {
             "add-remove" => Relation::AddRemove,
             "replace-one" => Relation::ReplaceOne,
+            "zero-out" => Relation::ZeroOut,
             _ => return Err(wrong("relation")),
         };
         let unit = match field("unit")? {
             "record" => Unit::Record,
             _ => return Err(wrong("unit")),
         };
-        let entry = Self::new(
-            account,
-            sequence,
-            key,
-            Mechanism::new(sigma, sampling, steps, relation, unit),
-        );
+        let mut mechanism = Mechanism::new(sigma, sampling, steps, relation, unit);
+        // Only capped batches have these two; what else might follow is refused by the comparison below.
+        if let Ok(max_batch) = field("max-batch") {
+            let (max_batch, records) = (
+                number("max-batch", max_batch)?,
+                number("records", field("records")?)?,
+            );
+            let cap = Truncation::new(max_batch, records).map_err(|_| wrong("max-batch"))?;
+            mechanism = mechanism.truncated(cap);
+        }
+        let entry = Self::new(account, sequence, key, mechanism);
         if entry.to_line() == line {
             Ok(entry)
         } else {
@@ -290,7 +300,18 @@ mod tests {
             ("round=2", "round=+2", "form"),
             ("round=2", "round=-2", "round"),
             ("steps=1", "steps=0", "steps"),
-            ("relation=add-remove", "relation=zero-out", "relation"),
+            ("relation=add-remove", "relation=add", "relation"),
+            ("unit=record", "unit=record max-batch=3", "records"),
+            (
+                "unit=record",
+                "unit=record max-batch=0 records=9",
+                "max-batch",
+            ),
+            (
+                "unit=record",
+                "unit=record max-batch=3 records=9 more",
+                "form",
+            ),
             ("unit=record", "unit=record more", "form"),
             ("unit=record", "unit=patient", "unit"),
         ] {
@@ -315,12 +336,16 @@ mod tests {
         #[test]
         fn any_entry_survives_its_line(
             sigma in 1e-3_f64..1e6, sampling in 1e-9_f64..=1.0, steps in 1..1_000_000_u32,
+            cap in prop::option::of((1..=u32::MAX, 1..=u32::MAX)),
             round in any::<u64>(), attempt in any::<u64>(), job in "[!-~]{1,128}",
         ) {
             let sigma = NoiseMultiplier::new(sigma).unwrap();
             let sampling = SamplingRate::new(sampling).unwrap();
-            let mechanism =
+            let mut mechanism =
                 Mechanism::new(sigma, sampling, Steps::new(steps).unwrap(), Relation::ReplaceOne, Unit::Record);
+            if let Some((max_batch, records)) = cap {
+                mechanism = mechanism.truncated(Truncation::new(max_batch, records).unwrap());
+            }
             let key = DebitKey::new(&job, round, attempt).unwrap();
             let entry = Entry::new(Account::new("d", "p").unwrap(), round, key, mechanism);
             prop_assert_eq!(Entry::from_line(&entry.to_line()).unwrap(), entry);

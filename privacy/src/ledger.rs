@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::entry::{Account, DebitKey, Entry, EntryError};
-use crate::mechanism::{AccountError, Mechanism, Spend, spend};
+use crate::mechanism::Mechanism;
 use crate::quantity::{Delta, Epsilon};
+use crate::spend::{AccountError, Spend, spend};
 
 /// The most that all releases from one account may cost together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,7 +132,7 @@ impl Ledger {
         Ok(after)
     }
 
-    /// What the account has spent, at the delta of its cap, by both accountants over all entries.
+    /// What the account has spent, at the delta of its cap, by all accountants over all entries.
     ///
     /// # Errors
     /// [`AccountError`] if the stored entries cannot be accounted together.

@@ -4,7 +4,7 @@
 //! The way of an update: each record is clipped to an integer grid ([`Grid`], [`RecordSum`]), the member's exact
 //! discrete Gaussian noise of the job's [`NoisePlan`] is drawn ([`DiscreteGaussian`]), the [`Ledger`] books the round and
 //! gives a [`Debit`], and only then is there a [`PrivateUpdate`], which has no wire form either and goes to be masked.
-//! Two accountants count what a list of [`Mechanism`]s costs together ([`spend`]).
+//! Three accountants count what a list of [`Mechanism`]s costs together ([`spend()`]).
 
 mod accountant;
 mod calibrate;
@@ -15,17 +15,25 @@ mod mechanism;
 mod noise;
 mod plan;
 mod quantity;
+mod spend;
 mod update;
 
 #[cfg(test)]
+mod accountant_tests;
+#[cfg(test)]
 mod known_answers_tests;
 
-pub use calibrate::{CalibrationError, least_noise_multiplier};
+pub use accountant::pld::{PldRefused, discrete_gaussian_epsilon};
+pub use calibrate::{
+    Accountant, CalibrationError, SampledTarget, least_noise_multiplier,
+    least_sampled_noise_multiplier,
+};
 pub use entry::{Account, DebitKey, Entry, EntryError};
 pub use grid::{ClipNorm, Grid, GridBits, GridError, RecordCap, RecordOutcome, RecordSum};
 pub use ledger::{Authorization, Cap, Debit, Ledger, LedgerError, Refused};
-pub use mechanism::{AccountError, Mechanism, Relation, Spend, Unit, spend};
+pub use mechanism::{Mechanism, Relation, Truncation, Unit};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseVariance, NoiseVector};
 pub use plan::{GridChoice, NoisePlan, PlanError, PrivacyTarget, UpdateShape};
 pub use quantity::{Delta, Epsilon, NoiseMultiplier, QuantityError, SamplingRate, Steps};
+pub use spend::{AccountError, Spend, spend};
 pub use update::{PrivateUpdate, ReleaseError};

@@ -1,13 +1,6 @@
-//! What a release is, for the accountants, and what releases cost together.
+//! What a release is, for the accountants.
 
-use std::collections::BTreeMap;
-
-use crate::accountant::gaussian;
-use crate::accountant::rdp::RdpCurve;
-use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate, Steps};
-
-/// How far the exact accountant may lie above the looser one before one of them must be wrong: rounding only.
-const SLACK: f64 = 1e-9;
+use crate::quantity::{NoiseMultiplier, QuantityError, SamplingRate, Steps};
 
 /// Which data sets count as neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,13 +9,15 @@ pub enum Relation {
     AddRemove,
     /// One record exchanged for another; roughly twice the epsilon of the same noise.
     ReplaceOne,
+    /// One record made to contribute nothing; the same figures as [`Self::AddRemove`].
+    ZeroOut,
 }
 
 impl Relation {
     /// Sensitivity of a sum of clipped records, in clip norms.
     pub(crate) fn sensitivity(self) -> f64 {
         match self {
-            Self::AddRemove => 1.0,
+            Self::AddRemove | Self::ZeroOut => 1.0,
             Self::ReplaceOne => 2.0,
         }
     }
@@ -35,6 +30,36 @@ pub enum Unit {
     Record,
 }
 
+/// A cap on sampled batches: of those drawn at most so many are taken, at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Truncation {
+    max_batch: u32,
+    records: u32,
+}
+
+impl Truncation {
+    /// At most `max_batch` of a data set of at most `records`, public numbers both.
+    ///
+    /// # Errors
+    /// [`QuantityError::Truncation`] if one of them is 0.
+    pub fn new(max_batch: u32, records: u32) -> Result<Self, QuantityError> {
+        if max_batch == 0 || records == 0 {
+            return Err(QuantityError::Truncation);
+        }
+        Ok(Self { max_batch, records })
+    }
+
+    /// Most records of a batch.
+    pub fn max_batch(self) -> u32 {
+        self.max_batch
+    }
+
+    /// Most records of the data set.
+    pub fn records(self) -> u32 {
+        self.records
+    }
+}
+
 /// A Gaussian release of a sum of clipped records, repeated: what a ledger stores and an accountant reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mechanism {
@@ -43,6 +68,7 @@ pub struct Mechanism {
     steps: Steps,
     relation: Relation,
     unit: Unit,
+    truncation: Option<Truncation>,
 }
 
 impl Mechanism {
@@ -60,7 +86,21 @@ impl Mechanism {
             steps,
             relation,
             unit,
+            truncation: None,
         }
+    }
+
+    /// The same with a cap on its batches.
+    #[must_use]
+    pub fn truncated(self, truncation: Truncation) -> Self {
+        let truncation = Some(truncation);
+        Self { truncation, ..self }
+    }
+
+    /// The same, repeated so many times.
+    #[must_use]
+    pub fn repeated(self, steps: Steps) -> Self {
+        Self { steps, ..self }
     }
 
     /// Standard deviation of the noise, in clip norms.
@@ -87,229 +127,24 @@ impl Mechanism {
     pub fn unit(&self) -> Unit {
         self.unit
     }
-}
 
-/// What releases cost together at one delta, by each accountant.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spend {
-    delta: Delta,
-    exact: Option<Epsilon>,
-    rdp: Epsilon,
-}
-
-impl Spend {
-    /// The delta at which the epsilons hold.
-    pub fn delta(&self) -> Delta {
-        self.delta
+    /// The cap on its batches, if they have one.
+    pub fn truncation(&self) -> Option<Truncation> {
+        self.truncation
     }
 
-    /// Epsilon of the exact Gaussian curve; absent if a release samples its batches.
-    pub fn exact(&self) -> Option<Epsilon> {
-        self.exact
-    }
-
-    /// Epsilon by Rényi divergences at the integer orders 2 to 256.
-    pub fn rdp(&self) -> Epsilon {
-        self.rdp
-    }
-
-    /// The epsilon that binds: the smaller of two upper bounds.
-    pub fn enforced(&self) -> Epsilon {
-        match self.exact {
-            Some(exact) if exact < self.rdp => exact,
-            Some(_) | None => self.rdp,
-        }
-    }
-}
-
-/// What all these releases on the same records cost together, by both accountants.
-///
-/// # Errors
-/// [`AccountError`] if relations or units are mixed, if no accountant covers a release, or if the two contradict
-/// each other.
-pub fn spend(mechanisms: &[Mechanism], delta: Delta) -> Result<Spend, AccountError> {
-    if let Some((first, rest)) = mechanisms.split_first() {
-        if rest
-            .iter()
-            .any(|mechanism| mechanism.relation != first.relation)
-        {
-            return Err(AccountError::MixedRelations);
-        }
-        if rest.iter().any(|mechanism| mechanism.unit != first.unit) {
-            return Err(AccountError::MixedUnits);
-        }
-    }
-    let mut curve = RdpCurve::zero();
-    for mechanism in merged(mechanisms)? {
-        curve = curve.add(&RdpCurve::of(&mechanism).ok_or(AccountError::SampledReplaceOne)?);
-    }
-    let rdp = curve.epsilon(delta);
-    let exact = mechanisms
-        .iter()
-        .all(|mechanism| mechanism.sampling.is_full_batch())
-        .then(|| gaussian::epsilon(composed_mu(mechanisms), delta));
-    match exact {
-        Some(exact) if exact.value() > rdp.value() * (1.0 + SLACK) + SLACK => {
-            Err(AccountError::AccountantsDisagree)
-        }
-        Some(_) | None => Ok(Spend { delta, exact, rdp }),
-    }
-}
-
-/// Releases that cannot be accounted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccountError {
-    /// Add/remove beside replace-one.
-    #[error("the releases name different neighbouring relations: a data set keeps to one")]
-    MixedRelations,
-    /// Different units of privacy.
-    #[error("the releases protect different units: a data set keeps to one")]
-    MixedUnits,
-    /// Sampled batches under replace-one.
-    #[error("sampled batches are not accounted under replace-one: use add/remove, or full batches")]
-    SampledReplaceOne,
-    /// More steps than are counted.
-    #[error("the releases have too many steps together to be counted")]
-    TooManySteps,
-    /// A bug of an accountant.
-    #[error(
-        "the exact accountant lies above the bound of the other: do not release, and report this as a bug"
-    )]
-    AccountantsDisagree,
-}
-
-impl AccountError {
-    /// Stable name of this error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::MixedRelations => "privacy_mixed_relations",
-            Self::MixedUnits => "privacy_mixed_units",
-            Self::SampledReplaceOne => "privacy_sampled_replace_one",
-            Self::TooManySteps => "privacy_too_many_steps",
-            Self::AccountantsDisagree => "privacy_accountants_disagree",
-        }
+    /// Whether each record takes part in each step.
+    pub(crate) fn is_full_batch(&self) -> bool {
+        let is_uncapped = |cap: Truncation| cap.max_batch >= cap.records;
+        self.sampling.is_full_batch() && self.truncation.is_none_or(is_uncapped)
     }
 }
 
 /// μ of full-batch releases together: μ² = Σ steps·(sensitivity/σ)².
-pub(crate) fn composed_mu(mechanisms: &[Mechanism]) -> f64 {
+pub(crate) fn composed_mu<'a>(mechanisms: impl Iterator<Item = &'a Mechanism>) -> f64 {
     let square = |mechanism: &Mechanism| {
         let mu = mechanism.relation.sensitivity() / mechanism.noise_multiplier.value();
         f64::from(mechanism.steps.count()) * mu * mu
     };
-    mechanisms.iter().map(square).sum::<f64>().sqrt()
-}
-
-/// The same releases with equal ones joined, so that a long ledger costs one curve per kind of release.
-fn merged(mechanisms: &[Mechanism]) -> Result<Vec<Mechanism>, AccountError> {
-    // Positive floats sort like their bits.
-    let kind = |m: &Mechanism| {
-        (
-            m.noise_multiplier.value().to_bits(),
-            m.sampling.value().to_bits(),
-        )
-    };
-    let mut kinds = BTreeMap::<_, Mechanism>::new();
-    for mechanism in mechanisms {
-        match kinds.entry(kind(mechanism)) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(*mechanism);
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                let steps = entry
-                    .get()
-                    .steps
-                    .count()
-                    .checked_add(mechanism.steps.count());
-                entry.get_mut().steps = steps
-                    .and_then(|steps| Steps::new(steps).ok())
-                    .ok_or(AccountError::TooManySteps)?;
-            }
-        }
-    }
-    Ok(kinds.into_values().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn delta() -> Delta {
-        Delta::new(1e-5).unwrap()
-    }
-
-    fn release(sigma: f64, q: f64, steps: u32, relation: Relation) -> Mechanism {
-        let (sigma, q) = (
-            NoiseMultiplier::new(sigma).unwrap(),
-            SamplingRate::new(q).unwrap(),
-        );
-        Mechanism::new(sigma, q, Steps::new(steps).unwrap(), relation, Unit::Record)
-    }
-
-    #[test]
-    fn no_release_costs_nothing() {
-        let spend = spend(&[], delta()).unwrap();
-        assert_eq!(
-            (spend.exact(), spend.rdp(), spend.enforced()),
-            (Some(Epsilon::ZERO), Epsilon::ZERO, Epsilon::ZERO)
-        );
-    }
-
-    #[test]
-    fn full_batch_rounds_cost_the_same_one_by_one_and_together() {
-        let together = spend(&[release(10.0, 1.0, 100, Relation::AddRemove)], delta()).unwrap();
-        let apart = spend(
-            &vec![release(10.0, 1.0, 1, Relation::AddRemove); 100],
-            delta(),
-        )
-        .unwrap();
-        assert!((together.enforced().value() - apart.enforced().value()).abs() < 1e-12);
-        assert_eq!(together.rdp(), apart.rdp());
-    }
-
-    #[test]
-    fn rounds_of_different_noise_compose_by_the_sum_of_inverse_variances() {
-        // 1/σ² of 2 and of 2/√3 add up to 1.
-        let parts = [
-            release(2.0, 1.0, 1, Relation::AddRemove),
-            release(2.0 / 3_f64.sqrt(), 1.0, 1, Relation::AddRemove),
-        ];
-        let exact = spend(&parts, delta()).unwrap().exact().unwrap().value();
-        assert!((exact - 4.377_178_095_68).abs() < 1e-10);
-    }
-
-    #[test]
-    fn the_exact_epsilon_binds_for_full_batches_and_never_exceeds_the_other() {
-        for sigma in [0.3, 1.0, 5.0, 80.0] {
-            for steps in [1, 20, 1000] {
-                let spend =
-                    spend(&[release(sigma, 1.0, steps, Relation::AddRemove)], delta()).unwrap();
-                assert_eq!(Some(spend.enforced()), spend.exact());
-                assert!(spend.exact().unwrap() <= spend.rdp());
-            }
-        }
-    }
-
-    #[test]
-    fn a_sampled_release_has_no_exact_epsilon() {
-        let spend = spend(&[release(1.0, 0.01, 1000, Relation::AddRemove)], delta()).unwrap();
-        assert_eq!((spend.exact(), spend.enforced()), (None, spend.rdp()));
-    }
-
-    #[test]
-    fn mixed_relations_and_sampled_replace_one_are_refused() {
-        let (added, replaced) = (
-            release(1.0, 1.0, 1, Relation::AddRemove),
-            release(1.0, 1.0, 1, Relation::ReplaceOne),
-        );
-        assert_eq!(
-            spend(&[added, replaced], delta()),
-            Err(AccountError::MixedRelations)
-        );
-        let sampled = release(1.0, 0.5, 1, Relation::ReplaceOne);
-        assert_eq!(
-            spend(&[sampled], delta()),
-            Err(AccountError::SampledReplaceOne)
-        );
-    }
+    mechanisms.map(square).sum::<f64>().sqrt()
 }

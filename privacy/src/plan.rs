@@ -9,9 +9,10 @@
 use crate::accountant::gaussian;
 use crate::calibrate::{CalibrationError, least_noise_multiplier};
 use crate::grid::{ClipNorm, Grid, GridBits, RecordCap};
-use crate::mechanism::{AccountError, Mechanism, Relation, Spend, Unit, spend};
+use crate::mechanism::{Mechanism, Relation, Unit};
 use crate::noise::{MAX_VARIANCE, NoiseVariance};
 use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate, Steps};
+use crate::spend::{AccountError, Spend, spend};
 
 /// Least σ_i², (2^20)²: from here on sums of discrete Gaussians are Gaussian up to 1e-38, and the accountant of the
 /// continuous mechanism applies.

@@ -217,6 +217,9 @@ pub enum QuantityError {
     /// Not a number of steps.
     #[error("the number of steps must lie between 1 and {MAX_STEPS}")]
     Steps,
+    /// Not a cap on batches.
+    #[error("a cap on batches needs the largest batch and the number of records, both at least 1")]
+    Truncation,
 }
 
 impl QuantityError {
@@ -228,6 +231,7 @@ impl QuantityError {
             Self::NoiseMultiplier => "privacy_noise_multiplier_out_of_range",
             Self::SamplingRate => "privacy_sampling_rate_out_of_range",
             Self::Steps => "privacy_steps_out_of_range",
+            Self::Truncation => "privacy_truncation_out_of_range",
         }
     }
 }

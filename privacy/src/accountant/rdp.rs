@@ -1,5 +1,7 @@
 //! Rényi differential privacy of the (Poisson-sampled) Gaussian mechanism at the integer orders 2 to 256.
 
+use super::parts::overflow;
+use super::replace;
 use crate::mechanism::{Mechanism, Relation};
 use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate};
 
@@ -17,20 +19,43 @@ impl RdpCurve {
     }
 
     /// All steps of one mechanism.
-    ///
-    /// Nothing if it samples under replace-one, for which the sampled formula is no bound.
-    pub(crate) fn of(mechanism: &Mechanism) -> Option<Self> {
-        let (sampling, steps) = (mechanism.sampling(), f64::from(mechanism.steps().count()));
-        if mechanism.relation() == Relation::ReplaceOne && !sampling.is_full_batch() {
-            return None;
+    pub(crate) fn of(mechanism: &Mechanism) -> Self {
+        let steps = f64::from(mechanism.steps().count());
+        let (sampling, noise) = (mechanism.sampling(), mechanism.noise_multiplier());
+        if mechanism.is_full_batch() {
+            // Replacing one record moves the sum twice as far: the divergence grows with the square.
+            let factor = mechanism.relation().sensitivity().powi(2) * steps;
+            let at_order = |order| factor * divergence(order, SamplingRate::FULL_BATCH, noise);
+            return Self(ORDERS.map(at_order).collect());
         }
-        // Replacing one record moves the sum twice as far: the divergence grows with the square.
-        let factor = mechanism.relation().sensitivity().powi(2) * steps;
-        Some(Self(
-            ORDERS
-                .map(|order| factor * divergence(order, sampling, mechanism.noise_multiplier()))
+        let shift = 1.0 / noise.value();
+        let plain: Vec<f64> = match mechanism.relation() {
+            Relation::AddRemove | Relation::ZeroOut => ORDERS
+                .map(|order| f64::from(order - 1) * divergence(order, sampling, noise))
                 .collect(),
-        ))
+            Relation::ReplaceOne => replace::ln_moments(sampling.value(), shift, ORDERS),
+        };
+        let moments = match overflow(mechanism) {
+            None => plain,
+            // Whether the others fill the batch is known to the adversary: moments mix like losses.
+            Some(overflow) => replace::ln_moments(overflow.rate, 2.0 * shift, ORDERS)
+                .into_iter()
+                .zip(plain)
+                .map(|(full, plain)| {
+                    let part = |share: f64, moment: f64| ln_exp_minus_one(moment) + share.ln();
+                    let (full, plain) = (
+                        part(overflow.probability, full),
+                        part(1.0 - overflow.probability, plain),
+                    );
+                    // Weights add up to 1: ln of 1 plus what the moments exceed it by.
+                    ln_add(0.0, ln_add(full, plain))
+                })
+                .collect(),
+        };
+        let curve = ORDERS
+            .zip(moments)
+            .map(|(order, moment)| steps * moment / f64::from(order - 1));
+        Self(curve.collect())
     }
 
     /// Both together.
