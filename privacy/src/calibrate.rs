@@ -130,12 +130,15 @@ pub fn least_sampled_noise_multiplier(
     NoiseMultiplier::new(found).map_err(|_| CalibrationError::OutOfReach)
 }
 
+/// A multiplier, and ln of its epsilon relative to the target.
+type Trial = (f64, f64);
+
 /// Two multipliers, the lower too weak and the upper enough; the least multiplier twice if even that is enough.
 fn bracket(
     excess: &impl Fn(f64) -> Result<f64, CalibrationError>,
     start: f64,
     stride: f64,
-) -> Result<((f64, f64), (f64, f64)), CalibrationError> {
+) -> Result<(Trial, Trial), CalibrationError> {
     let (least, greatest) = RANGE;
     let at = |sigma: f64| excess(sigma).map(|value| (sigma, value));
     let first = at(start)?;
