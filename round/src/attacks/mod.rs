@@ -20,6 +20,7 @@ mod blame;
 mod cluster;
 mod corrupt;
 mod delivery;
+mod equivocation;
 mod key_list;
 mod knowledge;
 mod lab;

@@ -92,7 +92,7 @@ impl Coordinator {
         for member in self.lab.honest() {
             for _ in 0..3 {
                 let which = usize::from(self.rng.gen_ratio(1, 8)).min(self.worlds.len() - 1);
-                let mut list = self.worlds[which].0.key_list();
+                let mut list = self.worlds[which].0.key_list(member);
                 if self.rng.gen_ratio(1, 4) && list.adverts.len() > 1 {
                     let (a, b) = (
                         self.rng.gen_range(0..list.adverts.len()),
@@ -162,6 +162,8 @@ impl Coordinator {
                             .for_each(|sealed| sealed[3] ^= 1),
                     }
                 }
+                let shown = delivery.statements.iter().map(|s| s.member);
+                let peers = shown.filter(|peer| *peer != member).collect();
                 let Some(MemberMessage::Seal(seal)) =
                     self.ask(member, &Directive::Submit(delivery))
                 else {
@@ -172,7 +174,12 @@ impl Coordinator {
                     .0
                     .uploads
                     .entry(member)
-                    .or_insert(Upload { u2, masked, seal });
+                    .or_insert(Upload {
+                        u2,
+                        peers,
+                        masked,
+                        seal,
+                    });
             }
         }
     }
@@ -265,11 +272,10 @@ impl Coordinator {
                     knowledge.self_masks.contains_key(member),
                     world.uploads.get(member),
                 ) {
-                    let hidden = |peer: &&MemberIndex| {
-                        *peer != member && knowledge.pair_seed(world, *member, **peer).is_none()
-                    };
+                    let hidden =
+                        |peer: &&MemberIndex| knowledge.pair_seed(world, *member, **peer).is_none();
                     assert!(
-                        upload.u2.iter().any(|peer| hidden(&peer)),
+                        upload.peers.iter().any(|peer| hidden(&peer)),
                         "{member} is read"
                     );
                 }

@@ -158,7 +158,7 @@ fn streams(lab: &Lab, everything: &Knowledge) -> Streams {
     for (member, upload) in &world.uploads {
         let own = self_mask_seed(&everything.self_masks[member], &world.context2, *member);
         table.insert((*member, *member), expanded(&own));
-        for peer in upload.u2.iter().filter(|peer| *peer != member) {
+        for peer in &upload.peers {
             let seed = everything.pair_seed(world, *member, *peer).unwrap();
             table.insert((*member.min(peer), *member.max(peer)), expanded(&seed));
         }
@@ -181,11 +181,7 @@ fn masked(lab: &Lab, table: &Streams, member: MemberIndex, input: &[i64]) -> Vec
     let schema = lab.open.terms.schema;
     let mut elements = encode(input, schema.width()).unwrap();
     add(&mut elements, &table[&(member, member)], Sign::Plus, schema);
-    for peer in lab.world().uploads[&member]
-        .u2
-        .iter()
-        .filter(|peer| **peer != member)
-    {
+    for peer in &lab.world().uploads[&member].peers {
         let stream = &table[&(member.min(*peer), member.max(*peer))];
         add(&mut elements, stream, pair_sign(member, *peer), schema);
     }
