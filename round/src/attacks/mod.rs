@@ -10,6 +10,7 @@
 
 mod announcement;
 mod blame;
+mod circle;
 #[path = "../../tests/rules/cluster.rs"]
 #[allow(
     dead_code,
