@@ -2,7 +2,7 @@
 
 use crate::{
     MaskSeed, MaskStream, Sign, Width,
-    prg::{Workspace, add_masks_with},
+    prg::{PIECES_ELEMENTS, Workspace, add_masks_with},
 };
 use zeroize::Zeroize;
 
@@ -14,7 +14,7 @@ const MAGIC: f64 = 6_755_399_441_055_744.0;
 const WORD_UNIT: f64 = 1.0 / 4_294_967_296.0;
 
 /// Elements that are rounded with one piece of keystream.
-const PIECE: usize = 1024;
+const PIECE: usize = PIECES_ELEMENTS;
 
 /// Rounds with AES-256-CTR: element i uses little-endian word i of 32 bits.
 pub(super) struct StochasticRounding {
