@@ -1,4 +1,4 @@
-//! The keystream by the AES instructions of x86-64, added to the words without a buffer between.
+//! The keystream by the AES instructions of x86-64, added to words or byte sums without a buffer between.
 //!
 //! This folder has the project's only unsafe code: loads and stores through references of the right length, one view of
 //! words as bytes, and calls of functions for instructions that were found on this processor.
