@@ -35,7 +35,7 @@ pub(super) async fn receive(
                 let upload = upload.clone();
                 let taken = blocking(move || upload.chunk(chunk.index.into(), &chunk.data)).await?;
                 if let Err(error) = taken {
-                    return Err(not_taken(desk, from, &key, error).await);
+                    return Err(not_taken(desk, from, &key, error, None).await);
                 }
             }
             Some(Part::Seal(seal)) => {
@@ -62,7 +62,7 @@ pub(super) async fn progress(
             sealed,
             bytes_left: progress.bytes_left,
         }),
-        Err(error) => Err(not_taken(desk, from, &key, error).await),
+        Err(error) => Err(not_taken(desk, from, &key, error, None).await),
     }
 }
 
@@ -75,7 +75,7 @@ async fn finish(
 ) -> Result<(), Status> {
     let (upload, tree_hash) = (upload.clone(), seal.tree_hash);
     if let Err(error) = blocking(move || upload.seal(&tree_hash)).await? {
-        return Err(not_taken(desk, from, &key, error).await);
+        return Err(not_taken(desk, from, &key, error, Some(seal)).await);
     }
     let job = key.job.clone();
     let message = Command::Message {
@@ -109,6 +109,7 @@ async fn not_taken(
     from: &OrganisationId,
     key: &AttemptKey,
     error: UploadError,
+    seal: Option<UpdateSeal>,
 ) -> Status {
     match error {
         UploadError::Refused(refusal) => {
@@ -117,6 +118,7 @@ async fn not_taken(
                 from: from.clone(),
                 key: key.clone(),
                 refusal,
+                seal: seal.map(Box::new),
             };
             // Its answer is the same refusal; a job that has ended keeps nothing more.
             let _ = desk.ask(&key.job, command).await;
