@@ -42,8 +42,8 @@ def self_mask_seed(context2, secret, own):
 
 
 def mask_words(seed, elements, width):
-    """AES-256-CTR from a zero counter, read as little-endian words and reduced to `width` bits."""
-    size = 4 if width <= 32 else 8
+    """AES-256-CTR from a zero counter, read as little-endian words of whole bytes and reduced to `width` bits."""
+    size = (width + 7) // 8
     stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(elements * size))
     kept = (1 << width) - 1
     return [int.from_bytes(stream[i : i + size], "little") & kept for i in range(0, elements * size, size)]

@@ -276,7 +276,7 @@ class Attempt:
         }
 
     def narrow(self):
-        """The same masks in words of 32 bits, in a vector of another width that no round of this job has."""
+        """The same masks in words of 3 bytes, in a vector of another width that no round of this job has."""
         integers = list(range(-18, 19))
         return {"member": 4, "width": 21, "integers": integers, "masked": self.masked(4, integers, 21).hex()}
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use consort_contract::OrganisationId;
-use consort_daemon::errors;
 use consort_proto::convert::{AttemptKey, attempt_from_wire, seal_from_wire};
+use consort_proto::errors;
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::submit_update_request::Part;
 use consort_round::{MemberMessage, UpdateSeal};
@@ -134,7 +134,10 @@ async fn not_taken(
 }
 
 async fn next(parts: &mut Streaming<wire::SubmitUpdateRequest>) -> Result<Option<Part>, Status> {
-    Ok(parts.message().await?.and_then(|message| message.part))
+    let Some(message) = parts.message().await? else {
+        return Ok(None);
+    };
+    message.part.map(Some).ok_or_else(out_of_order)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Commitments, Digest, MemberIndex, PublicKey, RevealedAgreement, Share, VectorSchema, Width,
+    Commitments, Digest, MemberIndex, PublicKey, RevealedAgreement, SEALED_SHARES_BYTES, Share,
+    VectorSchema, Width,
 };
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::blame::Complaint;
@@ -265,6 +266,9 @@ fn sealed_from_wire(
 ) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
     let mut shares = BTreeMap::new();
     for entry in sealed {
+        if entry.sealed.len() != SEALED_SHARES_BYTES {
+            return Err(WireError::invalid("sealed.sealed", "a box has 80 bytes"));
+        }
         if shares
             .insert(member(entry.member, "sealed.member")?, entry.sealed)
             .is_some()
@@ -586,4 +590,21 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
         }
     };
     Ok(Some(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_of_another_length_than_80_bytes_is_no_box() {
+        let boxes = |length| {
+            let sealed = vec![7; length];
+            sealed_from_wire(vec![wire::SealedShare { member: 1, sealed }])
+        };
+        for length in [0, 79, 81] {
+            assert_eq!(boxes(length).unwrap_err().code(), "wire_field_invalid");
+        }
+        assert_eq!(boxes(80).unwrap().len(), 1);
+    }
 }
