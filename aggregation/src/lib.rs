@@ -42,7 +42,9 @@ mod vectors_tests;
 pub use agreement::{AGREEMENT_BYTES, RevealedAgreement};
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
 pub use encoded::{EncodedUpdate, UpdateBuilder};
-pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
+pub use encoding::{
+    EncodeError, MAX_ELEMENTS, PlanError, Quantisation, VectorSchema, decode, encode, width_for,
+};
 pub use fixed::{FixedPoint, FixedPointError, Layer, ROTATION_BLOCK, RotationSeed};
 pub use graph::{Circle, Graph, Seating};
 pub use keys::{

@@ -305,3 +305,73 @@ fn a_revealed_agreement_is_that_of_the_reference() {
     let revealed = RevealedAgreement::reveal(&own, &peer, &context(&keys), &mut nonce);
     assert_eq!(revealed.to_bytes().to_vec(), bytes(said, "/agreement"));
 }
+
+#[test]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number of 16 significant bits is exact in f32"
+)]
+fn a_real_valued_update_becomes_the_integers_of_the_reference() {
+    let fedavg = read(include_str!("../../vectors/secure-aggregation/fedavg.json"));
+    let real = |place: &str| at(&fedavg, place).as_f64().unwrap();
+    let seed = RotationSeed::of_round(
+        text(&fedavg, "/rotation_seed/job"),
+        small(&fedavg, "/rotation_seed/round"),
+    );
+    let bits = small::<u8>(&fedavg, "/job/fedavg/value_bits");
+    let width = Width::new(bits).unwrap();
+    let fixed = FixedPoint::new(
+        real("/job/fedavg/update_clip"),
+        real("/job/fedavg/value_range"),
+        (1 << (bits - 1)) - 1,
+        Some(seed),
+    )
+    .unwrap();
+    for example in list(&fedavg, "/updates") {
+        let elements = small::<u32>(example, "/update/elements");
+        let multiplier = small::<u32>(example, "/update/multiplier");
+        let scale = at(example, "/update/scale").as_f64().unwrap();
+        let value = |i: u32| {
+            let place = i64::from(i.wrapping_mul(multiplier) & 0xffff) - 32_768;
+            (place as f64 * scale / 32_768.0) as f32
+        };
+        let mut values: Vec<f32> = (0..elements).map(value).collect();
+        let layers = [Layer {
+            name: "all",
+            elements: values.len(),
+        }];
+        let mut found = Vec::new();
+        let mut rng = Seed(array(example, "/rounding_seed"));
+        fixed
+            .encode(&mut values, &layers, &mut rng, |piece| {
+                found.extend_from_slice(piece);
+            })
+            .unwrap();
+        let found = pack(&encode(&found, width).unwrap(), width);
+        assert_eq!(found, bytes(example, "/packed"), "{elements}");
+    }
+}
+
+/// The one seed that an encoder draws.
+struct Seed([u8; 32]);
+
+impl rand_core::RngCore for Seed {
+    fn next_u32(&mut self) -> u32 {
+        panic!("a seed is drawn, nothing else")
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        panic!("a seed is drawn, nothing else")
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        out.copy_from_slice(&self.0);
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}
+
+impl rand_core::CryptoRng for Seed {}

@@ -6,12 +6,14 @@ use std::num::NonZeroUsize;
 use consort_aggregation::{
     Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema,
 };
-use consort_contract::{Job, JobId, Plan};
+use consort_contract::{Job, JobId};
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
 use consort_round::coordinator::Opening;
 use consort_storage::{BlobError, BlobKey, BlobStore, InvalidName};
 use safetensors::tensor::{Dtype, TensorView};
+
+use crate::jobs::Contract;
 
 /// Where a member's masked update lies.
 ///
@@ -132,24 +134,21 @@ impl<'a> Addend<'a> {
     }
 }
 
-/// The server step on an opened sum, and the loss that the last element tells.
+/// The server step on an opened sum over this many survivors, and the loss that the last element tells.
 ///
 /// # Errors
 /// [`StepError`] when the training has diverged.
 pub fn step(
     state: &OptimizerState,
-    job: &Job,
-    plan: &Plan,
+    attempt: &AttemptKey,
+    contract: &Contract,
     sum: &AggregateSum,
+    survivors: u32,
 ) -> Result<(OptimizerState, Option<f64>), StepError> {
-    let (loss, gradient) = sum
-        .values()
-        .split_last()
-        .expect("a schema has the loss element at least");
-    Ok((
-        state.step(plan.step(), gradient)?,
-        plan.noised_loss(job, *loss),
-    ))
+    let job = (&attempt.job, &contract.job);
+    contract
+        .plan
+        .advance(job, attempt.round.0, state, sum.values(), survivors)
 }
 
 /// The hash of a model as rounds announce it.

@@ -11,11 +11,11 @@ use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    ConsortiumId, IdentitySecret, Job, JobDocument, Label, OrganisationId, Plan, RosterDocument,
-    RosterEntry, SignedRoster,
+    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, Label,
+    OrganisationId, Plan, RosterDocument, RosterEntry, Rotation, SignedRoster,
 };
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
@@ -38,11 +38,15 @@ fn main() {
 }
 
 fn write(decoder: &str, bytes: impl AsRef<[u8]>) {
+    write_as(decoder, "valid", bytes);
+}
+
+fn write_as(decoder: &str, file: &str, bytes: impl AsRef<[u8]>) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(decoder);
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("valid"), bytes).unwrap();
+    fs::write(folder.join(file), bytes).unwrap();
 }
 
 /// A record of a wrong box, the attempt that it is about, and the complaint that it came from.
@@ -224,7 +228,7 @@ fn job_document() -> JobDocument {
             loss: Loss::BinaryCrossEntropy,
             seed: [0; 32],
         },
-        dp_fedsgd: DpFedSgd {
+        algorithm: Algorithm::DpFedSgd(DpFedSgd {
             rounds: 3,
             clip: 1.0,
             learning_rate: 0.5,
@@ -232,7 +236,7 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
-        },
+        }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
             delta: 1e-5,
@@ -240,6 +244,27 @@ fn job_document() -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+    }
+}
+
+fn averaged_document() -> JobDocument {
+    JobDocument {
+        algorithm: Algorithm::FedAvg(FedAvg {
+            rounds: 3,
+            local_steps: 2,
+            clip: 1.0,
+            local_learning_rate: 0.5,
+            local_divisor: 20.0,
+            loss_weight: 0.25,
+            max_records_per_member: 1000,
+            update_clip: 2.0,
+            value_range: Some(0.5),
+            value_bits: 16,
+            rotation: Rotation::Hadamard,
+            learning_rate: 1.0,
+            momentum: 0.5,
+        }),
+        ..job_document()
     }
 }
 
@@ -263,6 +288,8 @@ fn documents() {
     write("roster", serde_json::to_vec(&roster).unwrap());
     let job = job_document();
     write("job-document", serde_json::to_vec(&job).unwrap());
+    let averaged = serde_json::to_vec(&averaged_document()).unwrap();
+    write_as("job-document", "fedavg", averaged);
     write("data-schema", serde_json::to_vec(&job.data).unwrap());
 
     let layers = vec![Layer::Dense { outputs: 1 }];
@@ -313,6 +340,7 @@ fn wire() {
         dropouts: None,
         reach: 0,
         witnesses: 0,
+        values: None,
     };
     let advert = round::v1::Advert {
         member: 1,
@@ -419,6 +447,11 @@ fn wire() {
     write(
         "wire-plan",
         convert::plan_to_wire(&job, &plan).encode_to_vec(),
+    );
+    write_as(
+        "wire-job",
+        "fedavg",
+        convert::job_to_wire(&averaged_document()).encode_to_vec(),
     );
     let chunk = round::v1::MaskedChunk {
         index: 0,

@@ -8,7 +8,7 @@ use crate::test_world::{
     roster, secret, site,
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
-use consort_contract::{ApprovedVotes, Job, Plan};
+use consort_contract::{Algorithm, ApprovedVotes, Job, Plan};
 use consort_model::Parameters;
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
@@ -18,6 +18,9 @@ use consort_round::{
     Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms, ShareKeys,
 };
 use consort_storage::{MemoryStore, RecordStore};
+
+#[path = "agent_fedavg_tests.rs"]
+mod fedavg;
 
 /// The consortium in one process.
 struct World {
@@ -33,7 +36,10 @@ struct World {
 impl World {
     /// Four agents that voted yes and saw that all did.
     fn approved() -> Self {
-        let (job, plan) = job();
+        Self::approved_on(job())
+    }
+
+    fn approved_on((job, plan): (Job, Plan)) -> Self {
         let members = || 1..=MEMBERS;
         let stores: BTreeMap<_, _> = members()
             .map(|i| (i, Arc::new(MemoryStore::new()) as Arc<dyn RecordStore>))
@@ -406,7 +412,12 @@ fn a_proposal_that_comes_again_gets_the_same_vote_and_another_contract_gets_none
     let mut world = World::approved();
     let same = Event::Proposal(proposal(&world.job, &world.plan));
     assert_eq!(vote_of(&world.say(1, same.clone())), world.votes[0]);
-    let (job, plan) = job_of(|document| document.dp_fedsgd.learning_rate = 0.25);
+    let (job, plan) = job_of(|document| {
+        let Algorithm::DpFedSgd(a) = &mut document.algorithm else {
+            panic!("the job is one of dp_fedsgd")
+        };
+        a.learning_rate = 0.25;
+    });
     assert!(
         world
             .say(1, Event::Proposal(proposal(&job, &plan)))

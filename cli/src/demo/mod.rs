@@ -17,6 +17,8 @@ pub(crate) mod summary;
 
 #[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod seeds_fedavg;
 
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Commitments, Digest, MemberIndex, PublicKey, RevealedAgreement, SEALED_SHARES_BYTES, Share,
-    VectorSchema, Width,
+    Commitments, Digest, MemberIndex, PublicKey, Quantisation, RevealedAgreement,
+    SEALED_SHARES_BYTES, Share, VectorSchema, Width,
 };
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::blame::Complaint;
@@ -87,6 +87,10 @@ pub fn round_open_to_wire(open: &RoundOpen) -> wire::RoundOpen {
         dropouts: terms.thresholds.dropouts(),
         reach: circle_of(&terms.thresholds).0,
         witnesses: circle_of(&terms.thresholds).1,
+        values: terms.schema.values().map(|values| wire::Quantisation {
+            quantised: values.quantised,
+            rotated: values.rotated,
+        }),
     }
 }
 
@@ -123,6 +127,18 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
     }
     let bits = u8::try_from(open.width_bits).unwrap_or(u8::MAX);
     let width = Width::new(bits).map_err(|e| WireError::invalid("width_bits", e))?;
+    let shape =
+        VectorSchema::new(open.elements, width).map_err(|e| WireError::invalid("elements", e))?;
+    let schema = match open.values {
+        None => shape,
+        Some(wire::Quantisation { quantised: 0, .. }) => {
+            return Err(WireError::invalid("values.quantised", "it is at least 1"));
+        }
+        Some(values) => shape.of_values(Quantisation {
+            quantised: values.quantised,
+            rotated: values.rotated,
+        }),
+    };
     Ok(RoundOpen {
         terms: RoundTerms {
             consortium: name(&open.consortium, "consortium")?,
@@ -135,8 +151,7 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
             contract: digest(&open.contract, "contract")?,
             votes: digest(&open.votes, "votes")?,
             model: digest(&open.model, "model")?,
-            schema: VectorSchema::new(open.elements, width)
-                .map_err(|e| WireError::invalid("elements", e))?,
+            schema,
             log_head: digest(&open.log_head, "log_head")?,
         },
         signature: signature(&open.signature, "signature")?,
