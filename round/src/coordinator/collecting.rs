@@ -153,11 +153,12 @@ impl Collecting {
         member_set_hash(&self.shared.keys().copied().collect())
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.shared.contains_key(&member) && !self.seals.contains_key(&member) && !self.complete()
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.shared.contains_key(&member)
-            && !self.seals.contains_key(&member)
-            && !self.complete();
-        asked.then(|| {
+        self.asks(member).then(|| {
             let near = self.seating.holders(member);
             let statements = self
                 .shared
