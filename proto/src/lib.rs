@@ -1,7 +1,9 @@
-//! What is said on the wire, held to the schema's bounds ([`bounds`]), and the only border between wire and domain ([`convert`]).
+//! What is said on the wire, held to the schema's bounds ([`bounds`]), long messages in [`parts`], and the only border between wire
+//! and domain ([`convert`]).
 
 pub mod bounds;
 pub mod convert;
+pub mod parts;
 
 #[allow(
     missing_docs,
