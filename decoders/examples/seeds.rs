@@ -433,7 +433,7 @@ fn wire() {
         id,
         statements: vec![statement],
         sealed,
-        others: vec![],
+        ..round::v1::SharesDelivery::default()
     };
     let event = round::v1::follow_response::Event::SharesDelivery(delivery);
     let response = round::v1::FollowResponse { event: Some(event) };

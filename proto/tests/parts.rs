@@ -53,9 +53,16 @@ fn delivery_of(to: u8, statements: Vec<ShareStatement>) -> Event {
         id: id(),
         sealed: statements.iter().map(sealed).collect(),
         statements,
-        others: vec![1000, 1001],
+        others: [1000, 1001].map(other).to_vec(),
         ..SharesDelivery::default()
     })
+}
+
+fn other(member: u32) -> MemberDigest {
+    MemberDigest {
+        member,
+        digest: vec![6; 32],
+    }
 }
 
 fn key_list(n: u32, evidence: usize) -> Event {
@@ -245,6 +252,10 @@ fn every_other_message_of_1024_members_fits_one_message() {
     let confirmations = all().map(|member| Confirmation {
         member,
         signature: vec![3; 64],
+        u2: vec![4; 32],
+        u3: vec![5; 32],
+        inputs_root: vec![6; 32],
+        log_head: vec![7; 32],
     });
     let seals = all().map(|member| UpdateSeal {
         member,
