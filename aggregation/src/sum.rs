@@ -237,10 +237,10 @@ impl AccumulatorPart<'_> {
     }
 
     fn add_streams(&mut self, streams: &[(MaskStream, Sign)]) {
-        let first = self.first as u64;
+        let (first, width) = (self.first as u64, self.schema.width());
         match &mut self.words {
-            WordsOfPart::Narrow(words) => add_masks(words, streams, first),
-            WordsOfPart::Wide(words) => add_masks(words, streams, first),
+            WordsOfPart::Narrow(words) => add_masks(words, streams, first, width),
+            WordsOfPart::Wide(words) => add_masks(words, streams, first, width),
         }
     }
 }

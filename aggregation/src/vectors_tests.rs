@@ -159,11 +159,11 @@ fn masks_are_those_of_the_reference_at_every_place_and_on_every_tier() {
             let stream = [(MaskStream::of_tier(&seed, tier).unwrap(), Sign::Plus)];
             let found: Vec<u64> = if width.word_bits() == 32 {
                 let mut words = vec![0_u32; expected.len()];
-                add_masks(&mut words, &stream, first);
+                add_masks(&mut words, &stream, first, width);
                 words.into_iter().map(u64::from).collect()
             } else {
                 let mut words = vec![0_u64; expected.len()];
-                add_masks(&mut words, &stream, first);
+                add_masks(&mut words, &stream, first, width);
                 words
             };
             let found: Vec<_> = found.into_iter().map(|word| width.reduce(word)).collect();
@@ -262,7 +262,7 @@ fn shares_commitments_and_boxes_are_those_of_the_reference() {
 }
 
 #[test]
-fn a_masked_vector_of_words_of_32_bits_is_that_of_the_reference() {
+fn a_masked_vector_of_words_of_3_bytes_is_that_of_the_reference() {
     let keys = keys();
     let updates = read(include_str!(
         "../../vectors/secure-aggregation/updates.json"
@@ -270,7 +270,7 @@ fn a_masked_vector_of_words_of_32_bits_is_that_of_the_reference() {
     let narrow = at(&updates, "/narrow");
     let (own, values) = (member(narrow, "/member"), integers(narrow, "/integers"));
     let width = Width::new(small(narrow, "/width")).unwrap();
-    assert_eq!(width.word_bits(), 32);
+    assert_eq!(width.mask_bytes(), 3);
     let schema = VectorSchema::new(values.len() as u64, width).unwrap();
     let u2 = list(&updates, "/u2").iter().map(|m| member(m, ""));
     let pairs: Vec<_> = u2

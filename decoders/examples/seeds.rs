@@ -14,8 +14,8 @@ use consort_contract::job::{
     AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, JobDocument, Label, OrganisationId,
-    RosterDocument, RosterEntry, Rotation, SignedRoster,
+    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, Label,
+    OrganisationId, Plan, RosterDocument, RosterEntry, Rotation, SignedRoster,
 };
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
@@ -152,7 +152,7 @@ fn audit() {
     // A line as the log writes it: only the log gives records their time.
     let digest = |byte: &str| byte.repeat(32);
     let record = format!(
-        r#"{{"v":1,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
+        r#"{{"v":2,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
         digest("01"),
         digest("02")
     );
@@ -372,6 +372,10 @@ fn wire() {
     let confirmation = round::v1::Confirmation {
         member: 1,
         signature: signature.clone(),
+        u2: digest.clone(),
+        u3: digest.clone(),
+        inputs_root: digest.clone(),
+        log_head: digest.clone(),
     };
     let share = |owner| round::v1::SecretShare {
         owner,
@@ -442,6 +446,12 @@ fn wire() {
         "wire-job",
         "fedavg",
         convert::job_to_wire(&averaged_document()).encode_to_vec(),
+    );
+    let job = Job::new(job_document()).unwrap();
+    let plan = Plan::derive(&job).unwrap();
+    write(
+        "wire-plan",
+        convert::plan_to_wire(&job, &plan).encode_to_vec(),
     );
     let chunk = round::v1::MaskedChunk {
         index: 0,

@@ -1,7 +1,9 @@
-//! What is said on the wire, held to the schema's bounds ([`bounds`]), and the only border between wire and domain ([`convert`]).
+//! What is said on the wire, held to the schema's bounds ([`bounds`]), the only border between wire and domain
+//! ([`convert`]), and errors as gRPC says them ([`errors`]).
 
 pub mod bounds;
 pub mod convert;
+pub mod errors;
 
 #[allow(
     missing_docs,

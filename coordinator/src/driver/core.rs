@@ -207,7 +207,7 @@ impl Driver {
 
     /// Keeps what a refused input proves against its sender: once for each member and attempt, so that nobody fills the log
     /// by contradicting itself again and again. What is accepted proves nothing, and a refusal leaves the machine as it was.
-    fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
+    pub(super) fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
         let record = self.round.as_ref().and_then(|round| round.blame(said));
         record.map_or(Ok(()), |record| self.convict(record, now))
     }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Commitments, MemberIndex, PublicKey, Quantisation, RevealedAgreement, Share, VectorSchema,
-    Width,
+    Commitments, Digest, MemberIndex, PublicKey, Quantisation, RevealedAgreement,
+    SEALED_SHARES_BYTES, Share, VectorSchema, Width,
 };
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::blame::Complaint;
 use consort_round::{
-    Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList,
-    RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement,
-    SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, ConfirmedSets,
+    Directive, KeyList, RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys,
+    ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
 
 use super::{WireError, circle_of, digest, fixed, member, name, required, signature};
@@ -213,17 +213,11 @@ fn point(bytes: &[u8], field: &'static str) -> Result<PublicKey, WireError> {
 }
 
 fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
-    let sealed = statement.sealed.iter();
     wire::ShareStatement {
         member: statement.member.get(),
         mask_key_commitments: statement.mask_key.to_bytes(),
         self_mask_commitments: statement.self_mask.to_bytes(),
-        sealed: sealed
-            .map(|(m, d)| wire::MemberDigest {
-                member: m.get(),
-                digest: d.as_bytes().to_vec(),
-            })
-            .collect(),
+        sealed: digests_to_wire(&statement.sealed),
         signature: statement.signature.0.to_vec(),
     }
 }
@@ -232,19 +226,7 @@ fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement
     let commitments = |bytes: &[u8], field| {
         Commitments::from_bytes(bytes).map_err(|e| WireError::invalid(field, e))
     };
-    let mut sealed = BTreeMap::new();
-    for entry in &statement.sealed {
-        let to = member(entry.member, "statement.sealed.member")?;
-        if sealed
-            .insert(to, digest(&entry.digest, "statement.sealed.digest")?)
-            .is_some()
-        {
-            return Err(WireError::invalid(
-                "statement.sealed.member",
-                "a member stands twice",
-            ));
-        }
-    }
+    let sealed = digests_from_wire(&statement.sealed, "statement.sealed")?;
     Ok(ShareStatement {
         member: member(statement.member, "statement.member")?,
         mask_key: commitments(
@@ -258,6 +240,30 @@ fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement
         sealed,
         signature: signature(&statement.signature, "statement.signature")?,
     })
+}
+
+fn digests_to_wire(digests: &BTreeMap<MemberIndex, Digest>) -> Vec<wire::MemberDigest> {
+    digests
+        .iter()
+        .map(|(m, d)| wire::MemberDigest {
+            member: m.get(),
+            digest: d.as_bytes().to_vec(),
+        })
+        .collect()
+}
+
+fn digests_from_wire(
+    entries: &[wire::MemberDigest],
+    field: &'static str,
+) -> Result<BTreeMap<MemberIndex, Digest>, WireError> {
+    let mut digests = BTreeMap::new();
+    for entry in entries {
+        let of = member(entry.member, field)?;
+        if digests.insert(of, digest(&entry.digest, field)?).is_some() {
+            return Err(WireError::invalid(field, "a member stands twice"));
+        }
+    }
+    Ok(digests)
 }
 
 fn sealed_to_wire(sealed: &BTreeMap<MemberIndex, Vec<u8>>) -> Vec<wire::SealedShare> {
@@ -275,6 +281,9 @@ fn sealed_from_wire(
 ) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
     let mut shares = BTreeMap::new();
     for entry in sealed {
+        if entry.sealed.len() != SEALED_SHARES_BYTES {
+            return Err(WireError::invalid("sealed.sealed", "a box has 80 bytes"));
+        }
         if shares
             .insert(member(entry.member, "sealed.member")?, entry.sealed)
             .is_some()
@@ -375,6 +384,10 @@ pub fn confirmation_to_wire(confirmation: &Confirmation) -> wire::Confirmation {
     wire::Confirmation {
         member: confirmation.member.get(),
         signature: confirmation.signature.0.to_vec(),
+        u2: confirmation.sets.u2.as_bytes().to_vec(),
+        u3: confirmation.sets.u3.as_bytes().to_vec(),
+        inputs_root: confirmation.sets.inputs_root.as_bytes().to_vec(),
+        log_head: confirmation.sets.log_head.as_bytes().to_vec(),
     }
 }
 
@@ -387,6 +400,12 @@ pub fn confirmation_from_wire(
 ) -> Result<Confirmation, WireError> {
     Ok(Confirmation {
         member: member(confirmation.member, "confirmation.member")?,
+        sets: ConfirmedSets {
+            u2: digest(&confirmation.u2, "confirmation.u2")?,
+            u3: digest(&confirmation.u3, "confirmation.u3")?,
+            inputs_root: digest(&confirmation.inputs_root, "confirmation.inputs_root")?,
+            log_head: digest(&confirmation.log_head, "confirmation.log_head")?,
+        },
         signature: signature(&confirmation.signature, "confirmation.signature")?,
     })
 }
@@ -502,7 +521,7 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
             id,
             statements: delivery.statements.iter().map(statement_to_wire).collect(),
             sealed: sealed_to_wire(&delivery.sealed),
-            others: delivery.others.iter().map(|m| m.get()).collect(),
+            others: digests_to_wire(&delivery.others),
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
         Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
@@ -551,7 +570,7 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
                 attempt_from_wire(delivery.id)?,
                 Directive::Submit(SharesDelivery {
                     statements,
-                    others: member_set(&delivery.others, "others")?,
+                    others: digests_from_wire(&delivery.others, "others")?,
                     sealed,
                 }),
             )
@@ -586,4 +605,21 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
         }
     };
     Ok(Some(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_of_another_length_than_80_bytes_is_no_box() {
+        let boxes = |length| {
+            let sealed = vec![7; length];
+            sealed_from_wire(vec![wire::SealedShare { member: 1, sealed }])
+        };
+        for length in [0, 79, 81] {
+            assert_eq!(boxes(length).unwrap_err().code(), "wire_field_invalid");
+        }
+        assert_eq!(boxes(80).unwrap().len(), 1);
+    }
 }

@@ -24,7 +24,7 @@ pub struct Sharing {
 impl Sharing {
     pub(super) fn new(common: Common, adverts: BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
         let context2 = keys_context(&common.open.terms.context(), &adverts);
-        let graph = common.open.terms.thresholds.graph();
+        let graph = common.open.terms.graph();
         let seating = graph.seat(&context2, adverts.keys().copied());
         Self {
             common,
