@@ -442,16 +442,16 @@ fn wire() {
         "wire-job",
         convert::job_to_wire(&job_document()).encode_to_vec(),
     );
-    write_as(
-        "wire-job",
-        "fedavg",
-        convert::job_to_wire(&averaged_document()).encode_to_vec(),
-    );
     let job = Job::new(job_document()).unwrap();
     let plan = Plan::derive(&job).unwrap();
     write(
         "wire-plan",
         convert::plan_to_wire(&job, &plan).encode_to_vec(),
+    );
+    write_as(
+        "wire-job",
+        "fedavg",
+        convert::job_to_wire(&averaged_document()).encode_to_vec(),
     );
     let chunk = round::v1::MaskedChunk {
         index: 0,

@@ -477,9 +477,12 @@ fn a_policy_that_says_no_is_a_no_with_its_reason() {
 
 /// What an agent sends, and the training that it starts left undone.
 fn sent(effects: Vec<Effect>) -> Option<MemberMessage> {
-    effects.into_iter().find_map(|effect| match effect {
-        Effect::Send { message, .. } => Some(*message),
-        _ => None,
+    effects.into_iter().find_map(|effect| {
+        if let Effect::Send { message, .. } = effect {
+            Some(*message)
+        } else {
+            None
+        }
     })
 }
 

@@ -9,6 +9,7 @@ import masking
 import wire
 from contract import Refused
 from encoding import canonical, chunks, digest, member_set, pack, sha256, shared_set, tree_hash
+from parts import Parts
 from ristretto import BASE
 
 
@@ -35,6 +36,7 @@ class Attempt:
         self.key = (open_.id.round, open_.id.attempt)
         self.names = {m.index: m.organisation for m in open_.cohort}
         self.own = agreed.members.index(site.organisation) + 1
+        self.parts = Parts(len(open_.cohort))
         self.advert = self.shares = self.update = self.confirmation = self.answer = None
 
     # --- P0 ---------------------------------------------------------------------------------------------------------

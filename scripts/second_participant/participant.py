@@ -21,6 +21,7 @@ import wire
 from attempt import Attempt, WrongBox
 from contract import Contract, Refused, model_hash, verified_votes, vote_bytes
 from organisation import Organisation
+from parts import LISTS
 from privacy import Ledger, discrete_gaussian
 from training import clipped_sum, load
 
@@ -66,7 +67,12 @@ class Participant:
     def heard(self, said):
         kind = said.WhichOneof("event")
         try:
-            getattr(self, f"on_{kind}", lambda event: None)(getattr(said, kind) if kind else None)
+            event = getattr(said, kind) if kind else None
+            if kind in LISTS:
+                event = self.attempt(event.id).parts.whole(kind, event)
+                if event is None:
+                    return
+            getattr(self, f"on_{kind}", lambda event: None)(event)
         except Refused as refused:
             log(f"refuses {kind}: {refused}")
 

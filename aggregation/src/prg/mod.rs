@@ -158,6 +158,25 @@ pub(crate) struct Workspace {
     sums: Option<Box<ByteSums>>,
 }
 
+/// Adds the first of the packed elements to words, wrapping and not reduced, as many as the vectors of `tier` take, and says how
+/// many. The rest, perhaps all, begins with a byte and is the portable loop's.
+pub(crate) fn add_packed_vectors<W: Word>(
+    words: &mut [W],
+    packed: &[u8],
+    width: Width,
+    tier: Tier,
+) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        vector::unpack::add(words, packed, width, tier)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (words, packed, width, tier);
+        0
+    }
+}
+
 /// One expanded seed, for masking a vector block by block without repeating the key schedule.
 ///
 /// # Security

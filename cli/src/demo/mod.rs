@@ -16,6 +16,8 @@ pub(crate) mod site;
 pub(crate) mod summary;
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod seeds_fedavg;

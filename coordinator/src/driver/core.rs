@@ -60,7 +60,9 @@ pub struct Driver {
     /// What became of the newest attempt.
     pub(super) outcome: Option<Arc<Event>>,
     /// What members were last asked, so that the same wish is the same value.
-    pub(super) asked: BTreeMap<MemberIndex, (&'static str, Arc<Event>)>,
+    pub(super) asked: BTreeMap<MemberIndex, (&'static str, Vec<Arc<Event>>)>,
+    /// In which phase, and the parts of it that a member was asked last.
+    pub(super) newest_parts: (&'static str, Vec<Arc<Event>>),
     /// Proposal and approval.
     pub(super) papers: BTreeMap<&'static str, Arc<Event>>,
     pub(super) voting_ends: Millis,
@@ -114,6 +116,7 @@ impl Driver {
             released: None,
             outcome: None,
             asked: BTreeMap::new(),
+            newest_parts: ("", Vec::new()),
             papers: BTreeMap::new(),
             uploads: BTreeMap::new(),
             model_bytes: None,
@@ -261,6 +264,7 @@ impl Driver {
                 self.open = Some(open);
                 self.arrivals.clear();
                 self.asked.clear();
+                self.newest_parts = ("", Vec::new());
                 self.clock = PhaseClock::default();
             }
             JobEvent::Released(_) | JobEvent::Aborted { .. } | JobEvent::Ended(_) => {

@@ -7,6 +7,8 @@ use consort_contract::JobId;
 use consort_model::Parameters;
 use consort_privacy::DebitKey;
 use consort_proto::convert::AttemptKey;
+use consort_proto::parts::Assembly;
+use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::participant::{Answer, Member, MemberTransition, Surroundings};
 use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
 use rand_core::OsRng;
@@ -38,6 +40,10 @@ pub(super) struct Joined {
     work: Work,
     /// The coordinator waits for the update.
     wanted: bool,
+    /// The announced cohort: as many items as the lists of a message may have.
+    cohort: usize,
+    /// What has come of a message in parts.
+    parts: Assembly,
 }
 
 /// How far the update is.
@@ -227,6 +233,8 @@ impl Agent {
             member: Some(member),
             work: Work::Training,
             wanted: false,
+            cohort: open.terms.cohort.len(),
+            parts: Assembly::default(),
         };
         self.rounds
             .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
@@ -364,6 +372,21 @@ impl Agent {
 }
 
 impl Joined {
+    /// A message of this attempt that may come in parts, once it is whole.
+    pub(super) fn whole(&mut self, key: &AttemptKey, part: Event) -> Option<Event> {
+        if self.key != *key {
+            return None;
+        }
+        match self.parts.take(part, self.cohort) {
+            Ok(whole) => whole,
+            Err(error) => {
+                let (round, attempt) = (key.round.0, key.attempt.0);
+                tracing::warn!(job = %key.job, round, attempt, code = error.code(), %error, "this member refuses a part of a message");
+                None
+            }
+        }
+    }
+
     /// A delivery that was refused for a wrong box convicts whoever sealed it.
     fn complain(&self, directive: &Directive) -> Option<Effect> {
         let Directive::Submit(delivery) = directive else {

@@ -516,12 +516,14 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
             id,
             adverts: list.adverts.iter().map(advert_to_wire).collect(),
             heads: list.heads.iter().map(head_to_wire).collect(),
+            ..wire::KeyList::default()
         }),
         Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
             id,
             statements: delivery.statements.iter().map(statement_to_wire).collect(),
             sealed: sealed_to_wire(&delivery.sealed),
             others: digests_to_wire(&delivery.others),
+            ..wire::SharesDelivery::default()
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
         Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
@@ -536,7 +538,7 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
     }
 }
 
-/// From the wire; `None` for the events that are no directive of a round.
+/// From the wire, parts put together (`parts::Assembly`); `None` for the events that are no directive of a round.
 ///
 /// # Errors
 /// [`WireError`] names the field.

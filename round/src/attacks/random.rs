@@ -272,11 +272,10 @@ impl Coordinator {
                     } else {
                         favourite
                     }];
-                    let seals = match self.rng.gen_ratio(1, 8) {
-                        true => Vec::new(),
-                        false => {
-                            self.within(place, |lab, _| lab.seals_for(member, u3, &confirmations))
-                        }
+                    let seals = if self.rng.gen_ratio(1, 8) {
+                        Vec::new()
+                    } else {
+                        self.within(place, |lab, _| lab.seals_for(member, u3, &confirmations))
                     };
                     let asked = Directive::Unmask(Confirmations {
                         confirmations,

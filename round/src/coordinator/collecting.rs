@@ -157,11 +157,12 @@ impl Collecting {
         shared_set(&self.shared, &self.context2)
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.shared.contains_key(&member) && !self.seals.contains_key(&member) && !self.complete()
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.shared.contains_key(&member)
-            && !self.seals.contains_key(&member)
-            && !self.complete();
-        asked.then(|| {
+        self.asks(member).then(|| {
             let near = self.seating.holders(member);
             let statements = self
                 .shared

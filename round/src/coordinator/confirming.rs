@@ -111,9 +111,12 @@ impl Confirming {
         }
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked =
-            self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member);
-        asked.then(|| Directive::Confirm(self.survivors.clone()))
+        self.asks(member)
+            .then(|| Directive::Confirm(self.survivors.clone()))
     }
 }

@@ -274,11 +274,10 @@ impl Round {
     }
 
     /// What this member is asked to do now; `None` when it has answered, is not asked or has departed.
+    ///
+    /// It may hold what a whole neighbourhood said; [`Self::asks`] tells for nothing whether there is any.
     pub fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        if self
-            .common()
-            .is_some_and(|common| common.departed.contains(&member))
-        {
+        if self.has_departed(member) {
             return None;
         }
         match self {
@@ -289,6 +288,24 @@ impl Round {
             Self::Unmasking(phase) => phase.directive(member),
             Self::Opened(_) | Self::Aborted(_) => None,
         }
+    }
+
+    /// Whether this member is asked for anything now.
+    pub fn asks(&self, member: MemberIndex) -> bool {
+        let asked = match self {
+            Self::Joining(phase) => phase.asks(member),
+            Self::Sharing(phase) => phase.asks(member),
+            Self::Collecting(phase) => phase.asks(member),
+            Self::Confirming(phase) => phase.asks(member),
+            Self::Unmasking(phase) => phase.asks(member),
+            Self::Opened(_) | Self::Aborted(_) => false,
+        };
+        asked && !self.has_departed(member)
+    }
+
+    fn has_departed(&self, member: MemberIndex) -> bool {
+        self.common()
+            .is_some_and(|common| common.departed.contains(&member))
     }
 
     /// Whether collecting is over and the driver must sign the survivor set ([`Collecting::announce`]).

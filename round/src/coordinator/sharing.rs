@@ -116,9 +116,12 @@ impl Sharing {
         }
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.adverts.contains_key(&member) && !self.shared.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.adverts.contains_key(&member) && !self.shared.contains_key(&member);
-        asked.then(|| {
+        self.asks(member).then(|| {
             let near = self.seating.holders(member);
             let (near, far): (Vec<_>, Vec<_>) = self
                 .adverts

@@ -260,9 +260,12 @@ impl Unmasking {
         self.common.open.terms.share_threshold()
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.survivors.members.contains(&member) && !self.answers.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.survivors.members.contains(&member) && !self.answers.contains_key(&member);
-        asked.then(|| {
+        self.asks(member).then(|| {
             let confirmed = self.confirmations.keys().copied().collect();
             let survivors = &self.survivors.members;
             let seating = &self.collected.seating;

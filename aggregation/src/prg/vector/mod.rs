@@ -1,4 +1,5 @@
-//! The keystream by the AES instructions of x86-64, added to words or byte sums without a buffer between.
+//! The keystream by the AES instructions of x86-64, added to words or byte sums without a buffer between; and packed elements
+//! added by byte permutes.
 //!
 //! This folder has the project's only unsafe code: loads and stores through references of the right length, one view of
 //! words as bytes, and calls of functions for instructions that were found on this processor.
@@ -6,6 +7,7 @@
 mod aesni;
 mod kernel;
 mod round_keys;
+pub(super) mod unpack;
 mod vaes256;
 mod vaes512;
 
