@@ -69,7 +69,8 @@ fn a_plan_of_fedavg_with_another_width_or_variance_does_not_follow_from_its_job(
     let job = Job::new(fedavg("")).unwrap();
     let told = plan_to_wire(&job, &Plan::derive(&job).unwrap());
     assert_eq!(told.noise_bound, 0);
-    let changes: [(fn(&mut wire::PlanSpec), &str); 4] = [
+    type Change = fn(&mut wire::PlanSpec);
+    let changes: [(Change, &str); 4] = [
         (|plan| plan.width_bits += 1, "plan.width_bits"),
         (|plan| plan.member_variance /= 2, "plan.member_variance"),
         (|plan| plan.noise_bound = 1, "plan.noise_bound"),

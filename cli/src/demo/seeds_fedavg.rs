@@ -81,15 +81,18 @@ impl Run {
         let moved: Vec<f32> = pairs.map(|(local, global)| local - global).collect();
         let square = |v: &f32| f64::from(*v).powi(2);
         let length = moved.iter().map(square).sum::<f64>().sqrt();
-        let factor = (self.terms.update_clip / length).min(1.0) as f32;
-        moved.iter().map(|v| v * factor).collect()
+        let factor = (self.terms.update_clip / length).min(1.0);
+        moved
+            .iter()
+            .map(|v| narrow(f64::from(*v) * factor))
+            .collect()
     }
 
     /// Mean over the sites of each one's accuracy after the job's rounds.
     fn accuracy(&self, seed: u64) -> f64 {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let momentum = self.terms.momentum as f32;
-        let rule = AverageRule::new(self.terms.learning_rate as f32, momentum).unwrap();
+        let momentum = narrow(self.terms.momentum);
+        let rule = AverageRule::new(narrow(self.terms.learning_rate), momentum).unwrap();
         let start = Parameters::initial(self.job.model(), &self.job.initial_seed());
         let mut state = OptimizerState::initial(start);
         for _ in 0..self.terms.rounds {
@@ -113,6 +116,14 @@ impl Run {
         let inputs = self.job.model().inputs();
         Batch::new(data.features(), data.labels(), inputs).unwrap()
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the model has the precision of f32"
+)]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 /// The median, the least and the greatest accuracy over the seeds.
