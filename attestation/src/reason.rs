@@ -177,6 +177,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_lists_every_reason_with_its_source_in_order() {
+        let document = include_str!("../../docs/attestation.md");
+        let listed: Vec<_> = document
+            .lines()
+            .filter_map(|line| line.split_once(" | `attest.").map(|_| line))
+            .collect();
+        assert_eq!(listed.len(), Reason::ALL.len());
+        for (reason, line) in Reason::ALL.iter().zip(listed) {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let (code, meaning, source) = (cells[1], cells[2], cells[3]);
+            assert_eq!(code, format!("`{reason}`"));
+            assert_eq!((meaning, source), (reason.meaning(), reason.source()));
+        }
+    }
+
+    #[test]
     fn no_two_reasons_share_a_code() {
         let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
         assert_eq!(codes.len(), Reason::ALL.len());
