@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use consort_daemon::config::ConfigError;
-use consort_daemon::errors::code_of;
+use consort_proto::errors::code_of;
 use tonic::{Code, Status};
 
 /// The exit status of a command that did not do what it was asked to.

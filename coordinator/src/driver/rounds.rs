@@ -1,6 +1,7 @@
 //! What follows from a state without anybody asking: rounds are opened, survivors named, sums opened, models released.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use consort_aggregation::Digest;
 use consort_contract::ApprovedVotes;
@@ -168,6 +169,7 @@ impl Driver {
             return Ok(());
         };
         let contract = &self.state.contract;
+        let started = Instant::now();
         let sum = match release::open_sum(
             opening,
             &key,
@@ -181,14 +183,17 @@ impl Driver {
             }
             Err(SumError::Blob(error)) => return Err(error.into()),
         };
+        let sum_took = started.elapsed();
+        let survivors = u32::try_from(opening.survivors.len()).unwrap_or(u32::MAX);
         let (stepped, noised_loss) =
-            match release::step(&self.optimizer, &contract.job, &contract.plan, &sum) {
+            match release::step(&self.optimizer, &key, contract, &sum, survivors) {
                 Ok(stepped) => stepped,
                 Err(error) => {
                     self.abort(error.code(), error.to_string(), now)?;
                     return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
                 }
             };
+        let step_took = started.elapsed().saturating_sub(sum_took);
         self.put_blob(&state_key(&key.job, key.round.0)?, &stepped.to_bytes())?;
         let result = RoundResult::new(
             opening.context,
@@ -202,6 +207,14 @@ impl Driver {
             noised_loss,
             phase_ms: self.phase_ms(now),
         };
+        tracing::debug!(
+            job = %key.job,
+            round = key.round.0,
+            sum_ms = sum_took.as_millis(),
+            step_ms = step_took.as_millis(),
+            store_ms = started.elapsed().saturating_sub(sum_took + step_took).as_millis(),
+            "opened"
+        );
         services.crash.reached("before-release", key.round.0);
         self.commit(JobEvent::Released(Box::new(released)), &[], now)?;
         self.optimizer = stepped;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use consort_attestation::channel::{AttestedConnector, ClientChannel};
-use consort_daemon::errors;
+use consort_proto::errors;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
