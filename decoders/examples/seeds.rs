@@ -132,13 +132,16 @@ fn attestation() {
     let start = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let vendor = SimulatedVendor::create(Product::Genoa, start).unwrap();
     let attester = vendor.attester(consort_decoders::MACHINE, start).unwrap();
-    let evidence = attester
-        .attest(ReportData::new([0x5A; 64]))
-        .unwrap()
-        .to_bytes();
+    let evidence = attester.attest(ReportData::new([0x5A; 64])).unwrap();
+    write("attestation-report", evidence.report());
+    let evidence = evidence.to_bytes();
     write("evidence", &evidence);
     write("evidence-judged", &evidence);
     write("trust-bundle", vendor.roots_pem().unwrap());
+    write(
+        "revocation-list",
+        vendor.revocation_list(&[9], start).unwrap(),
+    );
     let policy = format!(
         "[trust]\nroots = []\ndangerous_simulated_roots = [\"{}\"]\n\n[snp]\nreport_versions = [3, 5]\n\
          measurements = [\"{}\"]\n\n[snp.min_tcb.genoa]\nbootloader = 10\ntee = 1\nsnp = 25\nmicrocode = 84\n",
