@@ -84,6 +84,12 @@ impl World {
         agent.handle(input).unwrap()
     }
 
+    /// As [`Self::say`], what may come in parts in as many as it has items.
+    fn say_in_parts(&mut self, member: u8, event: Event) -> Vec<Effect> {
+        let parts = in_parts(event).into_iter();
+        parts.flat_map(|part| self.say(member, part)).collect()
+    }
+
     fn restart(&mut self, member: u8, change: impl FnOnce(&mut Site)) {
         let mut site = site(member, &self.files[&member].1);
         change(&mut site);
@@ -143,8 +149,9 @@ impl World {
                     continue;
                 };
                 silent = false;
-                let mut effects: VecDeque<_> =
-                    self.say(i, directive_to_wire(&key, &directive)).into();
+                let mut effects: VecDeque<_> = self
+                    .say_in_parts(i, directive_to_wire(&key, &directive))
+                    .into();
                 while let Some(effect) = effects.pop_front() {
                     match effect {
                         Effect::FetchModel {
@@ -243,6 +250,44 @@ fn vote_of(effects: &[Effect]) -> Vote {
     }
 }
 
+fn in_parts(event: Event) -> Vec<Event> {
+    if let Event::KeyList(list) = event {
+        let parts = u32::try_from(list.adverts.len()).unwrap();
+        let part = |(part, advert)| wire::KeyList {
+            id: list.id.clone(),
+            adverts: vec![advert],
+            part,
+            parts,
+            ..wire::KeyList::default()
+        };
+        let adverts = (0..).zip(list.adverts);
+        return adverts.map(part).map(Event::KeyList).collect();
+    }
+    if let Event::SharesDelivery(delivery) = event {
+        // The boxes are the last part.
+        let parts = u32::try_from(delivery.statements.len()).unwrap() + 1;
+        let blank = wire::SharesDelivery {
+            id: delivery.id,
+            parts,
+            ..wire::SharesDelivery::default()
+        };
+        let boxes = wire::SharesDelivery {
+            sealed: delivery.sealed,
+            part: parts - 1,
+            ..blank.clone()
+        };
+        let part = |(part, statement)| wire::SharesDelivery {
+            statements: vec![statement],
+            part,
+            ..blank.clone()
+        };
+        let statements = (0..).zip(delivery.statements).map(part);
+        let all = statements.chain([boxes]);
+        return all.map(Event::SharesDelivery).collect();
+    }
+    vec![event]
+}
+
 fn announcement(open: &RoundOpen) -> Event {
     directive_to_wire(
         &AttemptKey::of(&open.terms),
@@ -296,6 +341,41 @@ fn after_a_restart_the_same_attempt_is_not_answered_and_the_next_one_is() {
         effects.as_slice(),
         [Effect::Send { .. }, Effect::Train(_)]
     ));
+}
+
+#[test]
+fn a_key_list_is_answered_once_its_parts_have_come_in_order_and_not_before() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let deadlines = Deadlines {
+        joining_ms: 10,
+        sharing_ms: 10,
+        collecting_ms: 10,
+        confirming_ms: 10,
+        unmasking_ms: 10,
+    };
+    let mut round = Round::open(Arc::new(open.clone()), deadlines, Millis(0));
+    for i in 1..=MEMBERS {
+        for effect in world.say(i, announcement(&open)) {
+            if let Effect::Send { message, .. } = effect {
+                round = accept(round, message_input(*message, &open), Millis(0));
+            }
+        }
+    }
+    let directive = round.directive(MemberIndex::new(1).unwrap()).unwrap();
+    let parts = in_parts(directive_to_wire(&AttemptKey::of(&open.terms), &directive));
+    assert_eq!(parts.len(), usize::from(MEMBERS));
+    // A part is missing, then the first one.
+    for place in [0, 1, 3, 2, 3] {
+        assert!(world.say(1, parts[place].clone()).is_empty(), "{place}");
+    }
+    // The stream broke; a new one says all again.
+    let answers: Vec<_> = parts
+        .iter()
+        .map(|part| world.say(1, part.clone()).len())
+        .collect();
+    assert_eq!(answers, [0, 0, 0, 1]);
 }
 
 #[test]
