@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use consort_aggregation::Digest;
 use consort_contract::ApprovedVotes;
-use consort_round::coordinator::{Input, Opening, Round};
+use consort_round::coordinator::{Accepted, Input, Opening, Round};
 use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
 use consort_storage::{BlobError, BlobKey};
 
@@ -132,6 +132,30 @@ impl Driver {
         self.commit(JobEvent::RoundOpened(Box::new(open)), &[], now)?;
         tracing::debug!(job = %self.id(), round = round.0, attempt = attempt.0, "a round is opened");
         services.crash.reached("round-opened", round.0);
+        self.pass_over_convicts(now)
+    }
+
+    /// Whom an earlier attempt of this job convicted is not asked again: it could spend every round. (A conviction in the
+    /// attempt that runs changes nothing in it: its shares are dealt.)
+    pub(super) fn pass_over_convicts(&mut self, now: Now) -> Result<(), Fault> {
+        let Some(attempt) = &self.state.attempt else {
+            return Ok(());
+        };
+        let convicts: Vec<_> = self
+            .state
+            .contract
+            .indexed()
+            .filter(|(index, name)| {
+                self.state.convicted.contains_key(*name) && !attempt.blamed.contains(index)
+            })
+            .map(|(index, name)| (index, name.clone()))
+            .collect();
+        for (index, name) in convicts {
+            let left = self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?;
+            if left == Ok(Accepted::New) {
+                tracing::warn!(job = %self.id(), member = %name, "a convicted member is not asked any more");
+            }
+        }
         Ok(())
     }
 

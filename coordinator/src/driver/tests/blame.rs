@@ -100,6 +100,27 @@ fn a_member_that_signs_two_adverts_is_convicted_in_the_log_once_and_over_a_resta
 }
 
 #[test]
+fn who_was_convicted_is_asked_in_no_later_attempt_also_after_a_restart_and_the_job_goes_on_without_it()
+ {
+    let mut cluster = Cluster::new(3);
+    cluster.settle_until("joining");
+    let (key, adverts) = adverts(&mut cluster, 2);
+    let [second, first] = &adverts[..] else {
+        panic!("two adverts")
+    };
+    say(&mut cluster, &key, first).unwrap();
+    say(&mut cluster, &key, second).unwrap_err();
+    // The attempt in which it was convicted goes on with it.
+    cluster.settle_until("unmasking");
+    cluster.settle_until("joining");
+    cluster.restart_coordinator();
+    cluster.settle();
+    assert!(cluster.driver().state().has_ended());
+    assert_eq!(cluster.survivors(), [5, 4, 4]);
+    cluster.verify_audit();
+}
+
+#[test]
 fn a_member_that_says_the_same_again_or_is_imitated_is_not_convicted() {
     let mut cluster = Cluster::new(1);
     cluster.settle_until("joining");
