@@ -17,9 +17,7 @@ pub(super) enum Read {
 /// Reads evidence as nodes exchange it, or a report, with its certificate if one is given.
 pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Read, Failure> {
     let bytes = std::fs::read(file).map_err(at(file))?;
-    let Ok(report) =
-        <Box<[u8; REPORT_BYTES]>>::try_from(bytes.as_slice().to_owned().into_boxed_slice())
-    else {
+    let Ok(report) = <[u8; REPORT_BYTES]>::try_from(bytes.as_slice()) else {
         if vcek.is_some() {
             let what = format!(
                 "{} is no report of 1184 bytes, so --vcek says nothing",
@@ -38,13 +36,13 @@ pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Rea
         return Ok(Read::Evidence(evidence));
     };
     let Some(vcek) = vcek else {
-        return Ok(Read::Report(report));
+        return Ok(Read::Report(Box::new(report)));
     };
     let der = certificate_der(&std::fs::read(vcek).map_err(at(vcek))?).ok_or_else(|| {
         let what = format!("{} is neither DER nor one PEM certificate", vcek.display());
         Failure::usage("attest_certificate_unusable", what)
     })?;
-    let evidence = Evidence::new(*report, der)
+    let evidence = Evidence::new(report, der)
         .map_err(|reason| Failure::refused(reason.code(), reason.meaning()))?;
     Ok(Read::Evidence(evidence))
 }
