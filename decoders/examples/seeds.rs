@@ -149,6 +149,34 @@ fn attestation() {
         consort_decoders::MACHINE.measurement,
     );
     write("attestation-policy", policy);
+    channel();
+}
+
+/// The messages of the exchange in front of every connection.
+fn channel() {
+    let nonce = [7; 32];
+    let proof = Canonical::new("consort/attest/proof/v1")
+        .str("clinic-1")
+        .bytes(&[0x1D; 32])
+        .bytes(&[0x51; 64])
+        .bytes(&b"evidence".repeat(4))
+        .finish();
+    let opening = Canonical::new("consort/attest/opening/v1");
+    write(
+        "channel-message",
+        opening.bytes(&nonce).bytes(&proof).finish(),
+    );
+    let hello = Canonical::new("consort/attest/hello/v1").bytes(&nonce);
+    write_as("channel-message", "hello", hello.finish());
+    write_as("channel-message", "proof", proof);
+    let verdict = |number, correlation: &[u8]| {
+        Canonical::new("consort/attest/verdict/v1")
+            .u64(number)
+            .bytes(correlation)
+            .finish()
+    };
+    write_as("channel-message", "accepted", verdict(0, &[]));
+    write_as("channel-message", "refused", verdict(1, &[0xC0; 16]));
 }
 
 fn audit() {

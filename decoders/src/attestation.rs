@@ -1,6 +1,7 @@
 //! Evidence, the judgement on it, policies and the vendors' certificates.
 
 use crate::{Decoder, Outcome, code, text};
+use consort_attestation::channel::message_of;
 use consort_attestation::simulated::SimulatedMachine;
 use consort_attestation::{
     ChipId, Evidence, Expected, HostData, Measurement, Policy, ReportData, Tcb, TrustStore,
@@ -33,6 +34,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "attestation-report",
         decode: report,
+    },
+    Decoder {
+        name: "channel-message",
+        decode: channel_message,
     },
 ];
 
@@ -105,4 +110,11 @@ fn report(bytes: &[u8]) -> Outcome {
     consort_attestation::fields::of_report(report)
         .map(drop)
         .map_err(code!())
+}
+
+/// What comes in a frame before anything vouches for the peer.
+fn channel_message(bytes: &[u8]) -> Outcome {
+    let (_, again) = message_of(bytes).ok_or_else(|| "channel_malformed".to_owned())?;
+    assert_eq!(again, bytes);
+    Ok(())
 }

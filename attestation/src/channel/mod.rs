@@ -34,7 +34,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub use connector::AttestedConnector;
 pub use error::{ChannelError, CoarseReason, CorrelationId, PeerRefused, RefusalCause};
 pub use frame::MAX_FRAME_BYTES;
-pub use messages::MAX_ORGANISATION_BYTES;
+pub use messages::{MAX_ORGANISATION_BYTES, message_of};
 pub use peer::{PeerDirectory, Refused, SessionId, VerifiedPeer};
 pub use stream::AttestedStream;
 
