@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Rounds of a large model through the real daemons: wall time of each phase, and the memory of every process.
 
-    scripts/large_round.py [--parameters N] [--members N] [--rounds N] [--keep DIR] [--json]
+    scripts/large_round.py [--parameters N] [--members N] [--rounds N] [--records N] [--fedavg] [--keep DIR] [--json]
 
-Founds a consortium with `consort demo`, gives its job a hidden layer so wide that the model has N parameters (a network of thirty
-inputs, one hidden layer and one output: 32 parameters for each hidden unit), starts the daemons again and runs that job. The data are
-those of the demo, so training is small; its time, and that of the noise, stand apart from what aggregation costs. The first round trains on the
-model that follows from the contract; from the second on the members also fetch the model.
+Founds a consortium with `consort demo`, gives its job a hidden layer so wide that the model has N parameters (a network of the demo's
+inputs, one hidden layer and one output: two parameters more than inputs for each hidden unit), starts the daemons again and runs that job. The
+data are those of the demo, or the first --records of each member, so that training is small; its time, and that of the noise, stand apart from what
+aggregation costs. With --fedavg the job is one of federated averaging with one local step and values of 16 bits, rotated. The first round
+trains on the model that follows from the contract; from the second on the members also fetch the model.
+
+`between` is what a round takes from its result to the next one's start: sum, step and state at the coordinator, then the model's way to
+the members. `beyond` is a round's time less the slowest member's noise and training.
 
 Needs the built program (CONSORT, default target/release/consort). Figures are of this machine and of what else runs on it.
 """
@@ -24,7 +28,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONSORT = os.environ.get("CONSORT", str(ROOT / "target/release/consort"))
-PER_HIDDEN_UNIT = 32
 PHASE_LIMIT_MS = 1_200_000
 WATCH_LIMIT_S = 3600
 
@@ -34,8 +37,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(options.keep or pathlib.Path(temporary) / "demo")
         found(folder, options.members)
-        hidden = max(1, round(options.parameters / PER_HIDDEN_UNIT))
-        enlarge(folder, options.members, hidden, options.rounds)
+        parameters = enlarge(folder, options)
         daemons = start(folder, options.members)
         try:
             job = submit_and_watch(folder)
@@ -47,7 +49,7 @@ def main():
                 process.wait()
         if job["state"] != "completed":
             sys.exit(f"the job ended as {job['state']}: {job}")
-        report(folder, options, hidden * PER_HIDDEN_UNIT + 1, job, memory)
+        report(folder, options, parameters, job, memory)
 
 
 def arguments():
@@ -55,6 +57,8 @@ def arguments():
     parser.add_argument("--parameters", type=int, default=1_000_000)
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--records", type=int, help="most records of each member")
+    parser.add_argument("--fedavg", action="store_true", help="federated averaging instead of dp_fedsgd")
     parser.add_argument("--keep", help="a folder to make and keep")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -65,23 +69,44 @@ def found(folder, members):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def enlarge(folder, members, hidden, rounds):
-    path = folder / "job.json"
-    job = json.loads(path.read_text())
+def enlarge(folder, options):
+    """Writes the large job; its parameters."""
+    job = json.loads((folder / "job.json").read_text())
     job["name"] = "large"
+    per_unit = len(job["data"]["features"]) + 2
+    hidden = max(1, round(options.parameters / per_unit))
     job["model"]["layers"] = [{"dense": {"outputs": hidden}}, "tanh", {"dense": {"outputs": 1}}]
-    job["dp_fedsgd"]["rounds"] = rounds
+    job["dp_fedsgd"]["rounds"] = options.rounds
+    if options.fedavg:
+        old = job.pop("dp_fedsgd")
+        job["fedavg"] = {
+            **{name: old[name] for name in ("rounds", "clip", "loss_weight", "max_records_per_member")},
+            "local_steps": 1,
+            "local_learning_rate": 0.1,
+            "local_divisor": old["divisor"] / options.members,
+            "update_clip": 1.0,
+            "value_range": 0.01,
+            "value_bits": 16,
+            "rotation": "hadamard",
+            "learning_rate": 1.0,
+            "momentum": 0.0,
+        }
     for deadline in job["deadlines"]:
         job["deadlines"][deadline] = PHASE_LIMIT_MS
     (folder / "large.json").write_text(json.dumps(job))
+    members = options.members
     for member in range(1, members + 1):
         path = folder / f"clinic-{member}/consent.toml"
         text = path.read_text().replace("max_epsilon_lifetime = 1.0", "max_epsilon_lifetime = 9.0")
         path.write_text(re.sub(r"max_parameters = \d+", "max_parameters = 100000000", text))
+        if options.records:
+            data = folder / f"clinic-{member}/train.csv"
+            data.write_text("".join(data.read_text().splitlines(keepends=True)[: options.records + 1]))
+    return hidden * per_unit + 1
 
 
 def start(folder, members):
-    environment = dict(os.environ, RUST_LOG="info,consort_participant=debug,h2=warn,hyper=warn,tonic=warn")
+    environment = dict(os.environ, RUST_LOG="info,consort_participant=debug,consort_coordinator=debug,h2=warn,hyper=warn,tonic=warn")
     daemons = {}
     for name in ["coordinator"] + [f"clinic-{member}" for member in range(1, members + 1)]:
         program = "coordinator" if name == "coordinator" else "participant"
@@ -155,15 +180,45 @@ def steps_ms(folder, members):
     return rounds
 
 
+def opened_ms(folder):
+    """For each round, the coordinator's sum, step and storing of its state."""
+    text = (folder / "coordinator/large.txt").read_text()
+    found = re.finditer(r"opened job=\S+ round=(\d+) sum_ms=(\d+) step_ms=(\d+) store_ms=(\d+)", text)
+    return {int(match.group(1)): tuple(map(int, match.groups()[1:])) for match in found}
+
+
+def spans_ms(folder, members):
+    """For each round, from the first member's start to the last one's result, and from there to the last one's start of the next."""
+    starts, ends = {}, {}
+    for member in range(1, members + 1):
+        for line in (folder / f"clinic-{member}/large.txt").read_text().splitlines():
+            match = re.search(r"(takes part|sum is published) job=\S+ round=(\d+)", line)
+            if match:
+                moments = starts if match.group(1) == "takes part" else ends
+                moment = datetime.datetime.fromisoformat(line.split()[0])
+                moments.setdefault(int(match.group(2)), []).append(moment)
+    ms = lambda earlier, later: round((later - earlier).total_seconds() * 1000)
+    whole = {number: ms(min(starts[number]), max(ends[number])) for number in ends if number in starts}
+    between = {number: ms(max(ends[number]), max(starts[number + 1])) for number in ends if number + 1 in starts}
+    return whole, between
+
+
 def report(folder, options, parameters, job, memory):
     trained = trained_ms(folder, options.members)
     steps = steps_ms(folder, options.members)
+    opened = opened_ms(folder)
+    whole, between = spans_ms(folder, options.members)
     rounds = []
     for entry in job["rounds"]:
         noise, training = trained.get(entry["round"], (None, None))
         mask, upload = steps.get(entry["round"], (None, None))
         of_members = {"noise_ms": noise, "training_ms": training, "mask_ms": mask, "upload_ms": upload}
-        rounds.append({"round": entry["round"], "phase_ms": entry["phase_ms"], **of_members})
+        summed, stepped, stored = opened.get(entry["round"], (None, None, None))
+        took = whole.get(entry["round"])
+        beyond = None if None in (took, noise, training) else took - noise - training
+        of_all = {"sum_ms": summed, "step_ms": stepped, "store_ms": stored, "whole_ms": took, "beyond_ms": beyond}
+        of_all["between_ms"] = between.get(entry["round"])
+        rounds.append({"round": entry["round"], "phase_ms": entry["phase_ms"], **of_members, **of_all})
     sent = max(member["sent_bytes"] for member in job["members"])
     result = {"parameters": parameters, "members": options.members, "rounds": rounds, "sent": sent, "peak_kib": memory}
     if options.json:
@@ -175,6 +230,8 @@ def report(folder, options, parameters, job, memory):
         total = sum(entry["phase_ms"].values())
         slowest = ", ".join(f"{step} {entry[step + '_ms']}" for step in ("noise", "training", "mask", "upload"))
         print(f"round {entry['round']}: {total} ms ({phases}); slowest member: {slowest}")
+        rest = ", ".join(f"{step} {entry[step + '_ms']}" for step in ("sum", "step", "store", "whole", "beyond", "between"))
+        print(f"  {rest}")
     print("peak memory, MiB: " + ", ".join(f"{name} {kib // 1024}" for name, kib in memory.items()))
 
 

@@ -3,7 +3,9 @@
 # shares no code with the others. A clinic is killed in mid-upload of round 2, so that only four are left to open the sum and each
 # is needed; the coordinator is killed in mid-collecting of round 3 and started again. Holds the job to completing with the
 # second participant among the survivors of every round, and the losses to what a sum under right masks gives. A second job
-# trains a network of 70 401 parameters, so that models and updates are longer than one piece.
+# trains a network of 70 401 parameters, so that models and updates are longer than one piece. In a third and a fourth job of one
+# round it cheats: it deals one member a box that does not open, a participant of this repository's and then another of its own kind,
+# which complain. Holds the jobs to completing without them and long before the deadline, and the log to a record against the dealer.
 #
 #   scripts/second_participant.sh [ROUNDS]        5 rounds by default, 4 at least
 #
@@ -15,6 +17,8 @@ cd "$(dirname "$0")/.."
 
 export PYTHONDONTWRITEBYTECODE=1
 readonly SECOND=clinic-5
+# Whom it cheats, and when: the last is a participant of its own kind by then.
+readonly CHEATED=(clinic-1 clinic-4)
 # Half seconds: as long as the second job may collect.
 readonly PATIENCE=1200
 
@@ -85,9 +89,12 @@ found() {
         sed -i -E 's/^max_epsilon_lifetime = .*/max_epsilon_lifetime = 10.0/' "$member"
     done
     sed -E "s/(\"rounds\": *)[0-9]+/\1$rounds/" "$folder/job.json" >"$work/job.json"
-    python3 - "$folder/job.json" "$work/wide.json" <<'PY'
+    python3 - "$folder/job.json" "$work/wide.json" "$work/one.json" <<'PY'
 import json, sys
 job = json.load(open(sys.argv[1]))
+one = json.loads(json.dumps(job))
+one["dp_fedsgd"]["rounds"] = 1
+json.dump(one, open(sys.argv[3], "w"))
 job["model"] |= {"layers": [{"dense": {"outputs": 3200}}, "relu", {"dense": {"outputs": 1}}], "seed": "5e" * 32}
 job["dp_fedsgd"] |= {"rounds": 2, "learning_rate": 0.01}
 job["deadlines"]["collecting_ms"] = 600_000
@@ -96,7 +103,7 @@ PY
 }
 
 run() {
-    local member port id coordinator clinic
+    local member id coordinator clinic fourth
     serve coordinator coordinator --dangerous-crash-at mid-collecting@3
     coordinator=${started[-1]}
     serve participant clinic-1 --dangerous-crash-at mid-upload@2
@@ -104,13 +111,10 @@ run() {
     for member in 2 3 4; do
         serve participant "clinic-$member"
     done
-    "$consort" uplink --config "$folder/$SECOND/config.toml" --dangerous-local 0 >"$work/uplink.log" 2>&1 &
-    started+=($!)
-    port=$(said "$work/uplink.log" 's/.*the uplink listens.*address=127\.0\.0\.1:([0-9]+).*/\1/p')
-    "$python" scripts/second_participant/participant.py --config "$folder/$SECOND/config.toml" \
-        --uplink "127.0.0.1:$port" --jobs 2 >"$work/second.log" 2>&1 &
-    second=$!
-    started+=("$second")
+    fourth=${started[-1]}
+    uplink "$SECOND"
+    independent "$SECOND" second --jobs 2
+    second=${started[-1]}
     address=$(sed -n -E 's/^operators_address = "(.*)"$/\1/p' "$folder/coordinator/config.toml")
     said "$work/coordinator.log" 's/.*the coordinator serves.*/yes/p' >/dev/null
     operate job submit --json --job "$work/job.json" >"$work/submitted.json"
@@ -124,6 +128,41 @@ run() {
     operate job submit --json --job "$work/wide.json" >"$work/submitted.json"
     ends "$(field "$work/submitted.json" 'd["id"]')"
     mv "$work/job-shown.json" "$work/wide-shown.json"
+    wait "$second" || {
+        echo "the second participant failed" >&2
+        exit 1
+    }
+    cheats "${CHEATED[0]}"
+    kill "$fourth"
+    wait "$fourth" || true
+    uplink "${CHEATED[1]}"
+    independent "${CHEATED[1]}" cheated --jobs 1
+    cheats "${CHEATED[1]}"
+}
+
+# cheats NAME: a job of one round in which the second participant deals this member a wrong box.
+cheats() {
+    independent "$SECOND" "cheats-$1" --jobs 1 --dangerous-wrong-box-for "$1"
+    operate job submit --json --job "$work/one.json" >"$work/submitted.json"
+    ends "$(field "$work/submitted.json" 'd["id"]')"
+    mv "$work/job-shown.json" "$work/cheated-$1.json"
+    wait "${started[-1]}"
+}
+
+# uplink NAME: for a participant of another kind.
+uplink() {
+    "$consort" uplink --config "$folder/$1/config.toml" --dangerous-local 0 >"$work/uplink-$1.log" 2>&1 &
+    started+=($!)
+}
+
+# independent NAME LOG OPTIONS...
+independent() {
+    local name=$1 log=$2 port
+    shift 2
+    port=$(said "$work/uplink-$name.log" 's/.*the uplink listens.*address=127\.0\.0\.1:([0-9]+).*/\1/p')
+    "$python" scripts/second_participant/participant.py --config "$folder/$name/config.toml" \
+        --uplink "127.0.0.1:$port" "$@" >"$work/$log.log" 2>&1 &
+    started+=($!)
 }
 
 # serve ROLE NAME OPTIONS...
@@ -209,15 +248,30 @@ for summary in job["rounds"]:
     assert len(summary["survivors"]) == 5 and -1 < summary["noised_loss"] < 3, summary
 print(f"{job['id']} completed: {second} trained the network too")
 PY
-    wait "$second" || {
-        echo "the second participant failed" >&2
-        exit 1
-    }
+    for cheated in "${CHEATED[@]}"; do
+        python3 - "$work/cheated-$cheated.json" "$SECOND" "$cheated" "$work/one.json" <<'PY'
+import json, sys
+(job, deadlines), second, cheated = (json.load(open(sys.argv[i])) for i in (1, 4)), sys.argv[2], sys.argv[3]
+assert job["state"] == "completed", job
+[summary] = job["rounds"]
+assert summary["survivors"] == [f"clinic-{i}" for i in range(1, 6) if f"clinic-{i}" != cheated], summary
+assert -1 < summary["noised_loss"] < 3, summary
+convicted = {member["organisation"]: member["convicted_of"] for member in job["members"] if member.get("convicted_of")}
+assert convicted == {second: "wrong-box"}, convicted
+collected, deadline = summary["phase_ms"]["collecting"], deadlines["deadlines"]["collecting_ms"]
+assert 2 * collected < deadline, summary
+print(f"{job['id']} completed without {cheated}, which complained of {second}; collecting took {collected} ms of {deadline}")
+PY
+    done
     if grep -E 'refuses' "$work/second.log"; then
         echo 'the second participant refused something or was refused' >&2
         exit 1
     fi
-    "$consort" audit verify "$folder/coordinator/state/audit"
+    "$consort" audit verify "$folder/coordinator/state/audit" | tee "$work/verified.txt"
+    [ "$(grep -c "$SECOND is convicted of a wrong-box" "$work/verified.txt")" = "${#CHEATED[@]}" ] || {
+        echo "the log does not convict $SECOND of both boxes" >&2
+        exit 1
+    }
 }
 
 main "$@"

@@ -8,11 +8,21 @@ pub const MAX_ELEMENTS: u64 = 1 << 30;
 /// Integers whose range is checked at a time.
 const RANGE_BLOCK: usize = 256;
 
-/// The shape of the vectors of a job: how many ring elements, and how wide.
+/// The shape of the vectors of a job: how many ring elements, how wide, and what stands for a real number if they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorSchema {
     elements: u64,
     width: Width,
+    values: Option<Quantisation>,
+}
+
+/// How the elements of a vector stand for real numbers; see [`crate::FixedPoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantisation {
+    /// Q: the largest absolute value of one member's element.
+    pub quantised: u32,
+    /// Whether the real numbers are rotated by the round's public signs.
+    pub rotated: bool,
 }
 
 impl VectorSchema {
@@ -22,9 +32,28 @@ impl VectorSchema {
     /// [`PlanError::Elements`] for any other number.
     pub fn new(elements: u64, width: Width) -> Result<Self, PlanError> {
         match elements {
-            1..=MAX_ELEMENTS => Ok(Self { elements, width }),
+            1..=MAX_ELEMENTS => Ok(Self {
+                elements,
+                width,
+                values: None,
+            }),
             _ => Err(PlanError::Elements { elements }),
         }
+    }
+
+    /// The same shape for integers that stand for real numbers.
+    #[must_use]
+    pub fn of_values(self, values: Quantisation) -> Self {
+        Self {
+            values: Some(values),
+            ..self
+        }
+    }
+
+    /// How elements stand for real numbers; nothing where they are the integers that are summed.
+    #[must_use]
+    pub fn values(&self) -> Option<Quantisation> {
+        self.values
     }
 
     /// The elements of one vector.
@@ -48,10 +77,17 @@ impl VectorSchema {
     /// The hash that the context of a round carries.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        Canonical::new("consort/aggregation/vector-schema/v1")
+        let shape = Canonical::new("consort/aggregation/vector-schema/v1")
             .u64(self.elements)
-            .u64(self.width.bits().into())
-            .hash()
+            .u64(self.width.bits().into());
+        match self.values {
+            None => shape.hash(),
+            Some(Quantisation { quantised, rotated }) => shape
+                .str("fixed_point")
+                .u64(quantised.into())
+                .str(if rotated { "hadamard" } else { "none" })
+                .hash(),
+        }
     }
 
     /// The elements as a length in memory.

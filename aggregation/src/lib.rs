@@ -10,6 +10,7 @@
 
 mod agreement;
 mod canonical;
+mod chunk_sum;
 mod encoded;
 mod encoding;
 mod fixed;
@@ -41,8 +42,11 @@ mod vectors_tests;
 
 pub use agreement::{AGREEMENT_BYTES, RevealedAgreement};
 pub use canonical::{Canonical, CanonicalError, CanonicalReader, Digest, DigestError};
+pub use chunk_sum::ChunkSum;
 pub use encoded::{EncodedUpdate, UpdateBuilder};
-pub use encoding::{EncodeError, MAX_ELEMENTS, PlanError, VectorSchema, decode, encode, width_for};
+pub use encoding::{
+    EncodeError, MAX_ELEMENTS, PlanError, Quantisation, VectorSchema, decode, encode, width_for,
+};
 pub use fixed::{FixedPoint, FixedPointError, Layer, ROTATION_BLOCK, RotationSeed};
 pub use graph::{Circle, Graph, Seating};
 pub use keys::{

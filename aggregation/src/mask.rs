@@ -7,7 +7,7 @@ use crate::{
     Digest, EncodedUpdate, MaskSeed, MaskStream, MemberIndex, Sign, VectorSchema,
     packing::{Packable, packed_bytes},
     parallel::{on_each, part_elements},
-    prg::add_masks,
+    prg::{PIECES_ELEMENTS, Workspace, add_masks_with},
     tree::ChunkTree,
 };
 use std::num::NonZeroUsize;
@@ -18,9 +18,6 @@ use zeroize::Zeroize;
 /// A message of this size is far below the 4 MiB that gRPC libraries accept by default, costs 32 bytes of hash, and is
 /// quickly sent again after a broken connection.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-
-/// Elements masked at a time: 16 or 32 KiB of words, in which one packed vector is masked without a second one.
-const BLOCK_ELEMENTS: usize = 4096;
 
 /// An update under its masks: the only update with a wire form, and made by [`mask_update`] alone.
 ///
@@ -134,7 +131,7 @@ pub(crate) fn expand<'a>(
         .collect()
 }
 
-/// Masks a part of a packed vector in place, block by block, all masks per block.
+/// Masks a part of a packed vector in place, piece by piece, all masks per piece: 16 or 32 KiB of words, and no second vector.
 fn mask_packed<W: Packable>(
     packed: &mut [u8],
     elements: usize,
@@ -143,13 +140,15 @@ fn mask_packed<W: Packable>(
     schema: VectorSchema,
 ) {
     let codec = W::codec(schema.width());
-    let mut words = [W::default(); BLOCK_ELEMENTS];
-    let blocks = packed.chunks_mut(packed_bytes(BLOCK_ELEMENTS, schema.width()));
-    for (index, packed) in blocks.enumerate() {
-        let done = index * BLOCK_ELEMENTS;
-        let words = &mut words[..BLOCK_ELEMENTS.min(elements - done)];
+    let mut words = [W::default(); PIECES_ELEMENTS];
+    let mut workspace = Workspace::default();
+    let pieces = packed.chunks_mut(packed_bytes(PIECES_ELEMENTS, schema.width()));
+    for (index, packed) in pieces.enumerate() {
+        let done = index * PIECES_ELEMENTS;
+        let words = &mut words[..PIECES_ELEMENTS.min(elements - done)];
         (codec.unpack)(words, packed);
-        add_masks(words, streams, (first_element + done) as u64);
+        let first = (first_element + done) as u64;
+        add_masks_with(words, streams, first, schema.width(), &mut workspace);
         // Packing keeps the w lowest bits: that is the reduction modulo 2^w.
         (codec.pack)(packed, words);
     }

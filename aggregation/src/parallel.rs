@@ -3,11 +3,12 @@
 //! The parts are computed from the length and the number of workers alone and no result depends on them, so that the
 //! number of workers changes no bit.
 
+use crate::prg::PIECES_ELEMENTS;
 use std::num::NonZeroUsize;
 
 /// Parts begin at multiples of this many elements: whole bytes of packed elements of every width, and whole pieces of
-/// keystream.
-pub(crate) const PART_ALIGNMENT: usize = 4096;
+/// masks.
+pub(crate) const PART_ALIGNMENT: usize = PIECES_ELEMENTS;
 
 /// The elements of each part but the last when a vector is divided among workers.
 pub(crate) fn part_elements(elements: usize, workers: NonZeroUsize) -> usize {

@@ -10,6 +10,9 @@ impl Width {
     /// The widest ring: its elements fill one machine word.
     pub const MAX: Self = Self(64);
 
+    /// The width whose elements fill 32 bits.
+    pub(crate) const WORD_32: Self = Self(32);
+
     /// A width of 1 to 64 bits.
     ///
     /// # Errors
@@ -33,10 +36,16 @@ impl Width {
         value & self.mask()
     }
 
-    /// The bits of keystream that one element takes: 32 up to w = 32, 64 above.
+    /// The bits of the machine word in which one element is held: 32 up to w = 32, 64 above.
     #[must_use]
     pub fn word_bits(self) -> u8 {
         if self.0 <= 32 { 32 } else { 64 }
+    }
+
+    /// The bytes of keystream that mask one element: as few as have w bits, 1 to 8.
+    #[must_use]
+    pub fn mask_bytes(self) -> usize {
+        usize::from(self.0.div_ceil(8))
     }
 
     /// The bytes of `elements` packed elements.

@@ -1,9 +1,9 @@
 //! The running sum: one accumulator, whatever the number of members, and what is left when the masks are gone.
 
 use crate::{
-    Canonical, Digest, MaskSeed, MaskStream, PackingError, Sign, VectorSchema, Width,
+    Canonical, Digest, MaskSeed, MaskStream, PackingError, Sign, Tier, VectorSchema, Width, Word,
     mask::{CHUNK_BYTES, expand},
-    packing::{Packable, check, check_range, pack_integers, packed_bytes, unpack_each},
+    packing::{add_packed, check, check_range, pack_integers, packed_bytes, unpack_each},
     parallel::{on_each, part_elements},
     prg::add_masks,
     tree::ChunkTree,
@@ -21,9 +21,57 @@ pub struct Accumulator {
 
 /// Words of which the w lowest bits count. What adding leaves above them is cut off when the sum is decoded.
 #[derive(Clone)]
-enum Words {
+pub(crate) enum Words {
+    /// Of elements of up to 32 bits.
     Narrow(Vec<u32>),
+    /// Of wider ones.
     Wide(Vec<u64>),
+}
+
+impl Words {
+    pub(crate) fn zero(width: Width, elements: usize) -> Self {
+        match width.word_bits() {
+            32 => Self::Narrow(vec![0; elements]),
+            _ => Self::Wide(vec![0; elements]),
+        }
+    }
+
+    pub(crate) fn fill_with_zeros(&mut self) {
+        match self {
+            Self::Narrow(words) => words.fill(0),
+            Self::Wide(words) => words.fill(0),
+        }
+    }
+
+    /// Adds the first `count` words of another sum to those from `first` on.
+    ///
+    /// # Panics
+    /// When the other's words are of another size.
+    pub(crate) fn add(&mut self, first: usize, other: &Self, count: usize) {
+        fn add<W: Word>(words: &mut [W], others: &[W]) {
+            for (word, other) in words.iter_mut().zip(others) {
+                *word = word.plus(*other);
+            }
+        }
+        let range = first..first + count;
+        match (self, other) {
+            (Self::Narrow(words), Self::Narrow(others)) => add(&mut words[range], others),
+            (Self::Wide(words), Self::Wide(others)) => add(&mut words[range], others),
+            (Self::Narrow(_), Self::Wide(_)) | (Self::Wide(_), Self::Narrow(_)) => {
+                panic!("words of two sizes")
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = match self {
+            Self::Narrow(words) => words.len(),
+            Self::Wide(words) => words.len(),
+        };
+        write!(f, "Words({count})")
+    }
 }
 
 impl std::fmt::Debug for Accumulator {
@@ -36,11 +84,14 @@ impl Accumulator {
     /// A sum of nothing.
     #[must_use]
     pub fn new(schema: VectorSchema) -> Self {
-        let words = match schema.width().word_bits() {
-            32 => Words::Narrow(vec![0; schema.len()]),
-            _ => Words::Wide(vec![0; schema.len()]),
-        };
+        let words = Words::zero(schema.width(), schema.len());
         Self { words, schema }
+    }
+
+    /// The shape of the vectors that are added.
+    #[must_use]
+    pub fn schema(&self) -> VectorSchema {
+        self.schema
     }
 
     /// Adds one whole packed update, or nothing of it.
@@ -114,6 +165,10 @@ impl Accumulator {
                 .map(part)
                 .collect(),
         }
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut Words {
+        &mut self.words
     }
 
     fn whole(&mut self) -> AccumulatorPart<'_> {
@@ -226,21 +281,19 @@ impl AccumulatorPart<'_> {
 
     /// Adds what was checked to `count` elements from `first` of this part on.
     fn add(&mut self, first: usize, count: usize, packed: &[u8]) {
-        fn add<W: Packable>(words: &mut [W], packed: &[u8], width: Width) {
-            (W::codec(width).add)(words, packed);
-        }
-        let width = self.schema.width();
+        let (width, tier) = (self.schema.width(), Tier::current());
+        let range = first..first + count;
         match &mut self.words {
-            WordsOfPart::Narrow(words) => add(&mut words[first..first + count], packed, width),
-            WordsOfPart::Wide(words) => add(&mut words[first..first + count], packed, width),
+            WordsOfPart::Narrow(words) => add_packed(&mut words[range], packed, width, tier),
+            WordsOfPart::Wide(words) => add_packed(&mut words[range], packed, width, tier),
         }
     }
 
     fn add_streams(&mut self, streams: &[(MaskStream, Sign)]) {
-        let first = self.first as u64;
+        let (first, width) = (self.first as u64, self.schema.width());
         match &mut self.words {
-            WordsOfPart::Narrow(words) => add_masks(words, streams, first),
-            WordsOfPart::Wide(words) => add_masks(words, streams, first),
+            WordsOfPart::Narrow(words) => add_masks(words, streams, first, width),
+            WordsOfPart::Wide(words) => add_masks(words, streams, first, width),
         }
     }
 }

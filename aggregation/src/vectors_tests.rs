@@ -159,11 +159,11 @@ fn masks_are_those_of_the_reference_at_every_place_and_on_every_tier() {
             let stream = [(MaskStream::of_tier(&seed, tier).unwrap(), Sign::Plus)];
             let found: Vec<u64> = if width.word_bits() == 32 {
                 let mut words = vec![0_u32; expected.len()];
-                add_masks(&mut words, &stream, first);
+                add_masks(&mut words, &stream, first, width);
                 words.into_iter().map(u64::from).collect()
             } else {
                 let mut words = vec![0_u64; expected.len()];
-                add_masks(&mut words, &stream, first);
+                add_masks(&mut words, &stream, first, width);
                 words
             };
             let found: Vec<_> = found.into_iter().map(|word| width.reduce(word)).collect();
@@ -262,7 +262,7 @@ fn shares_commitments_and_boxes_are_those_of_the_reference() {
 }
 
 #[test]
-fn a_masked_vector_of_words_of_32_bits_is_that_of_the_reference() {
+fn a_masked_vector_of_words_of_3_bytes_is_that_of_the_reference() {
     let keys = keys();
     let updates = read(include_str!(
         "../../vectors/secure-aggregation/updates.json"
@@ -270,7 +270,7 @@ fn a_masked_vector_of_words_of_32_bits_is_that_of_the_reference() {
     let narrow = at(&updates, "/narrow");
     let (own, values) = (member(narrow, "/member"), integers(narrow, "/integers"));
     let width = Width::new(small(narrow, "/width")).unwrap();
-    assert_eq!(width.word_bits(), 32);
+    assert_eq!(width.mask_bytes(), 3);
     let schema = VectorSchema::new(values.len() as u64, width).unwrap();
     let u2 = list(&updates, "/u2").iter().map(|m| member(m, ""));
     let pairs: Vec<_> = u2
@@ -305,3 +305,73 @@ fn a_revealed_agreement_is_that_of_the_reference() {
     let revealed = RevealedAgreement::reveal(&own, &peer, &context(&keys), &mut nonce);
     assert_eq!(revealed.to_bytes().to_vec(), bytes(said, "/agreement"));
 }
+
+#[test]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number of 16 significant bits is exact in f32"
+)]
+fn a_real_valued_update_becomes_the_integers_of_the_reference() {
+    let fedavg = read(include_str!("../../vectors/secure-aggregation/fedavg.json"));
+    let real = |place: &str| at(&fedavg, place).as_f64().unwrap();
+    let seed = RotationSeed::of_round(
+        text(&fedavg, "/rotation_seed/job"),
+        small(&fedavg, "/rotation_seed/round"),
+    );
+    let bits = small::<u8>(&fedavg, "/job/fedavg/value_bits");
+    let width = Width::new(bits).unwrap();
+    let fixed = FixedPoint::new(
+        real("/job/fedavg/update_clip"),
+        real("/job/fedavg/value_range"),
+        (1 << (bits - 1)) - 1,
+        Some(seed),
+    )
+    .unwrap();
+    for example in list(&fedavg, "/updates") {
+        let elements = small::<u32>(example, "/update/elements");
+        let multiplier = small::<u32>(example, "/update/multiplier");
+        let scale = at(example, "/update/scale").as_f64().unwrap();
+        let value = |i: u32| {
+            let place = i64::from(i.wrapping_mul(multiplier) & 0xffff) - 32_768;
+            (place as f64 * scale / 32_768.0) as f32
+        };
+        let mut values: Vec<f32> = (0..elements).map(value).collect();
+        let layers = [Layer {
+            name: "all",
+            elements: values.len(),
+        }];
+        let mut found = Vec::new();
+        let mut rng = Seed(array(example, "/rounding_seed"));
+        fixed
+            .encode(&mut values, &layers, &mut rng, |piece| {
+                found.extend_from_slice(piece);
+            })
+            .unwrap();
+        let found = pack(&encode(&found, width).unwrap(), width);
+        assert_eq!(found, bytes(example, "/packed"), "{elements}");
+    }
+}
+
+/// The one seed that an encoder draws.
+struct Seed([u8; 32]);
+
+impl rand_core::RngCore for Seed {
+    fn next_u32(&mut self) -> u32 {
+        panic!("a seed is drawn, nothing else")
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        panic!("a seed is drawn, nothing else")
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        out.copy_from_slice(&self.0);
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}
+
+impl rand_core::CryptoRng for Seed {}

@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 use sha2::{Digest, Sha256};
 
 use crate::reason::Reason;
+use crate::verify::require;
 
 /// The length of an attestation report (AMD 56860, table 23).
 pub const REPORT_BYTES: usize = 1184;
@@ -15,7 +16,7 @@ pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
 
 const LABEL: &str = "consort/attest/evidence/v1";
 
-/// An attestation report and the VCEK certificate (DER) it was signed under.
+/// An attestation report and the VCEK or VLEK certificate (DER) it was signed under.
 ///
 /// # Security
 /// Only the sizes were looked at. What it proves is decided by [`crate::Verifier::verify`].
@@ -26,6 +27,13 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// What [`Evidence::from_bytes`] refuses for, in this order.
+    pub(crate) const CHECKS: &'static [Reason] = &[
+        Reason::EvidenceSize,
+        Reason::EvidenceEncoding,
+        Reason::ReportSize,
+    ];
+
     /// Puts a report together with its VCEK.
     ///
     /// # Errors
@@ -46,9 +54,7 @@ impl Evidence {
     /// # Errors
     /// [`Reason::EvidenceSize`], [`Reason::EvidenceEncoding`] or [`Reason::ReportSize`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
-        if bytes.len() > MAX_EVIDENCE_BYTES {
-            return Err(Reason::EvidenceSize);
-        }
+        require(bytes.len() <= MAX_EVIDENCE_BYTES, Reason::EvidenceSize)?;
         let (report, vcek_der) = Self::split(bytes).map_err(|_| Reason::EvidenceEncoding)?;
         let report = report.try_into().map_err(|_| Reason::ReportSize)?;
         Ok(Self {
@@ -80,7 +86,7 @@ impl Evidence {
         &self.report
     }
 
-    /// The VCEK certificate, DER.
+    /// The certificate of the key that signed the report, DER: a VCEK, or a VLEK where the policy allows one.
     pub fn vcek_der(&self) -> &[u8] {
         &self.vcek_der
     }

@@ -6,8 +6,13 @@
 mod attester;
 mod certificate;
 pub mod channel;
+mod crl;
 mod evidence;
+pub mod fields;
 mod machine;
+pub mod measure;
+
+mod pem;
 pub mod policy;
 mod reason;
 pub mod simulated;
@@ -20,10 +25,14 @@ pub mod verify;
 mod tests;
 
 pub use attester::{Attester, AttesterFault};
+pub use certificate::{EndorsementKey, certificate_der};
 pub use evidence::{Evidence, MAX_EVIDENCE_BYTES, REPORT_BYTES};
-pub use machine::{ChipId, HostData, IdentityKey, MachineBinding, Measurement, Product, Tcb};
+pub use machine::{
+    ChipId, FirmwareVersion, HostData, IdentityKey, KeyDigest, LaunchId, MachineBinding,
+    Measurement, Product, Tcb,
+};
 pub use policy::{Policy, PolicyError};
 pub use reason::Reason;
 pub use statements::{ReportData, Role};
-pub use trust::{TrustError, TrustStore};
-pub use verify::{Claims, Expected, Verifier};
+pub use trust::{AMD_ROOT_HASHES, TrustError, TrustStore};
+pub use verify::{Claims, Expected, Explanation, Finding, Verdict, Verifier, Wanted};

@@ -76,6 +76,52 @@ impl Tcb {
     }
 }
 
+impl fmt::Display for Tcb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(fmc) = self.fmc {
+            write!(f, "fmc {fmc}, ")?;
+        }
+        write!(
+            f,
+            "bootloader {}, tee {}, snp {}, microcode {}",
+            self.bootloader, self.tee, self.snp, self.microcode
+        )
+    }
+}
+
+/// A version of the SNP firmware: major, minor and build (AMD 56860, table 23). Written `1.55.40`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FirmwareVersion {
+    /// Of the firmware's interface.
+    pub major: u8,
+    /// Of the firmware's interface.
+    pub minor: u8,
+    /// Of the firmware.
+    pub build: u8,
+}
+
+impl FirmwareVersion {
+    /// Reads `major.minor.build` in decimal; nothing else is taken.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| {
+            let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse().ok().filter(|_| plain)
+        });
+        let version = Self {
+            major: parts.next()??,
+            minor: parts.next()??,
+            build: parts.next()??,
+        };
+        parts.next().is_none().then_some(version)
+    }
+}
+
+impl fmt::Display for FirmwareVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.build)
+    }
+}
+
 macro_rules! bytes_newtype {
     ($(#[$doc:meta])* $name:ident, $length:literal) => {
         $(#[$doc])*
@@ -115,6 +161,11 @@ macro_rules! bytes_newtype {
     };
 }
 
+impl ChipId {
+    /// What a host that hides its chips' identifiers has reports say, and a roster of an organisation without a chip of its own.
+    pub const HIDDEN: Self = Self([0; 64]);
+}
+
 bytes_newtype!(
     /// A chip's identifier, 64 bytes as reports carry it.
     ChipId, 64
@@ -128,6 +179,14 @@ bytes_newtype!(
     Measurement, 48
 );
 bytes_newtype!(
+    /// SHA-384 of the public key that signed a launch (ID key), or that certified the ID key (author key).
+    KeyDigest, 48
+);
+bytes_newtype!(
+    /// A family or an image, as the launch's ID block names it, 16 bytes.
+    LaunchId, 16
+);
+bytes_newtype!(
     /// An organisation's Ed25519 identity public key, 32 bytes.
     IdentityKey, 32
 );
@@ -135,7 +194,8 @@ bytes_newtype!(
 /// Which machine an organisation was enrolled with: the part of its roster entry that evidence is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineBinding {
-    /// The one chip its evidence may come from.
+    /// The one chip its evidence may come from. All zeros says that the organisation has no chip of its own: evidence under a
+    /// VLEK on a host that hides its chips' identifiers fits that, where the policy allows both, and nothing else does.
     pub chip_id: ChipId,
     /// The launch configuration it may have been started with.
     pub host_data: HostData,
@@ -170,6 +230,24 @@ mod tests {
             fmc: Some(0),
             ..LEVEL
         }));
+    }
+
+    #[test]
+    fn a_firmware_version_is_three_numbers_and_they_compare_in_order() {
+        let version = FirmwareVersion::from_text("1.55.40").unwrap();
+        assert_eq!(version.to_string(), "1.55.40");
+        assert!(version > FirmwareVersion::from_text("1.54.255").unwrap());
+        for text in [
+            "",
+            "1.55",
+            "1.55.40.1",
+            "1.55.256",
+            "1.55.+4",
+            "1.55.",
+            "1..4",
+        ] {
+            assert_eq!(FirmwareVersion::from_text(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What evidence must say to be accepted: strict TOML, signed by the organisations as part of a manifest.
 //!
 //! An unknown field, a missing list and an empty list are errors that name the field; whatever is not spelled out is
-//! the stricter choice.
+//! the stricter choice. `attestation/policy.sample.toml` holds every field with its default and what it is about.
 //!
 //! ```
 //! let policy = consort_attestation::Policy::from_toml(r#"
@@ -23,39 +23,66 @@
 //! # Ok::<(), consort_attestation::PolicyError>(())
 //! ```
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::machine::{ChipId, HostData, Measurement, Product, Tcb};
-
-/// Clocks may differ by this much when the policy does not say: NTP keeps well inside it, no certificate lives that short.
-const DEFAULT_CLOCK_SKEW_SECONDS: u64 = 300;
-
-/// The most a policy may allow clocks to differ: past a day, dates mean nothing.
-const MAX_CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
-
-/// The report versions whose layout is known here.
-const KNOWN_REPORT_VERSIONS: std::ops::RangeInclusive<u32> = 2..=5;
+use crate::machine::{
+    ChipId, FirmwareVersion, HostData, KeyDigest, LaunchId, Measurement, Product, Tcb,
+};
+use crate::trust::{AMD_ROOT_HASHES, TrustStore};
 
 /// A policy that was read and found complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    pub(crate) trust: TrustRules,
+    pub(crate) snp: SnpRules,
+    pub(crate) session: SessionRules,
+}
+
+/// Which roots vouch for machines, and for how long they are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrustRules {
     pub(crate) roots: BTreeSet<[u8; 32]>,
     pub(crate) simulated_roots: BTreeSet<[u8; 32]>,
+    /// `None`: required of genuine roots, and of simulated ones, which publish none, only if given.
+    pub(crate) crl: Option<CrlRule>,
     pub(crate) clock_skew: Duration,
+    pub(crate) max_cert_lifetime: Duration,
+}
+
+/// Whether a root without a revocation list is believed. A list that is given is always obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CrlRule {
+    /// A root without a fresh list is not believed.
+    Required,
+    /// A root without a list is believed.
+    IfGiven,
+}
+
+/// What a report must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnpRules {
     pub(crate) report_versions: BTreeSet<u32>,
-    pub(crate) measurements: BTreeSet<Measurement>,
+    /// `None` only in [`Policy::amd_roots_alone`], which judges no software.
+    pub(crate) measurements: Option<BTreeSet<Measurement>>,
     pub(crate) min_tcb: BTreeMap<Product, Tcb>,
+    pub(crate) min_firmware: BTreeMap<Product, FirmwareVersion>,
     pub(crate) denied_chips: BTreeSet<ChipId>,
     pub(crate) denied_products: BTreeSet<Product>,
     pub(crate) host_data: Option<BTreeSet<HostData>>,
+    pub(crate) id_key_digests: Option<BTreeSet<KeyDigest>>,
+    pub(crate) author_key_digests: Option<BTreeSet<KeyDigest>>,
+    pub(crate) family_id: Option<LaunchId>,
+    pub(crate) image_id: Option<LaunchId>,
+    pub(crate) allow_vlek_csp_ids: BTreeSet<String>,
     pub(crate) switches: Switches,
 }
 
 /// The choices that are a number or a yes or no.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Switches {
     pub(crate) max_vmpl: u32,
     pub(crate) min_guest_svn: u32,
@@ -63,11 +90,25 @@ pub(crate) struct Switches {
     pub(crate) allow_migration_agent: bool,
     pub(crate) allow_smt: bool,
     pub(crate) allow_cxl: bool,
+    pub(crate) allow_masked_chip_id: bool,
+    pub(crate) allow_provisional_firmware: bool,
+    pub(crate) allow_launch_below_minimum: bool,
     pub(crate) require_single_socket: bool,
     pub(crate) require_alias_check: bool,
     pub(crate) require_ciphertext_hiding: bool,
     pub(crate) require_ecc: bool,
     pub(crate) require_tsme: bool,
+}
+
+/// How long a session lives and how it is opened. A policy can only tighten what the protocol allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long a connection lives before it is closed and its peer attests anew.
+    pub max_age: Duration,
+    /// How long handshake and exchange may take together.
+    pub exchange_timeout: Duration,
+    /// The most bytes of a frame of the exchange.
+    pub max_frame_bytes: usize,
 }
 
 impl Policy {
@@ -76,47 +117,78 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`], which names the field.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| PolicyError::Syntax(error.to_string()))?;
-        let (trust, snp) = (file.trust, file.snp);
-        let roots = hashes(
-            "trust.roots",
-            &trust.roots.ok_or(PolicyError::Missing("trust.roots"))?,
-        )?;
-        let simulated_roots = hashes(
-            "trust.dangerous_simulated_roots",
-            &trust.dangerous_simulated_roots,
-        )?;
-        if roots.is_empty() && simulated_roots.is_empty() {
-            return Err(PolicyError::Empty("trust.roots"));
-        }
-        if !roots.is_disjoint(&simulated_roots) {
-            return Err(PolicyError::RootTwice);
-        }
-        if trust.clock_skew_seconds > MAX_CLOCK_SKEW_SECONDS {
-            return Err(PolicyError::Invalid("trust.clock_skew_seconds"));
-        }
-        Ok(Self {
-            roots,
-            simulated_roots,
-            clock_skew: Duration::from_secs(trust.clock_skew_seconds),
-            switches: snp.switches(),
-            report_versions: report_versions(snp.report_versions)?,
-            measurements: filled("snp.measurements", snp.measurements, Measurement::from_hex)?,
-            min_tcb: minimums(snp.min_tcb)?,
-            denied_chips: parsed("snp.denied_chips", &snp.denied_chips, ChipId::from_hex)?,
-            denied_products: snp.denied_products.into_iter().collect(),
-            host_data: match snp.host_data {
-                Some(list) => Some(filled("snp.host_data", Some(list), HostData::from_hex)?),
-                None => None,
+        file::read(text)
+    }
+
+    /// What is asked of evidence when nobody says more: AMD's own roots, a report version that tells of the alias check, no
+    /// Milan, no debugging, no migration agent, no VLEK. It says nothing about which software runs or whose machine it is, and
+    /// takes any firmware level, so it is for looking at evidence, not for letting a peer in.
+    ///
+    /// SMT is allowed, as nearly every host asks for it, and a root's revocation list is obeyed only if it is given.
+    pub fn amd_roots_alone() -> Self {
+        let any = |product| Tcb {
+            fmc: (product == Product::Turin).then_some(0),
+            bootloader: 0,
+            tee: 0,
+            snp: 0,
+            microcode: 0,
+        };
+        let products = [Product::Milan, Product::Genoa, Product::Turin];
+        Self {
+            trust: TrustRules {
+                roots: AMD_ROOT_HASHES
+                    .iter()
+                    .filter_map(|(_, hash)| HostData::from_hex(hash))
+                    .map(|hash| *hash.as_bytes())
+                    .collect(),
+                simulated_roots: BTreeSet::new(),
+                crl: Some(CrlRule::IfGiven),
+                clock_skew: Duration::from_secs(file::DEFAULT_CLOCK_SKEW_SECONDS),
+                max_cert_lifetime: file::days(file::DEFAULT_MAX_CERT_LIFETIME_DAYS),
             },
-        })
+            snp: SnpRules {
+                report_versions: BTreeSet::from([3, 4, 5]),
+                measurements: None,
+                min_tcb: products.map(|product| (product, any(product))).into(),
+                min_firmware: BTreeMap::new(),
+                denied_chips: BTreeSet::new(),
+                denied_products: BTreeSet::from([Product::Milan]),
+                host_data: None,
+                id_key_digests: None,
+                author_key_digests: None,
+                family_id: None,
+                image_id: None,
+                allow_vlek_csp_ids: BTreeSet::new(),
+                switches: Switches {
+                    allow_smt: true,
+                    ..file::default_switches()
+                },
+            },
+            session: SessionRules::default(),
+        }
+    }
+
+    /// This policy with those of its roots that a store holds; nothing where it holds none.
+    pub fn with_roots_of(mut self, store: &TrustStore) -> Option<Self> {
+        let given = store.root_hashes();
+        self.trust.roots.retain(|root| given.contains(root));
+        (!self.trust.roots.is_empty()).then_some(self)
+    }
+
+    /// The hashes of the roots this policy takes for genuine.
+    pub fn roots(&self) -> &BTreeSet<[u8; 32]> {
+        &self.trust.roots
     }
 
     /// The hashes of the simulated roots this policy accepts. A program shows each at start: their evidence proves nothing
     /// about hardware.
     pub fn simulated_roots(&self) -> &BTreeSet<[u8; 32]> {
-        &self.simulated_roots
+        &self.trust.simulated_roots
+    }
+
+    /// How long a session lives and how it is opened.
+    pub fn session(&self) -> &SessionRules {
+        &self.session
     }
 }
 
@@ -135,8 +207,8 @@ pub enum PolicyError {
     )]
     Empty(&'static str),
     /// A value is out of its range or not hexadecimal of the right length.
-    #[error("the attestation policy's {0} holds a value that cannot be used")]
-    Invalid(&'static str),
+    #[error("the attestation policy's {0} holds a value that cannot be used: it must be {1}")]
+    Invalid(&'static str, &'static str),
     /// A root is listed as genuine and as simulated.
     #[error(
         "the attestation policy lists one root in trust.roots and in trust.dangerous_simulated_roots"
@@ -161,157 +233,10 @@ impl PolicyError {
             Self::Syntax(_) => "policy.syntax",
             Self::Missing(_) => "policy.missing",
             Self::Empty(_) => "policy.empty",
-            Self::Invalid(_) => "policy.invalid",
+            Self::Invalid(_, _) => "policy.invalid",
             Self::RootTwice => "policy.root-twice",
             Self::RootNotGiven(_) => "policy.root-not-given",
             Self::SimulatedRootNotSpelled(_) => "policy.simulated-root-not-spelled",
         }
     }
-}
-
-/// The file, as TOML has it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    trust: Trust,
-    snp: Snp,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Trust {
-    roots: Option<Vec<String>>,
-    #[serde(default)]
-    dangerous_simulated_roots: Vec<String>,
-    #[serde(default = "default_clock_skew_seconds")]
-    clock_skew_seconds: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Snp {
-    report_versions: Option<Vec<u32>>,
-    measurements: Option<Vec<String>>,
-    min_tcb: Option<BTreeMap<Product, Tcb>>,
-    #[serde(default)]
-    denied_chips: Vec<String>,
-    /// Milan's VCEK seed can be extracted in software (arXiv 2605.12990): a policy that wants it says so with a list of its own.
-    #[serde(default = "default_denied_products")]
-    denied_products: Vec<Product>,
-    host_data: Option<Vec<String>>,
-    #[serde(default)]
-    max_vmpl: u32,
-    #[serde(default)]
-    min_guest_svn: u32,
-    #[serde(default)]
-    allow_debug: bool,
-    #[serde(default)]
-    allow_migration_agent: bool,
-    #[serde(default)]
-    allow_smt: bool,
-    #[serde(default)]
-    allow_cxl: bool,
-    #[serde(default)]
-    require_single_socket: bool,
-    #[serde(default = "yes")]
-    require_alias_check: bool,
-    #[serde(default)]
-    require_ciphertext_hiding: bool,
-    #[serde(default)]
-    require_ecc: bool,
-    #[serde(default)]
-    require_tsme: bool,
-}
-
-impl Snp {
-    fn switches(&self) -> Switches {
-        Switches {
-            max_vmpl: self.max_vmpl,
-            min_guest_svn: self.min_guest_svn,
-            allow_debug: self.allow_debug,
-            allow_migration_agent: self.allow_migration_agent,
-            allow_smt: self.allow_smt,
-            allow_cxl: self.allow_cxl,
-            require_single_socket: self.require_single_socket,
-            require_alias_check: self.require_alias_check,
-            require_ciphertext_hiding: self.require_ciphertext_hiding,
-            require_ecc: self.require_ecc,
-            require_tsme: self.require_tsme,
-        }
-    }
-}
-
-fn default_clock_skew_seconds() -> u64 {
-    DEFAULT_CLOCK_SKEW_SECONDS
-}
-
-fn default_denied_products() -> Vec<Product> {
-    vec![Product::Milan]
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn report_versions(list: Option<Vec<u32>>) -> Result<BTreeSet<u32>, PolicyError> {
-    const FIELD: &str = "snp.report_versions";
-    let versions: BTreeSet<u32> = list
-        .ok_or(PolicyError::Missing(FIELD))?
-        .into_iter()
-        .collect();
-    if versions.is_empty() {
-        return Err(PolicyError::Empty(FIELD));
-    }
-    if !versions
-        .iter()
-        .all(|version| KNOWN_REPORT_VERSIONS.contains(version))
-    {
-        return Err(PolicyError::Invalid(FIELD));
-    }
-    Ok(versions)
-}
-
-/// Every product's minimum names exactly the components that the product has.
-fn minimums(table: Option<BTreeMap<Product, Tcb>>) -> Result<BTreeMap<Product, Tcb>, PolicyError> {
-    const FIELD: &str = "snp.min_tcb";
-    let table = table.ok_or(PolicyError::Missing(FIELD))?;
-    if table.is_empty() {
-        return Err(PolicyError::Empty(FIELD));
-    }
-    if table
-        .iter()
-        .any(|(product, tcb)| (*product == Product::Turin) != tcb.fmc.is_some())
-    {
-        return Err(PolicyError::Invalid(FIELD));
-    }
-    Ok(table)
-}
-
-fn hashes(field: &'static str, list: &[String]) -> Result<BTreeSet<[u8; 32]>, PolicyError> {
-    parsed(field, list, |text| {
-        HostData::from_hex(text).map(|hash| *hash.as_bytes())
-    })
-}
-
-fn filled<T: Ord>(
-    field: &'static str,
-    list: Option<Vec<String>>,
-    read: fn(&str) -> Option<T>,
-) -> Result<BTreeSet<T>, PolicyError> {
-    let set = parsed(field, &list.ok_or(PolicyError::Missing(field))?, read)?;
-    if set.is_empty() {
-        Err(PolicyError::Empty(field))
-    } else {
-        Ok(set)
-    }
-}
-
-fn parsed<T: Ord>(
-    field: &'static str,
-    list: &[String],
-    read: impl Fn(&str) -> Option<T>,
-) -> Result<BTreeSet<T>, PolicyError> {
-    list.iter()
-        .map(|text| read(text).ok_or(PolicyError::Invalid(field)))
-        .collect()
 }

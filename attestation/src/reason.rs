@@ -1,9 +1,10 @@
-//! Why evidence is refused: one reason for each check, in the order in which [`crate::verify`] makes them.
+//! Why evidence is refused: one reason for each check, in the order in which [`crate::verify`] makes them, with the document
+//! the check comes from.
 
 use std::fmt;
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $source:literal;)*) => {
         /// The check that evidence failed. The first failing check gives the reason.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Reason {
@@ -20,97 +21,145 @@ macro_rules! reasons {
                     $(Self::$name => concat!("attest.", $code),)*
                 }
             }
+
+            /// Where the check comes from: a document of AMD's, an RFC, or a rule of this project.
+            pub fn source(self) -> &'static str {
+                match self {
+                    $(Self::$name => $source,)*
+                }
+            }
+
+            /// What failing the check means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
+                }
+            }
         }
     };
 }
 
 reasons! {
     /// The evidence is longer than is ever read.
-    EvidenceSize = "evidence-size",
+    EvidenceSize = "evidence-size", "docs/protocol.md";
     /// The evidence is not the canonical encoding of a report and a certificate.
-    EvidenceEncoding = "evidence-encoding",
+    EvidenceEncoding = "evidence-encoding", "docs/protocol.md";
     /// The report is not 1184 bytes.
-    ReportSize = "report-size",
+    ReportSize = "report-size", "AMD 56860, table 23";
     /// The report's version is not one the policy lists.
-    ReportVersion = "report-version",
+    ReportVersion = "report-version", "AMD 56860, table 23";
     /// The report does not parse, or says in reserved bytes what its fields do not.
-    ReportEncoding = "report-encoding",
+    ReportEncoding = "report-encoding", "AMD 56860, tables 3, 4 and 23";
     /// The signature's numbers are not padded with zeros.
-    SignaturePadding = "signature-padding",
+    SignaturePadding = "signature-padding", "AMD 56860, table 138";
     /// The report was not signed with ECDSA P-384 and SHA-384.
-    SignatureAlgorithm = "signature-algorithm",
-    /// The report was signed by another key than a VCEK, or by none.
-    SigningKey = "signing-key",
-    /// The VCEK is not the strict DER of a certificate.
-    CertificateEncoding = "certificate-encoding",
-    /// The VCEK lacks an extension of AMD's, has it twice, or holds a malformed one.
-    CertificateExtension = "certificate-extension",
-    /// The VCEK is for a product that is not known here.
-    ProductUnknown = "product-unknown",
+    SignatureAlgorithm = "signature-algorithm", "AMD 56860, table 137";
+    /// The report says of its signing key what is not known here.
+    KeyInfoReserved = "key-info-reserved", "AMD 56860, table 24";
+    /// The report was signed by another key than the policy allows, or by none.
+    SigningKey = "signing-key", "AMD 56860, table 24";
+    /// The certificate is not the strict DER of a certificate.
+    CertificateEncoding = "certificate-encoding", "RFC 5280, section 4.1; X.690, section 11";
+    /// The certificate lacks an extension of AMD's, has it twice, holds a malformed one, or a critical one that is unknown.
+    CertificateExtension = "certificate-extension", "AMD 57230, table 8; AMD 58369";
+    /// The certificate is for a product that is not known here.
+    ProductUnknown = "product-unknown", "AMD 57230, table 8";
+    /// The certificate's key is not one on P-384.
+    CertificateKey = "certificate-key", "AMD 57230, chapter 3";
     /// The policy denies the product.
-    ProductDenied = "product-denied",
+    ProductDenied = "product-denied", "policy";
     /// The policy states no minimum firmware level for the product.
-    ProductWithoutMinimum = "product-without-minimum",
-    /// No trusted root issues certificates under the VCEK's issuer name.
-    ChainUnknownRoot = "chain-unknown-root",
-    /// The certificate does not have the subject and issuer names of a VCEK of its product.
-    CertificateName = "certificate-name",
-    /// No trusted signing key signed the VCEK.
-    ChainSignature = "chain-signature",
-    /// The report comes from another product than the VCEK is for.
-    VcekProduct = "vcek-product",
+    ProductWithoutMinimum = "product-without-minimum", "policy";
+    /// The certificate does not have the subject and issuer names of a VCEK or VLEK of its product.
+    CertificateName = "certificate-name", "AMD 57230, table 8; AMD 58369";
+    /// The VLEK belongs to a cloud provider that the policy does not list.
+    CspId = "csp-id", "AMD 58369";
+    /// No trusted root issues certificates under the certificate's issuer name.
+    ChainUnknownRoot = "chain-unknown-root", "policy";
+    /// No trusted signing key signed the certificate.
+    ChainSignature = "chain-signature", "AMD 57230, chapter 3";
+    /// The report comes from another product than the certificate is for.
+    VcekProduct = "vcek-product", "AMD 56860, table 23";
+    /// The host hides the chip's identifier, and the policy does not allow that.
+    ChipIdMasked = "chip-id-masked", "AMD 56860, SNP_CONFIG";
     /// The report names another chip than the VCEK does.
-    VcekChipId = "vcek-chip-id",
-    /// The report's firmware level is not the one that the VCEK was derived for.
-    VcekTcb = "vcek-tcb",
-    /// The VCEK did not sign the report.
-    ReportSignature = "report-signature",
+    VcekChipId = "vcek-chip-id", "AMD 57230, table 8";
+    /// The report's firmware level is not the one that the certificate's key was derived for.
+    VcekTcb = "vcek-tcb", "AMD 57230, table 8";
+    /// The certificate's key did not sign the report.
+    ReportSignature = "report-signature", "AMD 56860, table 23";
     /// A certificate of the chain is not valid yet.
-    CertificateNotYetValid = "certificate-not-yet-valid",
+    CertificateNotYetValid = "certificate-not-yet-valid", "RFC 5280, section 4.1.2.5";
     /// A certificate of the chain has expired.
-    CertificateExpired = "certificate-expired",
+    CertificateExpired = "certificate-expired", "RFC 5280, section 4.1.2.5";
+    /// The certificate is valid for longer than the policy allows.
+    CertificateLifetime = "certificate-lifetime", "policy";
+    /// The policy requires a revocation list, and none was given for this root.
+    CrlMissing = "crl-missing", "policy";
+    /// The revocation list is from the future.
+    CrlNotYetValid = "crl-not-yet-valid", "RFC 5280, section 5.1.2.4";
+    /// The revocation list is past the date at which its successor was due.
+    CrlStale = "crl-stale", "RFC 5280, section 5.1.2.5";
+    /// The root has revoked the key that signed the certificate.
+    CertificateRevoked = "certificate-revoked", "RFC 5280, section 5.1.2.6";
     /// The report was asked for at a less privileged level than the policy allows.
-    Vmpl = "vmpl",
+    Vmpl = "vmpl", "AMD 56860, table 23";
     /// The guest policy's must-be-one bit is zero, or one of its must-be-zero bits is one.
-    GuestPolicyReserved = "guest-policy-reserved",
+    GuestPolicyReserved = "guest-policy-reserved", "AMD 56860, table 10";
     /// The guest may be debugged by its host.
-    GuestDebug = "guest-debug",
+    GuestDebug = "guest-debug", "AMD 56860, table 10";
     /// The guest may be moved by a migration agent.
-    GuestMigrationAgent = "guest-migration-agent",
+    GuestMigrationAgent = "guest-migration-agent", "AMD 56860, table 10";
     /// The guest may run beside hyper-threads of others.
-    GuestSmt = "guest-smt",
+    GuestSmt = "guest-smt", "AMD 56860, table 10";
     /// The guest may be given CXL memory or devices.
-    GuestCxl = "guest-cxl",
+    GuestCxl = "guest-cxl", "AMD 56860, table 10";
     /// The guest may be spread over several sockets.
-    GuestSingleSocket = "guest-single-socket",
+    GuestSingleSocket = "guest-single-socket", "AMD 56860, table 10";
     /// The platform has not finished looking for aliased memory.
-    PlatformAliasCheck = "platform-alias-check",
+    PlatformAliasCheck = "platform-alias-check", "AMD 56860, table 25; AMD-SB-3015";
     /// The platform does not hide ciphertext.
-    PlatformCiphertextHiding = "platform-ciphertext-hiding",
+    PlatformCiphertextHiding = "platform-ciphertext-hiding", "AMD 56860, table 25";
     /// The platform's memory has no error correction.
-    PlatformEcc = "platform-ecc",
+    PlatformEcc = "platform-ecc", "AMD 56860, table 25";
     /// The platform does not encrypt all of its memory.
-    PlatformTsme = "platform-tsme",
+    PlatformTsme = "platform-tsme", "AMD 56860, table 25";
     /// The firmware that runs now is below the minimum.
-    TcbCurrent = "tcb-current",
+    TcbCurrent = "tcb-current", "AMD 56860, tables 3, 4 and 23";
     /// The firmware that the platform can be rolled back to is below the minimum.
-    TcbCommitted = "tcb-committed",
+    TcbCommitted = "tcb-committed", "AMD 56860, tables 3, 4 and 23";
     /// The firmware level that the signing key stands for is below the minimum.
-    TcbReported = "tcb-reported",
+    TcbReported = "tcb-reported", "AMD 56860, tables 3, 4 and 23";
+    /// The firmware that the guest was launched under was below the minimum.
+    TcbLaunch = "tcb-launch", "AMD 56860, tables 3, 4 and 23";
+    /// The version of the firmware that runs now is below the minimum.
+    FirmwareCurrent = "firmware-current", "AMD 56860, table 23";
+    /// The version of the firmware that the platform can be rolled back to is below the minimum.
+    FirmwareCommitted = "firmware-committed", "AMD 56860, table 23";
+    /// The firmware that runs now is not committed: the host may still roll it back.
+    FirmwareProvisional = "firmware-provisional", "AMD 56860, SNP_COMMIT";
     /// The guest's own security version is below the minimum.
-    GuestSvn = "guest-svn",
+    GuestSvn = "guest-svn", "AMD 56860, table 23";
+    /// The guest's family is not the policy's.
+    FamilyId = "family-id", "AMD 56860, ID block";
+    /// The guest's image is not the policy's.
+    ImageId = "image-id", "AMD 56860, ID block";
     /// The software that was launched is not on the list.
-    Measurement = "measurement",
+    Measurement = "measurement", "AMD 56860, table 23";
+    /// The launch was not signed by an identity key that the policy lists.
+    IdKeyDigest = "id-key-digest", "AMD 56860, ID block";
+    /// The identity key was not certified by an author key that the policy lists.
+    AuthorKeyDigest = "author-key-digest", "AMD 56860, ID block";
     /// The launch configuration is not one that the policy lists.
-    HostDataPolicy = "host-data-policy",
+    HostDataPolicy = "host-data-policy", "policy";
     /// The launch configuration is not the one of the organisation.
-    HostData = "host-data",
+    HostData = "host-data", "roster";
     /// The chip is on the list of denied chips.
-    ChipDenied = "chip-denied",
+    ChipDenied = "chip-denied", "policy";
     /// The chip is not the one of the organisation.
-    ChipId = "chip-id",
+    ChipId = "chip-id", "roster";
     /// The report was made for another statement than the one expected.
-    ReportData = "report-data",
+    ReportData = "report-data", "docs/protocol.md";
 }
 
 impl fmt::Display for Reason {
@@ -126,6 +175,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_document_lists_every_reason_with_its_source_in_order() {
+        let document = include_str!("../../docs/attestation.md");
+        let listed: Vec<_> = document
+            .lines()
+            .filter_map(|line| line.split_once(" | `attest.").map(|_| line))
+            .collect();
+        assert_eq!(listed.len(), Reason::ALL.len());
+        for (reason, line) in Reason::ALL.iter().zip(listed) {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let (code, meaning, source) = (cells[1], cells[2], cells[3]);
+            assert_eq!(code, format!("`{reason}`"));
+            assert_eq!((meaning, source), (reason.meaning(), reason.source()));
+        }
+    }
 
     #[test]
     fn no_two_reasons_share_a_code() {

@@ -2,36 +2,46 @@
 //!
 //! What a report says is looked at only after its signature was found good, so that a reason is always about something that
 //! the machine really said. The verifier reads no clock and no network; time comes in, roots were given.
+//!
+//! The list is written once: [`Verifier::verify`] stops at the first check that fails, [`Verifier::explain`] goes on and tells
+//! of every check what the evidence says and what was wanted.
 
+mod chain;
+mod checks;
 mod claims;
+mod said;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
-
-use crate::certificate::{Dates, Vcek};
+use crate::certificate::EndorsementKey;
 use crate::evidence::Evidence;
-use crate::machine::{MachineBinding, Product};
+use crate::machine::{ChipId, HostData, MachineBinding, Measurement};
 use crate::policy::{Policy, PolicyError};
 use crate::reason::Reason;
 use crate::snp::{self, Report};
 use crate::statements::ReportData;
 use crate::trust::{Anchor, TrustStore};
+use chain::CheckedEndorsement;
+use checks::Checks;
 
+#[cfg(test)]
+pub(crate) use checks::mutants;
+pub(crate) use checks::require;
+pub use checks::{Finding, Verdict};
 pub use claims::Claims;
-
-/// How many checked VCEKs are remembered. One peer has one or a few; a full cache is emptied, which costs time alone.
-const MAX_CACHED_VCEKS: usize = 1024;
 
 /// Judges evidence by one policy.
 pub struct Verifier {
     policy: Policy,
     anchors: Vec<TrustedAnchor>,
-    /// Chains that were found good, by SHA-256 of the VCEK. RSA is a third of a verification's cost.
-    cache: Mutex<BTreeMap<[u8; 32], Arc<CheckedVcek>>>,
+    /// Chains that were found good. RSA is a third of a verification's cost.
+    cache: Mutex<BTreeMap<CacheKey, Arc<CheckedEndorsement>>>,
 }
+
+/// SHA-256 of a certificate, and what it was taken for.
+type CacheKey = ([u8; 32], EndorsementKey);
 
 /// What evidence is compared with, beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +52,43 @@ pub struct Expected<'a> {
     pub report_data: ReportData,
 }
 
+/// What somebody who looks at evidence wants of it, beside the policy. What is not wanted is not judged, and the explanation
+/// says so; a peer is let in by [`Expected`], which leaves nothing out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// The chip.
+    pub chip_id: Option<ChipId>,
+    /// The launch configuration.
+    pub host_data: Option<HostData>,
+    /// The software, where the policy does not say.
+    pub measurement: Option<Measurement>,
+    /// The statement.
+    pub report_data: Option<ReportData>,
+}
+
+impl From<&Expected<'_>> for Wanted {
+    fn from(expected: &Expected<'_>) -> Self {
+        Self {
+            chip_id: Some(expected.machine.chip_id),
+            host_data: Some(expected.machine.host_data),
+            measurement: None,
+            report_data: Some(expected.report_data),
+        }
+    }
+}
+
+/// Every check on a piece of evidence, in order.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What [`Verifier::verify`] says of the same evidence, where nothing that was not wanted is held against it.
+    pub outcome: Result<Claims, Reason>,
+    /// One finding or more for each check.
+    pub findings: Vec<Finding>,
+}
+
 struct TrustedAnchor {
     anchor: Anchor,
     simulated: bool,
-}
-
-/// A VCEK whose chain to a pinned root was found good. Dates are looked at every time.
-struct CheckedVcek {
-    vcek: Vcek,
-    dates: Dates,
-    simulated: bool,
-    root: [u8; 32],
 }
 
 impl Verifier {
@@ -61,7 +97,8 @@ impl Verifier {
     /// # Errors
     /// [`PolicyError::RootNotGiven`] and [`PolicyError::SimulatedRootNotSpelled`].
     pub fn new(policy: Policy, store: &TrustStore) -> Result<Self, PolicyError> {
-        for pinned in policy.roots.union(&policy.simulated_roots) {
+        let (roots, simulated_roots) = (policy.roots(), policy.simulated_roots());
+        for pinned in roots.union(simulated_roots) {
             if !store
                 .anchors()
                 .iter()
@@ -72,8 +109,8 @@ impl Verifier {
         }
         let mut anchors = Vec::new();
         for anchor in store.anchors() {
-            let simulated = policy.simulated_roots.contains(&anchor.ark_hash);
-            if !simulated && !policy.roots.contains(&anchor.ark_hash) {
+            let simulated = simulated_roots.contains(&anchor.ark_hash);
+            if !simulated && !roots.contains(&anchor.ark_hash) {
                 continue;
             }
             if anchor.says_simulated && !simulated {
@@ -113,214 +150,102 @@ impl Verifier {
         expected: &Expected<'_>,
         now: SystemTime,
     ) -> Result<Claims, Reason> {
-        let report = self.check_form(evidence)?;
-        let checked = self.check_vcek(evidence.vcek_der())?;
-        check_report_against_vcek(&report, &checked.vcek)?;
-        self.check_dates(checked.dates, now)?;
-        self.check_guest(&report)?;
-        self.check_platform(&report, checked.vcek.product)?;
-        self.check_identity(&report, expected)?;
-        Ok(claims(&report, &checked))
+        let mut checks = Checks::deciding();
+        let claims = self.judge(&mut checks, evidence, &Wanted::from(expected), now)?;
+        // A decision that got here has claims: only an explanation goes on without.
+        claims.ok_or(Reason::ReportSignature)
+    }
+
+    /// Judges evidence by the same checks, and tells of each what the evidence says, what was wanted, and how it ended. It goes
+    /// on after a failure where there is something left to look at; the first failure is the outcome.
+    ///
+    /// # Security
+    /// For people. What is not in `wanted` is not judged, so a good outcome is worth less than [`Verifier::verify`]'s. After the
+    /// first failure findings are about what the evidence says, not about what any machine said.
+    pub fn explain(&self, evidence: &Evidence, wanted: &Wanted, now: SystemTime) -> Explanation {
+        let mut checks = Checks::explaining();
+        let read = Evidence::from_bytes(&evidence.to_bytes());
+        let _same = checks.parsed(Evidence::CHECKS, read, |read| {
+            let (report, certificate) = (read.report().len(), read.vcek_der().len());
+            format!("{report} bytes of report, {certificate} of certificate")
+        });
+        let judged = self.judge(&mut checks, evidence, wanted, now);
+        let outcome = match (checks.first_failure(), judged) {
+            (Some(reason), _) | (None, Err(reason)) => Err(reason),
+            (None, Ok(claims)) => claims.ok_or(Reason::ReportSignature),
+        };
+        Explanation {
+            outcome,
+            findings: checks.into_findings(),
+        }
+    }
+
+    /// The list. There are no claims where an explanation went on without what they are made of.
+    fn judge(
+        &self,
+        checks: &mut Checks,
+        evidence: &Evidence,
+        wanted: &Wanted,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, Reason> {
+        let report = self.check_form(checks, evidence)?;
+        let key = self.check_signing_key(checks, &report)?;
+        let endorsed = match key {
+            Some(key) => {
+                let endorsed = self.check_endorsement(checks, evidence.vcek_der(), key);
+                checks.go_on(endorsed)?
+            }
+            None => None,
+        };
+        let product = endorsed.as_ref().map(|it| it.endorsement.product);
+        let chip_id = match &endorsed {
+            Some(endorsed) => {
+                let chip_id = self.check_report_against(checks, &report, endorsed)?;
+                self.check_validity(checks, endorsed, now)?;
+                chip_id
+            }
+            None => report.chip_id(),
+        };
+        self.check_guest(checks, &report)?;
+        self.check_platform(checks, &report)?;
+        self.check_firmware(checks, &report, product)?;
+        self.check_launch(checks, &report, wanted)?;
+        self.check_whose(checks, &report, chip_id, wanted)?;
+        Ok(endorsed
+            .filter(|_| checks.first_failure().is_none())
+            .map(|endorsed| Claims::of(&report, &endorsed, chip_id)))
     }
 
     /// What can be told from the report's bytes alone.
-    fn check_form(&self, evidence: &Evidence) -> Result<Report, Reason> {
-        require(
-            self.policy
-                .report_versions
-                .contains(&snp::version(evidence.report())),
-            Reason::ReportVersion,
-        )?;
-        let report = Report::parse(evidence.report())?;
-        require(
-            report.signature_algorithm() == snp::SIGNATURE_ALGORITHM,
-            Reason::SignatureAlgorithm,
-        )?;
-        require(report.signed_with_vcek(), Reason::SigningKey)?;
-        Ok(report)
-    }
-
-    /// The VCEK's own form, its product, and its chain to a pinned root; all of that once per VCEK.
-    fn check_vcek(&self, der: &[u8]) -> Result<Arc<CheckedVcek>, Reason> {
-        let hash = Sha256::digest(der).into();
-        if let Some(checked) = self
-            .cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&hash)
-        {
-            return Ok(Arc::clone(checked));
-        }
-        let checked = Arc::new(self.check_vcek_anew(der)?);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= MAX_CACHED_VCEKS {
-            cache.clear();
-        }
-        cache.insert(hash, Arc::clone(&checked));
-        Ok(checked)
-    }
-
-    fn check_vcek_anew(&self, der: &[u8]) -> Result<CheckedVcek, Reason> {
-        let vcek = Vcek::parse(der)?;
-        require(
-            !self.policy.denied_products.contains(&vcek.product),
-            Reason::ProductDenied,
-        )?;
-        require(
-            self.policy.min_tcb.contains_key(&vcek.product),
-            Reason::ProductWithoutMinimum,
-        )?;
-        require(vcek.is_named_rightly(), Reason::CertificateName)?;
-        let issuer = &vcek.certificate.tbs_certificate.issuer;
-        let mut candidates = self
-            .anchors
-            .iter()
-            .filter(|trusted| trusted.anchor.ask.tbs_certificate.subject == *issuer)
-            .peekable();
-        require(candidates.peek().is_some(), Reason::ChainUnknownRoot)?;
-        let trusted = candidates
-            .find(|trusted| snp::is_issued_by(&vcek.certificate, &trusted.anchor.ask))
-            .ok_or(Reason::ChainSignature)?;
-        Ok(CheckedVcek {
-            dates: trusted.anchor.dates.and(Dates::of(&vcek.certificate)),
-            simulated: trusted.simulated,
-            root: trusted.anchor.ark_hash,
-            vcek,
+    fn check_form(&self, checks: &mut Checks, evidence: &Evidence) -> Result<Report, Reason> {
+        let version = snp::version(evidence.report());
+        let listed = &self.policy.snp.report_versions;
+        checks.require(listed.contains(&version), Reason::ReportVersion, || {
+            (version.to_string(), format!("one of {listed:?}"))
+        })?;
+        checks.parsed(Report::CHECKS, Report::parse(evidence.report()), |_| {
+            String::new()
         })
     }
 
-    fn check_dates(&self, dates: Dates, now: SystemTime) -> Result<(), Reason> {
-        let skew = self.policy.clock_skew;
-        require(
-            dates.not_before <= now + skew,
-            Reason::CertificateNotYetValid,
-        )?;
-        require(now <= dates.not_after + skew, Reason::CertificateExpired)
+    /// A VCEK signed, or a VLEK where the policy lists a cloud provider.
+    fn check_signing_key(
+        &self,
+        checks: &mut Checks,
+        report: &Report,
+    ) -> Result<Option<EndorsementKey>, Reason> {
+        let key = report.signing_key();
+        let vlek_allowed = !self.policy.snp.allow_vlek_csp_ids.is_empty();
+        let allowed = match key {
+            Some(EndorsementKey::Vcek) => true,
+            Some(EndorsementKey::Vlek) => vlek_allowed,
+            None => false,
+        };
+        checks.require(allowed, Reason::SigningKey, || {
+            let says = key.map_or("nobody, or a masked VCEK".to_owned(), |key| key.to_string());
+            let wanted = if vlek_allowed { "VCEK or VLEK" } else { "VCEK" };
+            (says, wanted.to_owned())
+        })?;
+        Ok(key)
     }
-
-    /// What the host may do to the guest (AMD 56860, table 10).
-    fn check_guest(&self, report: &Report) -> Result<(), Reason> {
-        let (allowed, bit) = (&self.policy.switches, |index: u32| {
-            report.guest_policy >> index & 1 == 1
-        });
-        require(report.vmpl() <= allowed.max_vmpl, Reason::Vmpl)?;
-        require(
-            bit(17) && report.guest_policy >> 26 == 0,
-            Reason::GuestPolicyReserved,
-        )?;
-        require(allowed.allow_debug || !bit(19), Reason::GuestDebug)?;
-        require(
-            allowed.allow_migration_agent || !bit(18),
-            Reason::GuestMigrationAgent,
-        )?;
-        require(allowed.allow_smt || !bit(16), Reason::GuestSmt)?;
-        require(allowed.allow_cxl || !bit(21), Reason::GuestCxl)?;
-        require(
-            !allowed.require_single_socket || bit(20),
-            Reason::GuestSingleSocket,
-        )
-    }
-
-    /// The machine under the guest: its switches (AMD 56860, table 25) and its firmware.
-    fn check_platform(&self, report: &Report, product: Product) -> Result<(), Reason> {
-        let (asked, bit) = (&self.policy.switches, |index: u32| {
-            report.platform_info() >> index & 1 == 1
-        });
-        require(
-            !asked.require_alias_check || bit(5),
-            Reason::PlatformAliasCheck,
-        )?;
-        require(
-            !asked.require_ciphertext_hiding || bit(4),
-            Reason::PlatformCiphertextHiding,
-        )?;
-        require(!asked.require_ecc || bit(2), Reason::PlatformEcc)?;
-        require(!asked.require_tsme || bit(1), Reason::PlatformTsme)?;
-        let minimum = self
-            .policy
-            .min_tcb
-            .get(&product)
-            .ok_or(Reason::ProductWithoutMinimum)?;
-        require(report.current_tcb().reaches(minimum), Reason::TcbCurrent)?;
-        require(
-            report.committed_tcb().reaches(minimum),
-            Reason::TcbCommitted,
-        )?;
-        require(report.reported_tcb().reaches(minimum), Reason::TcbReported)
-    }
-
-    /// Which software, whose machine, which statement.
-    fn check_identity(&self, report: &Report, expected: &Expected<'_>) -> Result<(), Reason> {
-        let policy = &self.policy;
-        require(
-            report.guest_svn() >= policy.switches.min_guest_svn,
-            Reason::GuestSvn,
-        )?;
-        require(
-            policy.measurements.contains(&report.measurement()),
-            Reason::Measurement,
-        )?;
-        let listed = policy
-            .host_data
-            .as_ref()
-            .is_none_or(|list| list.contains(&report.host_data()));
-        require(listed, Reason::HostDataPolicy)?;
-        require(
-            report.host_data() == expected.machine.host_data,
-            Reason::HostData,
-        )?;
-        require(
-            !policy.denied_chips.contains(&report.chip_id()),
-            Reason::ChipDenied,
-        )?;
-        require(report.chip_id() == expected.machine.chip_id, Reason::ChipId)?;
-        require(
-            report.report_data() == expected.report_data,
-            Reason::ReportData,
-        )
-    }
-}
-
-/// The VCEK is for this product, this chip and this firmware level, and it signed the report.
-fn check_report_against_vcek(report: &Report, vcek: &Vcek) -> Result<(), Reason> {
-    // A report of version 2 names no product. Its chip id and its TCB's layout still have to agree with the VCEK's.
-    require(
-        report
-            .product()
-            .is_none_or(|product| product == Ok(vcek.product)),
-        Reason::VcekProduct,
-    )?;
-    let chip_id = report.chip_id();
-    let (own, rest) = chip_id.as_bytes().split_at(vcek.product.chip_id_bytes());
-    require(
-        own == vcek.hardware_id && rest.iter().all(|byte| *byte == 0),
-        Reason::VcekChipId,
-    )?;
-    require(report.reported_tcb() == vcek.tcb, Reason::VcekTcb)?;
-    require(
-        report.is_signed_by(&vcek.certificate),
-        Reason::ReportSignature,
-    )
-}
-
-fn claims(report: &Report, checked: &CheckedVcek) -> Claims {
-    Claims {
-        simulated: checked.simulated,
-        product: checked.vcek.product,
-        report_version: report.version(),
-        measurement: report.measurement(),
-        host_data: report.host_data(),
-        chip_id: report.chip_id(),
-        current_tcb: report.current_tcb(),
-        committed_tcb: report.committed_tcb(),
-        reported_tcb: report.reported_tcb(),
-        guest_policy: report.guest_policy,
-        platform_info: report.platform_info(),
-        report_data: report.report_data(),
-        root: checked.root,
-    }
-}
-
-fn require(holds: bool, reason: Reason) -> Result<(), Reason> {
-    if holds { Ok(()) } else { Err(reason) }
 }

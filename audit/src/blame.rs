@@ -16,6 +16,15 @@ pub(crate) struct Accusation<'a> {
     pub(crate) proceedings: &'a Proof,
 }
 
+/// What a record that verifies rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conviction {
+    /// Under which key.
+    pub(crate) key: Key,
+    /// One statement of a dealer, which may have signed another.
+    pub(crate) one_statement: bool,
+}
+
 /// Under which key a member was convicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -31,7 +40,7 @@ impl Accusation<'_> {
         &self,
         context: &Hash,
         enrolled: &BTreeMap<Organisation, BTreeSet<Hash>>,
-    ) -> Result<Key, String> {
+    ) -> Result<Conviction, String> {
         let about = Proceedings::decode(self.proceedings.as_bytes()).map_err(unproven)?;
         if about.context().as_bytes() != &context.0 {
             return Err("it is about another round than the log's".to_owned());
@@ -53,10 +62,14 @@ impl Accusation<'_> {
         }
         let key = Hash(*member.identity.fingerprint().as_bytes());
         let keys = enrolled.get(self.organisation);
-        Ok(if keys.is_some_and(|keys| keys.contains(&key)) {
+        let key = if keys.is_some_and(|keys| keys.contains(&key)) {
             Key::Enrolled
         } else {
             Key::Announced
+        };
+        Ok(Conviction {
+            key,
+            one_statement: record.rests_on_one_statement(),
         })
     }
 }

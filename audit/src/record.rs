@@ -9,8 +9,13 @@ use crate::hash::Hash;
 use crate::proof::Proof;
 use crate::text::{Code, JobId, Organisation, Text};
 
-/// The version of the records below. A reader refuses any other.
-pub const RECORD_VERSION: u32 = 1;
+/// The version in which records are written. A reader reads it and those before it, and refuses a newer one by name.
+///
+/// 2: a wrong share is judged by the U2 under which its holder answered (blame records of version 2, docs/protocol.md).
+pub const RECORD_VERSION: u32 = 2;
+
+/// The first version.
+const OLDEST_RECORD_VERSION: u32 = 1;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,10 +61,12 @@ impl Record {
     /// # Errors
     /// [`RecordError`] unless the line is exactly what [`Record::to_line`] writes: one record has one spelling.
     pub fn from_line(line: &[u8]) -> Result<Self, RecordError> {
-        let record: Self = serde_json::from_slice(line).map_err(RecordError::Json)?;
-        if record.v != RECORD_VERSION {
-            return Err(RecordError::Version { found: record.v });
+        // Before the rest: what a newer version holds, this program need not know.
+        let Versioned { v } = serde_json::from_slice(line).map_err(RecordError::Json)?;
+        if !(OLDEST_RECORD_VERSION..=RECORD_VERSION).contains(&v) {
+            return Err(RecordError::Version { found: v });
         }
+        let record: Self = serde_json::from_slice(line).map_err(RecordError::Json)?;
         if record.to_line()?.as_bytes() == line {
             Ok(record)
         } else {
@@ -82,6 +89,12 @@ impl Record {
             Err(RecordError::Scope { kind })
         }
     }
+}
+
+/// A line of any version.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
 }
 
 /// A round of a job, and which attempt at it.
@@ -360,10 +373,12 @@ pub enum Phase {
 #[non_exhaustive]
 pub enum RecordError {
     /// The line is no JSON of a known record.
-    #[error("the line is no record of version {RECORD_VERSION}")]
+    #[error("the line is no record of a version up to {RECORD_VERSION}")]
     Json(#[source] serde_json::Error),
     /// The record is of another version.
-    #[error("the record has version {found}, this program reads {RECORD_VERSION}")]
+    #[error(
+        "the record has version {found}, this program reads {OLDEST_RECORD_VERSION} to {RECORD_VERSION}: take a newer one"
+    )]
     Version {
         /// The version found.
         found: u32,
@@ -412,16 +427,30 @@ mod tests {
         let line = spend().to_line().unwrap();
         assert_eq!(
             line,
-            r#"{"v":1,"time_unix_ms":5,"job":"j","round":{"number":2,"attempt":1},"event":{"spend":{"by":"clinic-a","epsilon":0.30000000000000004}}}"#
+            r#"{"v":2,"time_unix_ms":5,"job":"j","round":{"number":2,"attempt":1},"event":{"spend":{"by":"clinic-a","epsilon":0.30000000000000004}}}"#
         );
         assert_eq!(Record::from_line(line.as_bytes()).unwrap(), spend());
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_reads_back_as_it_was_written() {
+        let line = spend().to_line().unwrap().replace("\"v\":2", "\"v\":1");
+        let record = Record::from_line(line.as_bytes()).unwrap();
+        assert_eq!(record.event, spend().event);
+        assert_eq!(record.to_line().unwrap(), line);
     }
 
     #[test]
     fn a_record_has_one_spelling() {
         let line = spend().to_line().unwrap();
         for (refused, code) in [
-            (line.replace("\"v\":1", "\"v\":2"), "record_version"),
+            (line.replace("\"v\":2", "\"v\":3"), "record_version"),
+            (line.replace("\"v\":2", "\"v\":0"), "record_version"),
+            // Of a newer version, things that this program does not know.
+            (
+                line.replace("{\"v\":2", "{\"v\":3,\"key\":\"x\""),
+                "record_version",
+            ),
             (line.replace("{\"v\"", "{ \"v\""), "record_spelling"),
             (
                 line.replace("0.30000000000000004", "3.0000000000000004e-1"),
@@ -437,7 +466,7 @@ mod tests {
             ),
             (line.replace("\"by\"", "\"extra\":1,\"by\""), "record_json"),
             (
-                line.replace("{\"v\":1", "{\"v\":1,\"key\":\"x\""),
+                line.replace("{\"v\":2", "{\"v\":2,\"key\":\"x\""),
                 "record_json",
             ),
             (line.replace("spend", "spent"), "record_json"),

@@ -196,13 +196,18 @@ impl Semantics {
                 proceedings,
             };
             let context = job.attempt(record)?.context;
-            let key = accusation
+            let conviction = accusation
                 .verify(&context, &self.enrolled)
                 .map_err(|what| (Rule::Blame, what))?;
-            self.convicted_unenrolled += u64::from(key == Key::Announced);
+            self.convicted_unenrolled += u64::from(conviction.key == Key::Announced);
             let round = round_of(record)?;
+            let caution = if conviction.one_statement {
+                "; by a record of the first version, which another statement of the dealer may answer"
+            } else {
+                ""
+            };
             self.convicted.push(format!(
-                "{organisation} is convicted of a {fault} in round {} attempt {} of job {id}",
+                "{organisation} is convicted of a {fault} in round {} attempt {} of job {id}{caution}",
                 round.number, round.attempt
             ));
             rules.push(Rule::Blame);

@@ -1,10 +1,11 @@
 //! One cohort and what its members and its coordinator compute: every call into `consort-aggregation` is here.
 
+use crate::meter::cpu_seconds;
 use consort_aggregation::{
-    Accumulator, ChunkTree, Commitments, Digest, EncodedUpdate, Interpolation, MaskSeed,
-    MaskedUpdate, MemberIndex, RoundKeyContext, SecretKey, SelfMaskSecret, Share, SharePair, Sign,
-    VectorSchema, mask_update, open_shares, pack, pair_mask_seed, pair_sign, recover_mask_key,
-    recover_self_mask, seal_shares, self_mask_seed, split, width_for,
+    Accumulator, ChunkSum, ChunkTree, Commitments, Digest, EncodedUpdate, Interpolation, MaskSeed,
+    MaskedUpdate, MemberIndex, PackingError, RoundKeyContext, SecretKey, SelfMaskSecret, Share,
+    SharePair, Sign, VectorSchema, mask_update, open_shares, pack, pair_mask_seed, pair_sign,
+    recover_mask_key, recover_self_mask, seal_shares, self_mask_seed, split, width_for,
 };
 use rand_chacha::ChaCha20Rng;
 use std::collections::BTreeMap;
@@ -264,6 +265,26 @@ pub(crate) fn wire(update: &MaskedUpdate) -> Vec<u8> {
         .flat_map(|(_, chunk)| chunk)
         .copied()
         .collect()
+}
+
+/// Adds uploads chunk by chunk, as the coordinator does when it reads them back, and says how many CPU seconds went into copying chunks,
+/// which stands for the reading. (The coordinator hashes each chunk between the two: [`hash`].)
+pub(crate) fn ingest(sum: &mut Accumulator, uploads: &[Vec<u8>]) -> Result<f64, PackingError> {
+    let mut chunk_sum = ChunkSum::new(sum.schema());
+    let (mut index, mut copying) = (0, 0.0);
+    while chunk_sum.begin(index) {
+        for upload in uploads {
+            let first = usize::try_from(chunk_sum.first_byte()).expect("an upload is in memory");
+            let chunk = chunk_sum.chunk();
+            let ((), seconds) =
+                cpu_seconds(|| chunk.copy_from_slice(&upload[first..first + chunk.len()]));
+            copying += seconds;
+            chunk_sum.add()?;
+        }
+        sum.add_chunk_sum(&chunk_sum);
+        index += 1;
+    }
+    Ok(copying)
 }
 
 /// The tree hash over the chunks of one upload, as the coordinator checks it.

@@ -52,8 +52,10 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     );
     let seconds = |ns: f64| ns * count(case.d) / 1e9;
     let ingest = format!(
-        "{:.3} ns/param, {} extra",
+        "{:.3} ns/param, at least {:.3}, {:.3} more to copy chunks, {} extra",
         server.ingest_ns_per_param,
+        server.ingest_least_ns_per_param,
+        server.copy_ns_per_param,
         mib(server.ingest_extra_bytes)
     );
     row(

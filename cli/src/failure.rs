@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use consort_daemon::config::ConfigError;
-use consort_daemon::errors::code_of;
+use consort_proto::errors::code_of;
 use tonic::{Code, Status};
 
 /// The exit status of a command that did not do what it was asked to.
@@ -34,6 +34,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// Whether the command has said so itself.
+    pub(crate) told: bool,
 }
 
 impl Failure {
@@ -52,11 +54,20 @@ impl Failure {
         Self::new(Exit::Refused, code, message)
     }
 
+    /// Somebody said no, and the command has told so already.
+    pub(crate) fn told() -> Self {
+        Self {
+            told: true,
+            ..Self::new(Exit::Refused, "", "")
+        }
+    }
+
     fn new(exit: Exit, code: &str, message: impl fmt::Display) -> Self {
         Self {
             exit,
             code: code.to_owned(),
             message: message.to_string(),
+            told: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 failed on the way, 2 the command line or a file on it cannot be used, 3 refused.
 
+mod attest;
 mod audit;
 mod client;
 mod coordinator;
@@ -61,6 +62,9 @@ enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Evidence of confidential machines: look at it, judge it, compute what an image's will say
+    #[command(subcommand)]
+    Attest(attest::Command),
 }
 
 /// Runs the program with these arguments, the first being its own name.
@@ -103,12 +107,16 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Job(command) => job::run(command).await,
             Command::Model(command) => model::run(command).await,
             Command::Audit(command) => audit::run(command),
+            Command::Attest(command) => attest::run(command),
         }
     })
 }
 
 /// Says why: with `--json` as one object on standard output, otherwise as a line on standard error.
 fn report(failure: &Failure, json: bool) -> ExitCode {
+    if failure.told {
+        return failure.exit.into();
+    }
     if json {
         let object = serde_json::json!({ "error": failure.message, "code": failure.code });
         println!("{object}");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use consort_model::MAX_PARAMETERS;
 use consort_proto::wire::model::v1::DownloadModelRequest;
 use consort_proto::wire::model::v1::download_model_response::Part;
 
@@ -15,8 +16,8 @@ pub(crate) const MODEL_FILE: &str = "model.safetensors";
 /// Name of the signed manifest beside it.
 pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 
-/// Most bytes of a model file: 2^24 parameters of 4 bytes, and room for the header.
-const MAX_MODEL_BYTES: usize = (1 << 26) + (1 << 20);
+/// Most bytes of a model file: as many parameters of 4 bytes as a model may have, and room for the header.
+const MAX_MODEL_BYTES: u64 = 4 * MAX_PARAMETERS + (1 << 20);
 
 /// What can be done with models.
 #[derive(Subcommand)]
@@ -85,7 +86,7 @@ pub(crate) async fn fetch(operators: &mut Operators, job: &str) -> Result<Fetche
             Some(Part::Data(piece)) => fetched.model.extend_from_slice(&piece),
             None => {}
         }
-        if fetched.model.len() > MAX_MODEL_BYTES {
+        if fetched.model.len() as u64 > MAX_MODEL_BYTES {
             let what = "the coordinator sends more than the largest model has; nothing was written";
             return Err(Failure::failed("model_too_large", what));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use consort_model::LOSS_CAP;
 use consort_proto::wire::job::v1 as wire;
+use consort_proto::wire::job::v1::job_spec::Algorithm;
 use serde::Serialize;
 
 /// A job, with the field names of the wire.
@@ -128,9 +129,15 @@ pub(crate) fn has_ended(job: &wire::Job) -> bool {
 
 /// Rounds the contract asks for.
 pub(crate) fn rounds_planned(job: &wire::Job) -> u32 {
-    let spec = job.spec.as_ref();
-    spec.and_then(|spec| spec.dp_fedsgd.as_ref())
-        .map_or(0, |training| training.rounds)
+    match algorithm(job) {
+        Some(Algorithm::DpFedsgd(training)) => training.rounds,
+        Some(Algorithm::Fedavg(training)) => training.rounds,
+        None => 0,
+    }
+}
+
+fn algorithm(job: &wire::Job) -> Option<&Algorithm> {
+    job.spec.as_ref()?.algorithm.as_ref()
 }
 
 /// Epsilon spent after the last round that ended.
@@ -141,14 +148,21 @@ pub(crate) fn epsilon_spent(job: &wire::Job) -> f64 {
 /// The loss of a round with the standard deviation of its noise: a single round's figure says little without it.
 pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<String> {
     let loss = round.noised_loss?;
-    let training = job.spec.as_ref()?.dp_fedsgd?;
     let plan = job.plan.as_ref()?;
-    // Of n survivors' noise, the plan's sigma counts that of n_min - c_noise (in units of the clip norm C); the loss takes the
-    // share `loss_weight` of C for LOSS_CAP nats, and is divided by the divisor like the gradient.
-    let counted = f64::from(plan.minimum.saturating_sub(plan.noise_colluders).max(1));
     let survivors = f64::from(u32::try_from(round.survivors.len()).unwrap_or(u32::MAX));
-    let sum = plan.sigma * (survivors / counted).sqrt();
-    let deviation = sum * LOSS_CAP / (training.loss_weight * training.divisor);
+    // The loss takes the share `loss_weight` of C for LOSS_CAP nats; sigma is in units of C.
+    let deviation = match algorithm(job)? {
+        // Of n survivors' noise, the plan's sigma counts that of n_min - c_noise; the sum is divided by the divisor like the gradient.
+        Algorithm::DpFedsgd(a) => {
+            let counted = f64::from(plan.minimum.saturating_sub(plan.noise_colluders).max(1));
+            let sum = plan.sigma * (survivors / counted).sqrt();
+            sum * LOSS_CAP / (a.loss_weight * a.divisor)
+        }
+        // Each survivor's loss has all of sigma, and the mean over them is told.
+        Algorithm::Fedavg(a) => {
+            plan.sigma * LOSS_CAP / (a.loss_weight * a.local_divisor) / survivors.sqrt()
+        }
+    };
     Some(format!("loss {loss:.2} ± {deviation:.2}"))
 }
 
@@ -188,11 +202,11 @@ mod tests {
     fn a_loss_is_told_with_the_deviation_of_its_noise() {
         let job = wire::Job {
             spec: Some(wire::JobSpec {
-                dp_fedsgd: Some(wire::DpFedSgd {
+                algorithm: Some(wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
                     divisor: 450.0,
                     loss_weight: 0.1,
                     ..wire::DpFedSgd::default()
-                }),
+                })),
                 ..wire::JobSpec::default()
             }),
             plan: Some(wire::PlanSpec {
@@ -213,6 +227,18 @@ mod tests {
         };
         // 16 · sqrt(3/3) · 2 / (0.1 · 450) = 0.711.
         assert_eq!(loss_text(&job, &round).unwrap(), "loss 0.50 ± 0.71");
+        let mut averaged = job.clone();
+        let algorithm = Algorithm::Fedavg(wire::FedAvg {
+            local_divisor: 90.0,
+            loss_weight: 0.1,
+            ..wire::FedAvg::default()
+        });
+        averaged.spec = Some(wire::JobSpec {
+            algorithm: Some(algorithm),
+            ..wire::JobSpec::default()
+        });
+        // 16 · 2 / (0.1 · 90) / sqrt(3) = 2.053.
+        assert_eq!(loss_text(&averaged, &round).unwrap(), "loss 0.50 ± 2.05");
         round.noised_loss = None;
         assert_eq!(loss_text(&job, &round), None);
     }

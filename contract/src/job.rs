@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, Digest};
 use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
+use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, NumberRule, first_broken, positive};
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::thresholds::{Thresholds, ThresholdsError};
@@ -18,7 +19,7 @@ pub const MAX_RECORDS_PER_MEMBER: u32 = 1 << 22;
 
 /// A job as its author writes it (JSON or gRPC). Unknown fields are refused; [`Job::new`] checks the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "JobFile", into = "JobFile")]
 pub struct JobDocument {
     /// Short name.
     pub name: Label,
@@ -33,15 +34,85 @@ pub struct JobDocument {
     /// The architecture; its inputs follow from the features.
     pub model: ModelDocument,
     /// How it is trained.
-    pub dp_fedsgd: DpFedSgd,
+    pub algorithm: Algorithm,
     /// What is promised.
     pub privacy: PrivacyDocument,
     /// How many must stand; defaults follow from the number of members.
-    #[serde(default)]
     pub aggregation: AggregationDocument,
     /// How long the coordinator waits.
-    #[serde(default)]
     pub deadlines: DeadlineDocument,
+}
+
+/// The JSON form: the algorithm under its name.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobFile {
+    name: Label,
+    purpose: Label,
+    dataset: Label,
+    members: Vec<OrganisationId>,
+    data: DataSchema,
+    model: ModelDocument,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dp_fedsgd: Option<DpFedSgd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fedavg: Option<FedAvg>,
+    privacy: PrivacyDocument,
+    #[serde(default)]
+    aggregation: AggregationDocument,
+    #[serde(default)]
+    deadlines: DeadlineDocument,
+}
+
+impl TryFrom<JobFile> for JobDocument {
+    type Error = &'static str;
+
+    fn try_from(file: JobFile) -> Result<Self, Self::Error> {
+        let algorithm = match (file.dp_fedsgd, file.fedavg) {
+            (Some(dp_fedsgd), None) => Algorithm::DpFedSgd(dp_fedsgd),
+            (None, Some(fedavg)) => Algorithm::FedAvg(fedavg),
+            (None, None) => {
+                return Err("dp_fedsgd or fedavg is missing: a job has exactly one of them");
+            }
+            (Some(_), Some(_)) => {
+                return Err("dp_fedsgd and fedavg are both there: a job has exactly one of them");
+            }
+        };
+        Ok(Self {
+            name: file.name,
+            purpose: file.purpose,
+            dataset: file.dataset,
+            members: file.members,
+            data: file.data,
+            model: file.model,
+            algorithm,
+            privacy: file.privacy,
+            aggregation: file.aggregation,
+            deadlines: file.deadlines,
+        })
+    }
+}
+
+impl From<JobDocument> for JobFile {
+    fn from(document: JobDocument) -> Self {
+        let (dp_fedsgd, fedavg) = match document.algorithm {
+            Algorithm::DpFedSgd(dp_fedsgd) => (Some(dp_fedsgd), None),
+            Algorithm::FedAvg(fedavg) => (None, Some(fedavg)),
+        };
+        Self {
+            name: document.name,
+            purpose: document.purpose,
+            dataset: document.dataset,
+            members: document.members,
+            data: document.data,
+            model: document.model,
+            dp_fedsgd,
+            fedavg,
+            privacy: document.privacy,
+            aggregation: document.aggregation,
+            deadlines: document.deadlines,
+        }
+    }
 }
 
 /// Layers and loss.
@@ -59,27 +130,6 @@ pub struct ModelDocument {
 
 fn zero_seed() -> [u8; 32] {
     [0; 32]
-}
-
-/// One clipped-gradient sum per round over full batches, noise shared by the members, momentum at the server.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DpFedSgd {
-    /// Rounds.
-    pub rounds: u32,
-    /// C: largest L2 norm of one record's contribution.
-    pub clip: f64,
-    /// Step size of the server.
-    pub learning_rate: f64,
-    /// Momentum of the server.
-    pub momentum: f64,
-    /// What the noised sum is divided by: a public constant.
-    pub divisor: f64,
-    /// Share of a record's norm that the loss query may take; 0 means that no loss is reported.
-    #[serde(default)]
-    pub loss_weight: f64,
-    /// Most records of one member.
-    pub max_records_per_member: u32,
 }
 
 /// What is promised about one record; neighbouring data sets differ by adding or removing it.
@@ -249,7 +299,12 @@ impl Job {
         InitialSeed(self.document.model.seed)
     }
 
-    /// Elements of the vector a round sums: the gradient and one for the loss query.
+    /// How it is trained.
+    pub fn algorithm(&self) -> &Algorithm {
+        &self.document.algorithm
+    }
+
+    /// Elements of the vector a round sums: the gradient or update, and one for the loss query.
     pub fn elements(&self) -> u64 {
         self.model.parameter_count() as u64 + 1
     }
@@ -270,14 +325,10 @@ impl Job {
         let data = d.data.encode(members);
         let trained = data
             .bytes(&self.model.canonical_bytes())
-            .bytes(&d.model.seed)
-            .u64(d.dp_fedsgd.rounds.into())
-            .u64(real(d.dp_fedsgd.clip))
-            .u64(real(d.dp_fedsgd.learning_rate))
-            .u64(real(d.dp_fedsgd.momentum))
-            .u64(real(d.dp_fedsgd.divisor))
-            .u64(real(d.dp_fedsgd.loss_weight))
-            .u64(d.dp_fedsgd.max_records_per_member.into())
+            .bytes(&d.model.seed);
+        let trained = d
+            .algorithm
+            .encode(trained)
             .u64(real(d.privacy.epsilon))
             .u64(real(d.privacy.delta))
             .u64(d.privacy.c_noise.into());
@@ -303,8 +354,7 @@ fn range(field: &'static str, value: f64, range: &'static str) -> JobError {
 }
 
 fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
-    let a = &d.dp_fedsgd;
-    let positive = |x: f64| x.is_finite() && x > 0.0;
+    d.algorithm.check()?;
     let deadlines = [
         ("deadlines.voting_ms", d.deadlines.voting_ms),
         ("deadlines.joining_ms", d.deadlines.joining_ms),
@@ -313,44 +363,7 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
         ("deadlines.confirming_ms", d.deadlines.confirming_ms),
         ("deadlines.unmasking_ms", d.deadlines.unmasking_ms),
     ];
-    let rules = [
-        (
-            (1..=MAX_ROUNDS).contains(&a.rounds),
-            "dp_fedsgd.rounds",
-            f64::from(a.rounds),
-            "1 to 10000",
-        ),
-        (positive(a.clip), "dp_fedsgd.clip", a.clip, "above 0"),
-        (
-            positive(a.learning_rate),
-            "dp_fedsgd.learning_rate",
-            a.learning_rate,
-            "above 0",
-        ),
-        (
-            (0.0..1.0).contains(&a.momentum),
-            "dp_fedsgd.momentum",
-            a.momentum,
-            "at least 0 and below 1",
-        ),
-        (
-            a.divisor.is_finite() && a.divisor >= 1.0,
-            "dp_fedsgd.divisor",
-            a.divisor,
-            "at least 1",
-        ),
-        (
-            (0.0..1.0).contains(&a.loss_weight),
-            "dp_fedsgd.loss_weight",
-            a.loss_weight,
-            "at least 0 and below 1",
-        ),
-        (
-            (1..=MAX_RECORDS_PER_MEMBER).contains(&a.max_records_per_member),
-            "dp_fedsgd.max_records_per_member",
-            f64::from(a.max_records_per_member),
-            "1 to 4194304",
-        ),
+    let rules: [NumberRule; 2] = [
         (
             positive(d.privacy.epsilon),
             "privacy.epsilon",
@@ -364,9 +377,7 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
             "above 0 and below 1 (well below 1 / records; 0.00001 is common)",
         ),
     ];
-    if let Some((_, field, value, text)) = rules.into_iter().find(|(holds, ..)| !holds) {
-        return Err(range(field, value, text));
-    }
+    first_broken(rules)?;
     match deadlines
         .into_iter()
         .find(|(_, ms)| !(1..=MAX_DEADLINE_MS).contains(ms))

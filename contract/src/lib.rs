@@ -1,6 +1,7 @@
 //! What the members agree to before a round runs: who they are (roster), what is to be done (job), what follows from it
 //! (plan), and that they said yes (votes). Pure: no clock, disk, network or randomness of its own.
 
+pub mod algorithm;
 pub mod features;
 pub mod identity;
 pub mod job;
@@ -11,11 +12,12 @@ pub mod roster;
 pub mod thresholds;
 pub mod vote;
 
+pub use algorithm::{Algorithm, Averaging, DpFedSgd, FedAvg, Rotation};
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
-pub use plan::{Plan, PlanError};
+pub use plan::{Plan, PlanError, ServerStep};
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{MAX_COMPLETE_COHORT, Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

@@ -2,20 +2,31 @@
 //! again by every member, and part of the contract that they vote on.
 
 use consort_aggregation::{Canonical, Digest, VectorSchema, Width, width_for};
-use consort_model::{LOSS_CAP, StepError, StepRule};
+use consort_model::{LOSS_CAP, OptimizerState, StepError, StepRule};
 use consort_privacy::{
-    ClipNorm, Delta, Epsilon, GridBits, GridChoice, NoiseMultiplier, NoisePlan, PrivacyTarget,
-    QuantityError, RecordCap, Relation, Steps, UpdateShape,
+    ClipNorm, Delta, Epsilon, GridBits, GridChoice, LocalRuleError, NoiseMultiplier, NoisePlan,
+    PrivacyTarget, QuantityError, RecordCap, Relation, Steps, UpdateShape,
 };
 
+use crate::algorithm::{Algorithm, Averaging, RecordField};
 use crate::job::Job;
+use crate::organisation::JobId;
 
 /// The numbers of a contract that its author does not choose. A value of this type follows from its job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     noise: NoisePlan,
     schema: VectorSchema,
-    step: StepRule,
+    step: ServerStep,
+}
+
+/// How the sum of a round becomes the next model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ServerStep {
+    /// `dp_fedsgd`: the sum is a gradient.
+    Gradient(StepRule),
+    /// `fedavg`: the sum is one of model updates, whose average is taken.
+    Average(Averaging),
 }
 
 /// Why a job has no plan.
@@ -41,6 +52,9 @@ pub enum PlanError {
     /// The server step's constants are out of range.
     #[error("the server step cannot be taken: {0}")]
     Step(#[from] StepError),
+    /// The local steps' constants are out of range.
+    #[error("the local steps cannot be taken: {0}")]
+    Local(#[from] LocalRuleError),
 }
 
 impl PlanError {
@@ -52,6 +66,7 @@ impl PlanError {
             Self::Field { .. } => "plan_field_out_of_range",
             Self::Width(error) => error.code(),
             Self::Step(error) => error.code(),
+            Self::Local(error) => error.code(),
         }
     }
 }
@@ -82,20 +97,30 @@ impl Plan {
     }
 
     fn of(job: &Job, noise: NoisePlan) -> Result<Self, PlanError> {
-        let width = width_for(
-            job.thresholds().cohort(),
-            noise.value_bound(),
-            noise.noise_bound(),
-        )?;
-        let schema = VectorSchema::new(job.elements(), width)?;
-        let a = &job.document().dp_fedsgd;
-        let step = StepRule::new(
-            narrow(a.learning_rate),
-            narrow(a.momentum),
-            narrow(a.clip),
-            noise.grid().bits().bits(),
-            narrow(a.divisor),
-        )?;
+        let members = job.thresholds().cohort();
+        let elements = job.elements();
+        let (schema, step) = match job.algorithm() {
+            Algorithm::DpFedSgd(a) => {
+                let width = width_for(members, noise.value_bound(), noise.noise_bound())?;
+                let step = StepRule::new(
+                    narrow(a.learning_rate),
+                    narrow(a.momentum),
+                    narrow(a.clip),
+                    noise.grid().bits().bits(),
+                    narrow(a.divisor),
+                )?;
+                let schema = VectorSchema::new(elements, width)?;
+                (schema, ServerStep::Gradient(step))
+            }
+            Algorithm::FedAvg(a) => {
+                // The noise is in the update before it is limited to Q.
+                let step = Averaging::new(a)?;
+                let values = step.quantisation();
+                let width = width_for(members, values.quantised.into(), 0)?;
+                let schema = VectorSchema::new(elements, width)?.of_values(values);
+                (schema, ServerStep::Average(step))
+            }
+        };
         Ok(Self {
             noise,
             schema,
@@ -119,16 +144,47 @@ impl Plan {
     }
 
     /// The server step's constants.
-    pub fn step(&self) -> &StepRule {
+    pub fn step(&self) -> &ServerStep {
         &self.step
     }
 
-    /// Mean loss over the job's divisor, from the last element of a sum: noised, and each record's loss limited to
-    /// [`LOSS_CAP`]. `None` when the job has no loss query.
-    pub fn noised_loss(&self, job: &Job, sum: i64) -> Option<f64> {
-        let a = &job.document().dp_fedsgd;
-        (a.loss_weight > 0.0)
-            .then(|| f64::from(self.step.mean(sum)) * LOSS_CAP / (a.loss_weight * a.clip))
+    /// The server's step on the sum over this many survivors, and the loss that its last element tells.
+    ///
+    /// # Errors
+    /// [`StepError`] when the sum does not fit the model or the training has diverged.
+    pub fn advance(
+        &self,
+        job: (&JobId, &Job),
+        round: u32,
+        state: &OptimizerState,
+        sum: &[i64],
+        survivors: u32,
+    ) -> Result<(OptimizerState, Option<f64>), StepError> {
+        let (id, job) = job;
+        match &self.step {
+            ServerStep::Gradient(rule) => {
+                let (loss, gradient) = sum
+                    .split_last()
+                    .expect("a schema has the loss element at least");
+                let loss = self.noised_loss(job, *loss, survivors);
+                Ok((state.step(rule, gradient)?, loss))
+            }
+            ServerStep::Average(averaging) => averaging.advance(id, round, state, sum, survivors),
+        }
+    }
+
+    /// Mean loss over the job's divisor, from the last element of a sum over this many survivors: noised, and each record's
+    /// loss limited to [`LOSS_CAP`]. `None` when the job has no loss query.
+    pub fn noised_loss(&self, job: &Job, sum: i64, survivors: u32) -> Option<f64> {
+        match &self.step {
+            ServerStep::Gradient(rule) => {
+                let records = job.algorithm().records();
+                (records.loss_weight > 0.0).then(|| {
+                    f64::from(rule.mean(sum)) * LOSS_CAP / (records.loss_weight * records.clip)
+                })
+            }
+            ServerStep::Average(averaging) => averaging.noised_loss(sum, survivors),
+        }
     }
 
     /// The contract: what the members vote on and every round context contains.
@@ -149,26 +205,30 @@ fn target(job: &Job) -> Result<PrivacyTarget, PlanError> {
     Ok(PrivacyTarget {
         epsilon: Epsilon::new(privacy.epsilon)?,
         delta: Delta::new(privacy.delta)?,
-        rounds: Steps::new(job.document().dp_fedsgd.rounds)?,
+        rounds: Steps::new(job.algorithm().rounds())?,
         relation: Relation::AddRemove,
         members: job.thresholds().cohort(),
         n_min: job.thresholds().minimum(),
         c_noise: privacy.c_noise,
+        source: job.algorithm().noise_source()?,
     })
 }
 
 fn shape(job: &Job, grid: GridChoice) -> Result<UpdateShape, PlanError> {
-    let a = &job.document().dp_fedsgd;
+    let algorithm = job.algorithm();
+    let records = algorithm.records();
+    let named = |name| algorithm.field(name);
     Ok(UpdateShape {
         elements: job.elements(),
-        record_cap: RecordCap::new(a.max_records_per_member)
-            .map_err(|e| field("dp_fedsgd.max_records_per_member", &e))?,
-        clip: ClipNorm::new(narrow(a.clip)).map_err(|e| field("dp_fedsgd.clip", &e))?,
+        record_cap: RecordCap::new(records.max_records_per_member)
+            .map_err(|e| field(named(RecordField::MaxRecords), &e))?,
+        clip: ClipNorm::new(narrow(records.clip))
+            .map_err(|e| field(named(RecordField::Clip), &e))?,
         grid,
     })
 }
 
-fn field(field: &'static str, problem: &dyn std::fmt::Display) -> PlanError {
+pub(crate) fn field(field: &'static str, problem: &dyn std::fmt::Display) -> PlanError {
     PlanError::Field {
         field,
         problem: problem.to_string(),
@@ -179,6 +239,6 @@ fn field(field: &'static str, problem: &dyn std::fmt::Display) -> PlanError {
     clippy::cast_possible_truncation,
     reason = "training is done in f32; every member rounds the same way"
 )]
-fn narrow(value: f64) -> f32 {
+pub(crate) fn narrow(value: f64) -> f32 {
     value as f32
 }

@@ -31,6 +31,9 @@ pub enum VoteError {
     /// The signature does not hold.
     #[error("the signature under the vote of {0} does not hold")]
     Signature(OrganisationId),
+    /// A yes that says why not.
+    #[error("the vote of {0} is a yes with a reason; a reason is given with a no alone")]
+    YesWithReason(OrganisationId),
     /// A vote on something else.
     #[error("the vote of {0} is about another contract")]
     OtherContract(OrganisationId),
@@ -47,6 +50,7 @@ impl VoteError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Signature(_) => "vote_signature",
+            Self::YesWithReason(_) => "vote_yes_with_reason",
             Self::OtherContract(_) => "vote_other_contract",
             Self::NotApproved(_) => "vote_not_approved",
             Self::Stranger(_) => "vote_stranger",
@@ -89,7 +93,7 @@ impl Vote {
     /// Checks that the vote is about this contract and by the holder of this key.
     ///
     /// # Errors
-    /// [`VoteError::OtherContract`] or [`VoteError::Signature`].
+    /// [`VoteError::OtherContract`], [`VoteError::Signature`] or [`VoteError::YesWithReason`].
     pub fn verify(
         &self,
         job: &JobId,
@@ -101,7 +105,11 @@ impl Vote {
         }
         identity
             .verify(&self.signed_bytes(job), &self.signature)
-            .map_err(|_| VoteError::Signature(self.organisation.clone()))
+            .map_err(|_| VoteError::Signature(self.organisation.clone()))?;
+        if self.approve && !self.reason.is_empty() {
+            return Err(VoteError::YesWithReason(self.organisation.clone()));
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +228,17 @@ mod tests {
         assert_eq!(
             check(vec![yes(1), yes(2), yes(3), yes(4)]),
             VoteError::Stranger(name(4))
+        );
+    }
+
+    #[test]
+    fn a_yes_with_a_reason_is_refused_though_it_is_signed() {
+        let mut vote = yes(1);
+        vote.reason = "gladly".into();
+        vote.signature = secret(1).sign(&vote.signed_bytes(&job()));
+        assert_eq!(
+            vote.verify(&job(), &contract(), &secret(1).public()),
+            Err(VoteError::YesWithReason(name(1)))
         );
     }
 

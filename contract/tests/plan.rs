@@ -6,9 +6,9 @@
 
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
-use consort_contract::{Job, JobDocument, Label, OrganisationId, Plan};
+use consort_contract::{Algorithm, DpFedSgd, Job, JobDocument, Label, OrganisationId, Plan};
 use consort_model::{LOSS_CAP, Layer, Loss};
 
 const DIVISOR: f64 = 100.0;
@@ -37,7 +37,7 @@ fn job(loss_weight: f64) -> Job {
             loss: Loss::BinaryCrossEntropy,
             seed: [0; 32],
         },
-        dp_fedsgd: DpFedSgd {
+        algorithm: Algorithm::DpFedSgd(DpFedSgd {
             rounds: 3,
             clip: 0.5,
             learning_rate: 0.5,
@@ -45,7 +45,7 @@ fn job(loss_weight: f64) -> Job {
             divisor: DIVISOR,
             loss_weight,
             max_records_per_member: 1000,
-        },
+        }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
             delta: 1e-5,
@@ -63,12 +63,12 @@ fn the_last_element_of_a_sum_tells_the_mean_loss() {
     let plan = Plan::derive(&job).unwrap();
     // A record with three quarters of the largest loss fills 3/4 of w = 1/4 of the clip norm, which is 2^bits units.
     let one = (1_i64 << plan.noise().grid().bits().bits()) * 3 / 16;
-    let mean = plan.noised_loss(&job, 40 * one).unwrap();
+    let mean = plan.noised_loss(&job, 40 * one, 5).unwrap();
     let expected = 40.0 * 0.75 * LOSS_CAP / DIVISOR;
     // The mean is an f32: 24 bits.
     assert!((mean - expected).abs() < 1e-6 * expected, "{mean}");
     assert!(
-        plan.noised_loss(&job, -one).unwrap() < 0.0,
+        plan.noised_loss(&job, -one, 5).unwrap() < 0.0,
         "noise may do that"
     );
 }
@@ -77,5 +77,5 @@ fn the_last_element_of_a_sum_tells_the_mean_loss() {
 fn a_job_without_a_loss_query_tells_no_loss() {
     let job = job(0.0);
     let plan = Plan::derive(&job).unwrap();
-    assert_eq!(plan.noised_loss(&job, 5), None);
+    assert_eq!(plan.noised_loss(&job, 5, 5), None);
 }

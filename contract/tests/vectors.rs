@@ -95,23 +95,37 @@ fn the_roster_of_the_reference_is_accepted_and_signed_in_the_same_bytes() {
     assert_eq!(root, digest(&contract, "/roster/root"));
 }
 
-#[test]
-fn the_job_and_its_model_have_the_hashes_of_the_reference() {
-    let contract = contract();
-    let job = job(&contract);
-    assert_eq!(
-        job.model().canonical_bytes(),
-        bytes(&contract, "/model_bytes")
-    );
-    assert_eq!(job.hash(), digest(&contract, "/job_hash"));
+/// A job of dp_fedsgd and one of fedavg, each with its plan.
+fn agreed() -> [Value; 2] {
+    let fedavg = include_str!("../../vectors/secure-aggregation/fedavg.json");
+    [contract(), read(fedavg)]
 }
 
 #[test]
-fn the_plan_and_the_contract_are_those_of_the_reference() {
-    let contract = contract();
-    let job = job(&contract);
-    let grid = small(&contract, "/plan/grid_bits");
-    let sigma = small::<u32>(&contract, "/plan/sigma_ten_thousandths");
+fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
+    agreed()
+        .iter()
+        .for_each(a_job_and_its_model_have_the_hashes);
+}
+
+fn a_job_and_its_model_have_the_hashes(contract: &Value) {
+    let job = job(contract);
+    assert_eq!(
+        job.model().canonical_bytes(),
+        bytes(contract, "/model_bytes")
+    );
+    assert_eq!(job.hash(), digest(contract, "/job_hash"));
+}
+
+#[test]
+fn the_plans_and_the_contracts_are_those_of_the_reference() {
+    agreed().iter().for_each(a_plan_and_its_contract_are_those);
+}
+
+fn a_plan_and_its_contract_are_those(contract: &Value) {
+    let job = job(contract);
+    let grid = small(contract, "/plan/grid_bits");
+    let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");
     let plan = Plan::with_noise(&job, f64::from(sigma) / 10_000.0, grid).unwrap();
     let noise = plan.noise();
     let numbers = [
@@ -121,13 +135,10 @@ fn the_plan_and_the_contract_are_those_of_the_reference() {
         ("width_bits", plan.width().bits().into()),
     ];
     for (name, found) in numbers {
-        assert_eq!(found, number(&contract, &format!("/plan/{name}")), "{name}");
+        assert_eq!(found, number(contract, &format!("/plan/{name}")), "{name}");
     }
-    assert_eq!(plan.schema().hash(), digest(&contract, "/schema_hash"));
-    assert_eq!(
-        plan.contract_hash(&job),
-        digest(&contract, "/contract_hash")
-    );
+    assert_eq!(plan.schema().hash(), digest(contract, "/schema_hash"));
+    assert_eq!(plan.contract_hash(&job), digest(contract, "/contract_hash"));
 }
 
 #[test]

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use consort_aggregation::{
-    Accumulator, AggregateSum, CHUNK_BYTES, ChunkTree, Digest, MemberIndex, VectorSchema,
+    Accumulator, AggregateSum, ChunkSum, ChunkTree, Digest, MemberIndex, VectorSchema,
 };
-use consort_contract::{Job, JobId, Plan};
+use consort_contract::{Job, JobId};
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
 use consort_round::coordinator::Opening;
 use consort_storage::{BlobError, BlobKey, BlobStore, InvalidName};
 use safetensors::tensor::{Dtype, TensorView};
+
+use crate::jobs::Contract;
 
 /// Where a member's masked update lies.
 ///
@@ -49,10 +53,15 @@ pub enum SumError {
 
 /// Adds up the survivors' masked updates and takes the masks away by so many threads. Nothing is opened that does not hash to its seal.
 ///
-/// Updates are read piece by piece: beside the one accumulator there is one buffer, whatever the number of members.
+/// Chunk after chunk, every survivor's is read, hashed and added while that chunk's sum stays in a cache; workers take the next
+/// chunk that nobody has. Beside the one accumulator each worker holds one chunk and its sum, and one file open at a time,
+/// whatever the number of members; 32 bytes are kept of every chunk that was read.
 ///
 /// # Errors
 /// [`SumError`].
+///
+/// # Panics
+/// When the operating system has no thread to give.
 pub fn open_sum(
     opening: &Opening,
     attempt: &AttemptKey,
@@ -60,96 +69,130 @@ pub fn open_sum(
     blobs: &dyn BlobStore,
     workers: NonZeroUsize,
 ) -> Result<AggregateSum, SumError> {
-    let mut sum = Accumulator::new(schema);
-    for (member, sealed) in &opening.tree_hashes {
-        let not_sealed = || SumError::NotSealed(*member);
-        let key = update_key(attempt, *member).map_err(|_| not_sealed())?;
-        let mut addend = Addend::new(&mut sum, schema);
-        let bytes = match blobs.read_pieces(&key, CHUNK_BYTES, &mut |chunk| addend.take(chunk)) {
-            Ok(bytes) => bytes,
-            Err(BlobError::Missing { .. }) => return Err(not_sealed()),
-            Err(error) => return Err(error.into()),
-        };
+    let mut updates = Vec::with_capacity(opening.tree_hashes.len());
+    for member in opening.tree_hashes.keys() {
+        let key = update_key(attempt, *member).map_err(|_| SumError::NotSealed(*member))?;
+        if blobs.length(&key)? != Some(schema.packed_len()) {
+            return Err(SumError::NotSealed(*member));
+        }
+        updates.push((*member, key));
+    }
+    let adding = Adding {
+        updates,
+        schema,
+        blobs,
+        next_chunk: AtomicU64::new(0),
+        done: Mutex::new(Done {
+            sum: Accumulator::new(schema),
+            leaves: BTreeMap::new(),
+        }),
+    };
+    adding.work(workers)?;
+    let Done { mut sum, leaves } = adding
+        .done
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    for (place, (member, sealed)) in opening.tree_hashes.iter().enumerate() {
+        let mut tree = ChunkTree::new();
+        for of_chunk in leaves.values() {
+            tree.push_leaf(of_chunk[place]);
+        }
         // What was added of a wrong update goes with the accumulator.
-        if bytes != schema.packed_len() || addend.root() != Some(*sealed) {
-            return Err(not_sealed());
+        if tree.root() != *sealed {
+            return Err(SumError::NotSealed(*member));
         }
     }
     sum.subtract_masks_with(&opening.masks, workers);
     Ok(sum.finish())
 }
 
-/// One update on its way into the sum: hashed by its chunks, added by ranges that end with a byte.
-struct Addend<'a> {
-    sum: &'a mut Accumulator,
+/// The survivors' updates on their way into the sum.
+struct Adding<'a> {
+    updates: Vec<(MemberIndex, BlobKey)>,
     schema: VectorSchema,
-    tree: ChunkTree,
-    /// Bytes of the newest chunk that do not fill eight elements yet stand before those of the next: fewer than w of them.
-    waiting: Vec<u8>,
-    first_element: u64,
-    fits: bool,
+    blobs: &'a dyn BlobStore,
+    next_chunk: AtomicU64,
+    done: Mutex<Done>,
 }
 
-impl<'a> Addend<'a> {
-    fn new(sum: &'a mut Accumulator, schema: VectorSchema) -> Self {
-        Self {
-            sum,
-            schema,
-            tree: ChunkTree::new(),
-            waiting: Vec::with_capacity(CHUNK_BYTES + usize::from(schema.width().bits())),
-            first_element: 0,
-            fits: true,
+struct Done {
+    sum: Accumulator,
+    /// By chunk: the leaf of each survivor's, in order.
+    leaves: BTreeMap<u64, Vec<Digest>>,
+}
+
+impl Adding<'_> {
+    /// By so many threads, this one included. An error of any of them ends the others at their next chunk.
+    fn work(&self, workers: NonZeroUsize) -> Result<(), SumError> {
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..workers.get())
+                .map(|_| scope.spawn(|| self.add_chunks()))
+                .collect();
+            let mut worked = self.add_chunks();
+            for other in others {
+                let other = other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                worked = worked.and(other);
+            }
+            worked
+        })
+    }
+
+    fn add_chunks(&self) -> Result<(), SumError> {
+        let mut sum = ChunkSum::new(self.schema);
+        loop {
+            let index = self.next_chunk.fetch_add(1, Ordering::Relaxed);
+            if !sum.begin(index) {
+                return Ok(());
+            }
+            match self.add_chunk(&mut sum) {
+                Ok(leaves) => {
+                    let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.sum.add_chunk_sum(&sum);
+                    done.leaves.insert(index, leaves);
+                }
+                Err(error) => {
+                    // No vector has so many chunks.
+                    self.next_chunk.store(u64::MAX / 2, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
         }
     }
 
-    fn take(&mut self, chunk: &[u8]) {
-        self.tree.push(chunk);
-        self.waiting.extend_from_slice(chunk);
-        // Eight elements of w bits are w bytes.
-        let bytes_of_eight = usize::from(self.schema.width().bits());
-        let rest = self.schema.elements().saturating_sub(self.first_element);
-        let last = self.waiting.len() as u64 == self.schema.width().packed_len(rest);
-        let ready = if last {
-            self.waiting.len()
-        } else {
-            self.waiting.len() / bytes_of_eight * bytes_of_eight
-        };
-        let range = &self.waiting[..ready];
-        self.fits &=
-            range.is_empty() || self.sum.add_packed_range(self.first_element, range).is_ok();
-        let elements = if last {
-            rest
-        } else {
-            (ready / bytes_of_eight) as u64 * 8
-        };
-        self.first_element = self.first_element.saturating_add(elements);
-        self.waiting.drain(..ready);
-    }
-
-    /// The tree hash of what was added, if it is a vector of the schema.
-    fn root(&self) -> Option<Digest> {
-        (self.fits && self.waiting.is_empty()).then(|| self.tree.root())
+    /// One chunk of every survivor; gives their leaves.
+    fn add_chunk(&self, sum: &mut ChunkSum) -> Result<Vec<Digest>, SumError> {
+        let mut leaves = Vec::with_capacity(self.updates.len());
+        for (member, key) in &self.updates {
+            let first_byte = sum.first_byte();
+            match self.blobs.read_at(key, first_byte, sum.chunk()) {
+                Ok(()) => {}
+                Err(BlobError::Missing { .. }) => return Err(SumError::NotSealed(*member)),
+                Err(error) => return Err(error.into()),
+            }
+            leaves.push(ChunkTree::leaf(sum.chunk()));
+            sum.add().map_err(|_| SumError::NotSealed(*member))?;
+        }
+        Ok(leaves)
     }
 }
 
-/// The server step on an opened sum, and the loss that the last element tells.
+/// The server step on an opened sum over this many survivors, and the loss that the last element tells.
 ///
 /// # Errors
 /// [`StepError`] when the training has diverged.
 pub fn step(
     state: &OptimizerState,
-    job: &Job,
-    plan: &Plan,
+    attempt: &AttemptKey,
+    contract: &Contract,
     sum: &AggregateSum,
+    survivors: u32,
 ) -> Result<(OptimizerState, Option<f64>), StepError> {
-    let (loss, gradient) = sum
-        .values()
-        .split_last()
-        .expect("a schema has the loss element at least");
-    Ok((
-        state.step(plan.step(), gradient)?,
-        plan.noised_loss(job, *loss),
-    ))
+    let job = (&attempt.job, &contract.job);
+    contract
+        .plan
+        .advance(job, attempt.round.0, state, sum.values(), survivors)
 }
 
 /// The hash of a model as rounds announce it.
@@ -180,3 +223,7 @@ pub fn safetensors(
     let metadata: HashMap<_, _> = metadata.into_iter().collect();
     safetensors::serialize(tensors, Some(metadata)).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+#[path = "release_tests.rs"]
+mod tests;

@@ -197,13 +197,14 @@ async fn attested_port(
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (sender, receiver) = mpsc::channel(HANDSHAKES);
+    let max_age = channel.max_age();
     let gate = tokio::spawn(admit(desk.clone(), channel, listener, sender));
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_connection_age(MAX_CONNECTION_AGE)
+        .max_connection_age(max_age)
         .add_service(
             RoundServiceServer::new(Rounds(desk.clone()))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use consort_aggregation::Digest;
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    ConsortiumId, IdentitySecret, JobDocument, JobId, Label, OrganisationId, Roster,
-    RosterDocument, RosterEntry, SignedRoster,
+    Algorithm, ConsortiumId, DpFedSgd, IdentitySecret, JobDocument, JobId, Label, OrganisationId,
+    Roster, RosterDocument, RosterEntry, SignedRoster,
 };
 use consort_model::{Layer, Loss};
 
@@ -76,7 +76,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             loss: Loss::BinaryCrossEntropy,
             seed: [0; 32],
         },
-        dp_fedsgd: DpFedSgd {
+        algorithm: Algorithm::DpFedSgd(DpFedSgd {
             rounds,
             clip: 1.0,
             learning_rate: 0.5,
@@ -84,7 +84,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
-        },
+        }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
             delta: 1e-5,

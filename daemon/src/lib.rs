@@ -1,10 +1,9 @@
 //! What both daemons are made of: configuration files, the node's identity and machine, how the roster judges peers, crash
-//! points, telemetry, what masks are made with, what their programs do around the service, and errors as gRPC says them.
+//! points, telemetry, what masks are made with, and what their programs do around the service.
 
 pub mod compute;
 pub mod config;
 pub mod crash;
-pub mod errors;
 pub mod node;
 pub mod peers;
 pub mod program;

@@ -11,11 +11,11 @@ use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    ConsortiumId, IdentitySecret, JobDocument, Label, OrganisationId, RosterDocument, RosterEntry,
-    SignedRoster,
+    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, Label,
+    OrganisationId, Plan, RosterDocument, RosterEntry, Rotation, SignedRoster,
 };
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
@@ -38,11 +38,15 @@ fn main() {
 }
 
 fn write(decoder: &str, bytes: impl AsRef<[u8]>) {
+    write_as(decoder, "valid", bytes);
+}
+
+fn write_as(decoder: &str, file: &str, bytes: impl AsRef<[u8]>) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(decoder);
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("valid"), bytes).unwrap();
+    fs::write(folder.join(file), bytes).unwrap();
 }
 
 /// A record of a wrong box, the attempt that it is about, and the complaint that it came from.
@@ -128,13 +132,16 @@ fn attestation() {
     let start = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let vendor = SimulatedVendor::create(Product::Genoa, start).unwrap();
     let attester = vendor.attester(consort_decoders::MACHINE, start).unwrap();
-    let evidence = attester
-        .attest(ReportData::new([0x5A; 64]))
-        .unwrap()
-        .to_bytes();
+    let evidence = attester.attest(ReportData::new([0x5A; 64])).unwrap();
+    write("attestation-report", evidence.report());
+    let evidence = evidence.to_bytes();
     write("evidence", &evidence);
     write("evidence-judged", &evidence);
     write("trust-bundle", vendor.roots_pem().unwrap());
+    write(
+        "revocation-list",
+        vendor.revocation_list(&[9], start).unwrap(),
+    );
     let policy = format!(
         "[trust]\nroots = []\ndangerous_simulated_roots = [\"{}\"]\n\n[snp]\nreport_versions = [3, 5]\n\
          measurements = [\"{}\"]\n\n[snp.min_tcb.genoa]\nbootloader = 10\ntee = 1\nsnp = 25\nmicrocode = 84\n",
@@ -142,13 +149,41 @@ fn attestation() {
         consort_decoders::MACHINE.measurement,
     );
     write("attestation-policy", policy);
+    channel();
+}
+
+/// The messages of the exchange in front of every connection.
+fn channel() {
+    let nonce = [7; 32];
+    let proof = Canonical::new("consort/attest/proof/v1")
+        .str("clinic-1")
+        .bytes(&[0x1D; 32])
+        .bytes(&[0x51; 64])
+        .bytes(&b"evidence".repeat(4))
+        .finish();
+    let opening = Canonical::new("consort/attest/opening/v1");
+    write(
+        "channel-message",
+        opening.bytes(&nonce).bytes(&proof).finish(),
+    );
+    let hello = Canonical::new("consort/attest/hello/v1").bytes(&nonce);
+    write_as("channel-message", "hello", hello.finish());
+    write_as("channel-message", "proof", proof);
+    let verdict = |number, correlation: &[u8]| {
+        Canonical::new("consort/attest/verdict/v1")
+            .u64(number)
+            .bytes(correlation)
+            .finish()
+    };
+    write_as("channel-message", "accepted", verdict(0, &[]));
+    write_as("channel-message", "refused", verdict(1, &[0xC0; 16]));
 }
 
 fn audit() {
     // A line as the log writes it: only the log gives records their time.
     let digest = |byte: &str| byte.repeat(32);
     let record = format!(
-        r#"{{"v":1,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
+        r#"{{"v":2,"time_unix_ms":1767225600000,"job":"job-1","round":{{"number":1,"attempt":1}},"event":{{"round_opened":{{"context":"{}","model":"{}","cohort":["clinic-1"],"n_min":3,"threshold":4}}}}}}"#,
         digest("01"),
         digest("02")
     );
@@ -224,7 +259,7 @@ fn job_document() -> JobDocument {
             loss: Loss::BinaryCrossEntropy,
             seed: [0; 32],
         },
-        dp_fedsgd: DpFedSgd {
+        algorithm: Algorithm::DpFedSgd(DpFedSgd {
             rounds: 3,
             clip: 1.0,
             learning_rate: 0.5,
@@ -232,7 +267,7 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
-        },
+        }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
             delta: 1e-5,
@@ -240,6 +275,27 @@ fn job_document() -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+    }
+}
+
+fn averaged_document() -> JobDocument {
+    JobDocument {
+        algorithm: Algorithm::FedAvg(FedAvg {
+            rounds: 3,
+            local_steps: 2,
+            clip: 1.0,
+            local_learning_rate: 0.5,
+            local_divisor: 20.0,
+            loss_weight: 0.25,
+            max_records_per_member: 1000,
+            update_clip: 2.0,
+            value_range: Some(0.5),
+            value_bits: 16,
+            rotation: Rotation::Hadamard,
+            learning_rate: 1.0,
+            momentum: 0.5,
+        }),
+        ..job_document()
     }
 }
 
@@ -263,6 +319,8 @@ fn documents() {
     write("roster", serde_json::to_vec(&roster).unwrap());
     let job = job_document();
     write("job-document", serde_json::to_vec(&job).unwrap());
+    let averaged = serde_json::to_vec(&averaged_document()).unwrap();
+    write_as("job-document", "fedavg", averaged);
     write("data-schema", serde_json::to_vec(&job.data).unwrap());
 
     let layers = vec![Layer::Dense { outputs: 1 }];
@@ -313,6 +371,7 @@ fn wire() {
         dropouts: None,
         reach: 0,
         witnesses: 0,
+        values: None,
     };
     let advert = round::v1::Advert {
         member: 1,
@@ -344,6 +403,10 @@ fn wire() {
     let confirmation = round::v1::Confirmation {
         member: 1,
         signature: signature.clone(),
+        u2: digest.clone(),
+        u3: digest.clone(),
+        inputs_root: digest.clone(),
+        log_head: digest.clone(),
     };
     let share = |owner| round::v1::SecretShare {
         owner,
@@ -401,7 +464,7 @@ fn wire() {
         id,
         statements: vec![statement],
         sealed,
-        others: vec![],
+        ..round::v1::SharesDelivery::default()
     };
     let event = round::v1::follow_response::Event::SharesDelivery(delivery);
     let response = round::v1::FollowResponse { event: Some(event) };
@@ -409,6 +472,17 @@ fn wire() {
     write(
         "wire-job",
         convert::job_to_wire(&job_document()).encode_to_vec(),
+    );
+    let job = Job::new(job_document()).unwrap();
+    let plan = Plan::derive(&job).unwrap();
+    write(
+        "wire-plan",
+        convert::plan_to_wire(&job, &plan).encode_to_vec(),
+    );
+    write_as(
+        "wire-job",
+        "fedavg",
+        convert::job_to_wire(&averaged_document()).encode_to_vec(),
     );
     let chunk = round::v1::MaskedChunk {
         index: 0,

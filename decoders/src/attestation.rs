@@ -1,6 +1,7 @@
 //! Evidence, the judgement on it, policies and the vendors' certificates.
 
 use crate::{Decoder, Outcome, code, text};
+use consort_attestation::channel::message_of;
 use consort_attestation::simulated::SimulatedMachine;
 use consort_attestation::{
     ChipId, Evidence, Expected, HostData, Measurement, Policy, ReportData, Tcb, TrustStore,
@@ -26,6 +27,18 @@ pub(crate) const DECODERS: &[Decoder] = &[
         name: "trust-bundle",
         decode: trust_bundle,
     },
+    Decoder {
+        name: "revocation-list",
+        decode: revocation_list,
+    },
+    Decoder {
+        name: "attestation-report",
+        decode: report,
+    },
+    Decoder {
+        name: "channel-message",
+        decode: channel_message,
+    },
 ];
 
 /// The simulated machine whose evidence the corpus holds.
@@ -49,17 +62,22 @@ fn evidence(bytes: &[u8]) -> Outcome {
 }
 
 /// The corpus' simulated vendor is the one trusted root.
-static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+static STORE: LazyLock<TrustStore> = LazyLock::new(|| {
     let mut store = TrustStore::new();
     store
         .add_pem_bundle(include_bytes!("../corpus/trust-bundle/valid"))
         .expect("the corpus' bundle is valid");
-    let policy = Policy::from_toml(include_str!("../corpus/attestation-policy/valid"))
-        .expect("the corpus' policy is valid");
-    Verifier::new(policy, &store).expect("the policy names the bundle's root")
+    store
 });
 
-/// Everything that the verifier reads: report, certificate, chain.
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let policy = Policy::from_toml(include_str!("../corpus/attestation-policy/valid"))
+        .expect("the corpus' policy is valid");
+    Verifier::new(policy, &STORE).expect("the policy names the bundle's root")
+});
+
+/// Everything that the verifier reads: report, certificate, chain. The explanation, which looks at more of bad evidence, comes
+/// to the same verdict.
 fn evidence_judged(bytes: &[u8]) -> Outcome {
     let evidence = Evidence::from_bytes(bytes).map_err(code!())?;
     let expected = Expected {
@@ -68,10 +86,10 @@ fn evidence_judged(bytes: &[u8]) -> Outcome {
     };
     // A day after the simulated certificates begin: 2026-01-02.
     let now = UNIX_EPOCH + Duration::from_secs(1_767_312_000);
-    VERIFIER
-        .verify(&evidence, &expected, now)
-        .map(drop)
-        .map_err(code!())
+    let judged = VERIFIER.verify(&evidence, &expected, now);
+    let explained = VERIFIER.explain(&evidence, &(&expected).into(), now);
+    assert_eq!(judged, explained.outcome);
+    judged.map(drop).map_err(code!())
 }
 
 fn policy(bytes: &[u8]) -> Outcome {
@@ -80,4 +98,23 @@ fn policy(bytes: &[u8]) -> Outcome {
 
 fn trust_bundle(bytes: &[u8]) -> Outcome {
     TrustStore::new().add_pem_bundle(bytes).map_err(code!())
+}
+
+fn revocation_list(bytes: &[u8]) -> Outcome {
+    STORE.clone().add_crl(bytes).map_err(code!())
+}
+
+/// A report as people are shown it, field by field.
+fn report(bytes: &[u8]) -> Outcome {
+    let report = bytes.try_into().map_err(|_| "report_size".to_owned())?;
+    consort_attestation::fields::of_report(report)
+        .map(drop)
+        .map_err(code!())
+}
+
+/// What comes in a frame before anything vouches for the peer.
+fn channel_message(bytes: &[u8]) -> Outcome {
+    let (_, again) = message_of(bytes).ok_or_else(|| "channel_malformed".to_owned())?;
+    assert_eq!(again, bytes);
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! Messages on the wire: bounds, protocol buffers, and from there into the domain.
 
 use crate::{Decoder, Outcome, code};
+use consort_contract::Job;
 use consort_proto::wire::{consent, job, round};
 use consort_proto::{bounds, convert};
 use prost::{Message, Name};
+use std::sync::LazyLock;
 
 /// A decoder of one message: protocol buffers, then its conversion.
 macro_rules! message {
@@ -80,6 +82,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
         decode: job,
     },
     Decoder {
+        name: "wire-plan",
+        decode: plan,
+    },
+    Decoder {
         name: "wire-chunk",
         decode: |bytes| decoded::<round::v1::SubmitUpdateRequest>(bytes).map(drop),
     },
@@ -104,7 +110,20 @@ fn directive(bytes: &[u8]) -> Outcome {
 fn job(bytes: &[u8]) -> Outcome {
     let spec = decoded::<job::v1::JobSpec>(bytes)?;
     let document = convert::job_from_wire(Some(spec)).map_err(code!())?;
-    consort_contract::Job::new(document)
+    Job::new(document).map(drop).map_err(code!())
+}
+
+/// The job of the corpus.
+static JOB: LazyLock<Job> = LazyLock::new(|| {
+    let document = serde_json::from_slice(include_bytes!("../corpus/job-document/valid"))
+        .expect("the corpus has a job");
+    Job::new(document).expect("the corpus' job is valid")
+});
+
+/// What the coordinator says follows from a job, which a participant computes again.
+fn plan(bytes: &[u8]) -> Outcome {
+    let spec = decoded::<job::v1::PlanSpec>(bytes)?;
+    convert::plan_from_wire(&JOB, Some(spec))
         .map(drop)
         .map_err(code!())
 }

@@ -8,6 +8,9 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+/// Values that are turned into bytes at a time for a hash: 16 KiB, which stay in a first-level cache.
+const HASHED_VALUES: usize = 4096;
+
 /// SHA-256 over the canonical encoding of an architecture, of parameters or of an optimizer state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelHash([u8; 32]);
@@ -48,9 +51,19 @@ impl Parts {
 
     pub(crate) fn bytes(mut self, part: &[u8]) -> Self {
         let length =
-            u32::try_from(part.len()).expect("a part is bounded by the largest model: 64 MiB");
+            u32::try_from(part.len()).expect("a part is bounded by the largest model: 256 MiB");
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(part);
+        self
+    }
+
+    /// A part of little-endian f32 values.
+    pub(crate) fn floats(mut self, values: &[f32]) -> Self {
+        self.0.reserve_exact(4 + 4 * values.len());
+        self.0.extend_from_slice(&float_part_length(values));
+        let start = self.0.len();
+        self.0.resize(start + 4 * values.len(), 0);
+        write_le(values, &mut self.0[start..]);
         self
     }
 
@@ -65,6 +78,33 @@ impl Parts {
     pub(crate) fn hash(self) -> ModelHash {
         ModelHash(Sha256::digest(&self.0).into())
     }
+}
+
+/// The hash of an encoding of a label and one part of values, which is not made in memory: a model may have 256 MiB.
+pub(crate) fn hash_floats(label: &str, values: &[f32]) -> ModelHash {
+    let mut hash = Sha256::new();
+    hash.update(Parts::new(label).finish());
+    hash.update(float_part_length(values));
+    let mut bytes = [0; 4 * HASHED_VALUES];
+    for some in values.chunks(HASHED_VALUES) {
+        let bytes = &mut bytes[..4 * some.len()];
+        write_le(some, bytes);
+        hash.update(bytes);
+    }
+    ModelHash(hash.finalize().into())
+}
+
+/// Values as little-endian bytes, four for each: `bytes` has just that length.
+pub(crate) fn write_le(values: &[f32], bytes: &mut [u8]) {
+    for (word, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *word = value.to_le_bytes();
+    }
+}
+
+fn float_part_length(values: &[f32]) -> [u8; 4] {
+    let bytes =
+        u32::try_from(4 * values.len()).expect("a part is bounded by the largest model: 256 MiB");
+    bytes.to_be_bytes()
 }
 
 /// The next part of an encoding and what follows it, or nothing if the bytes end too early.
@@ -84,6 +124,18 @@ mod tests {
             0, 0, 0, 2, b'a', b'b', 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0,
         ];
         assert_eq!(encoded, expected);
+    }
+
+    #[test]
+    fn values_are_hashed_as_the_encoding_that_they_have_in_memory() {
+        for count in [0, 1, HASHED_VALUES, 2 * HASHED_VALUES + 3] {
+            let values: Vec<f32> = (0_u16..).take(count).map(f32::from).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let parts = Parts::new("label").bytes(&bytes).finish();
+            assert_eq!(Parts::new("label").floats(&values).finish(), parts);
+            let hash = ModelHash(Sha256::digest(&parts).into());
+            assert_eq!(hash_floats("label", &values), hash, "{count}");
+        }
     }
 
     #[test]

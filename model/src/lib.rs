@@ -4,11 +4,13 @@
 //! from it. Nothing here is code from a job, and nothing here touches a clock, a disk, a thread or a random source.
 //! The bytes of [`Parameters`] and [`OptimizerState`] are the same on every machine, so they can be hashed and compared.
 
+mod average;
 mod encoding;
 mod parameters;
 mod spec;
 mod step;
 
+pub use average::AverageRule;
 pub use encoding::ModelHash;
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::encoding::{ModelHash, Parts};
+use crate::encoding::{ModelHash, Parts, hash_floats, write_le};
 use crate::spec::{Layer, ModelSpec};
 
 /// The parameters of a model as one flat vector, in the order of its [`crate::Layout`]. Every element is finite.
@@ -80,17 +80,14 @@ impl Parameters {
 
     /// The values as little-endian f32, 4 bytes each.
     pub fn to_le_bytes(&self) -> Vec<u8> {
-        self.0
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect()
+        let mut bytes = vec![0; 4 * self.0.len()];
+        write_le(&self.0, &mut bytes);
+        bytes
     }
 
     /// SHA-256 over the canonical encoding of the bytes: the hash of the model in a round's context.
     pub fn hash(&self) -> ModelHash {
-        Parts::new("consort/model/parameters/v1")
-            .bytes(&self.to_le_bytes())
-            .hash()
+        hash_floats("consort/model/parameters/v1", &self.0)
     }
 
     /// The flat vector.
@@ -165,7 +162,8 @@ impl ParametersError {
 
 /// Uniform floats on (−1, 1), symmetric about zero, from SHA-256 in counter mode.
 struct UniformStream {
-    seed: InitialSeed,
+    /// The encoding of label, seed and block, of which each block changes the last eight bytes.
+    input: Vec<u8>,
     block: u64,
     words: [u8; 32],
     used: usize,
@@ -174,7 +172,10 @@ struct UniformStream {
 impl UniformStream {
     fn new(seed: &InitialSeed) -> Self {
         Self {
-            seed: *seed,
+            input: Parts::new("consort/model/initial/v1")
+                .bytes(&seed.0)
+                .u64(0)
+                .finish(),
             block: 0,
             words: [0; 32],
             used: 32,
@@ -183,10 +184,9 @@ impl UniformStream {
 
     fn next(&mut self) -> f32 {
         if self.used == self.words.len() {
-            let parts = Parts::new("consort/model/initial/v1")
-                .bytes(&self.seed.0)
-                .u64(self.block);
-            self.words = Sha256::digest(parts.finish()).into();
+            let place = self.input.len() - 8;
+            self.input[place..].copy_from_slice(&self.block.to_be_bytes());
+            self.words = Sha256::digest(&self.input).into();
             self.block += 1;
             self.used = 0;
         }

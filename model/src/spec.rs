@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::{ModelHash, Parts};
 
-/// Most parameters a model may have: 16 Mi, that is 64 MiB of f32, so that a site, its noise and its masked update fit
-/// in memory many times over on a small virtual machine.
-pub const MAX_PARAMETERS: u64 = 16 * 1024 * 1024;
+/// Most parameters a model may have: 64 Mi, that is 256 MiB of f32. A site holds some 40 bytes for each of them while it trains (its
+/// sum, its noise and one record's row in integers, its model and the global one), which is 2.5 GiB at this limit; a member's own policy
+/// allows less, and a model that it refuses is never allocated.
+pub const MAX_PARAMETERS: u64 = 64 * 1024 * 1024;
 
 /// Most layers a model may have; far above any tabular network, small enough that a list of faults stays readable.
 pub const MAX_LAYERS: usize = 32;

@@ -99,13 +99,7 @@ impl OptimizerState {
     /// [`StepError::WrongLength`] if the sum has another length than the model (a loss coordinate is not part of it);
     /// [`StepError::Diverged`] if an element leaves the finite numbers. The old state stays valid.
     pub fn step(&self, rule: &StepRule, gradient_sum: &[i64]) -> Result<Self, StepError> {
-        let expected = self.parameters.as_slice().len();
-        if gradient_sum.len() != expected {
-            return Err(StepError::WrongLength {
-                expected,
-                found: gradient_sum.len(),
-            });
-        }
+        self.check_length(gradient_sum.len())?;
         let velocity: Vec<f32> = self
             .velocity
             .as_slice()
@@ -126,12 +120,30 @@ impl OptimizerState {
                 parameter - change
             })
             .collect();
+        Self::of(parameters, velocity)
+    }
+
+    /// The state of these values, unless one is not finite; the caller vouches for the lengths.
+    pub(crate) fn of(parameters: Vec<f32>, velocity: Vec<f32>) -> Result<Self, StepError> {
         let velocity = Parameters::finite(velocity).map_err(StepError::Diverged)?;
         let parameters = Parameters::finite(parameters).map_err(StepError::Diverged)?;
         Ok(Self {
             parameters,
             velocity,
         })
+    }
+
+    pub(crate) fn check_length(&self, found: usize) -> Result<(), StepError> {
+        let expected = self.parameters.as_slice().len();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(StepError::WrongLength { expected, found })
+        }
+    }
+
+    pub(crate) fn velocity(&self) -> &[f32] {
+        self.velocity.as_slice()
     }
 
     /// The model's parameters.
@@ -169,8 +181,8 @@ impl OptimizerState {
 
     fn canonical(&self) -> Parts {
         Parts::new(STATE_LABEL)
-            .bytes(&self.parameters.to_le_bytes())
-            .bytes(&self.velocity.to_le_bytes())
+            .floats(self.parameters.as_slice())
+            .floats(self.velocity.as_slice())
     }
 }
 

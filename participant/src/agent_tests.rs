@@ -7,14 +7,20 @@ use crate::test_world::{
     MEMBERS, RECORDS, agent, consent, coordinator, data_file, job, job_id, job_of, name, proposal,
     roster, secret, site,
 };
-use consort_aggregation::{Accumulator, AggregateSum, MemberIndex};
-use consort_contract::{ApprovedVotes, Job, Plan};
+use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
+use consort_contract::{Algorithm, ApprovedVotes, Job, Plan};
 use consort_model::Parameters;
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
 use consort_round::coordinator::{Accepted, Input as RoundInput, Opening, Round};
-use consort_round::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms};
+use consort_round::messages::keys_context;
+use consort_round::{
+    Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms, ShareKeys,
+};
 use consort_storage::{MemoryStore, RecordStore};
+
+#[path = "agent_fedavg_tests.rs"]
+mod fedavg;
 
 /// The consortium in one process.
 struct World {
@@ -30,7 +36,10 @@ struct World {
 impl World {
     /// Four agents that voted yes and saw that all did.
     fn approved() -> Self {
-        let (job, plan) = job();
+        Self::approved_on(job())
+    }
+
+    fn approved_on((job, plan): (Job, Plan)) -> Self {
         let members = || 1..=MEMBERS;
         let stores: BTreeMap<_, _> = members()
             .map(|i| (i, Arc::new(MemoryStore::new()) as Arc<dyn RecordStore>))
@@ -73,6 +82,12 @@ impl World {
         let input = Input::Said(Box::new(event));
         let agent = self.agents.get_mut(&member).unwrap();
         agent.handle(input).unwrap()
+    }
+
+    /// As [`Self::say`], what may come in parts in as many as it has items.
+    fn say_in_parts(&mut self, member: u8, event: Event) -> Vec<Effect> {
+        let parts = in_parts(event).into_iter();
+        parts.flat_map(|part| self.say(member, part)).collect()
     }
 
     fn restart(&mut self, member: u8, change: impl FnOnce(&mut Site)) {
@@ -134,8 +149,9 @@ impl World {
                     continue;
                 };
                 silent = false;
-                let mut effects: VecDeque<_> =
-                    self.say(i, directive_to_wire(&key, &directive)).into();
+                let mut effects: VecDeque<_> = self
+                    .say_in_parts(i, directive_to_wire(&key, &directive))
+                    .into();
                 while let Some(effect) = effects.pop_front() {
                     match effect {
                         Effect::FetchModel {
@@ -234,6 +250,44 @@ fn vote_of(effects: &[Effect]) -> Vote {
     }
 }
 
+fn in_parts(event: Event) -> Vec<Event> {
+    if let Event::KeyList(list) = event {
+        let parts = u32::try_from(list.adverts.len()).unwrap();
+        let part = |(part, advert)| wire::KeyList {
+            id: list.id.clone(),
+            adverts: vec![advert],
+            part,
+            parts,
+            ..wire::KeyList::default()
+        };
+        let adverts = (0..).zip(list.adverts);
+        return adverts.map(part).map(Event::KeyList).collect();
+    }
+    if let Event::SharesDelivery(delivery) = event {
+        // The boxes are the last part.
+        let parts = u32::try_from(delivery.statements.len()).unwrap() + 1;
+        let blank = wire::SharesDelivery {
+            id: delivery.id,
+            parts,
+            ..wire::SharesDelivery::default()
+        };
+        let boxes = wire::SharesDelivery {
+            sealed: delivery.sealed,
+            part: parts - 1,
+            ..blank.clone()
+        };
+        let part = |(part, statement)| wire::SharesDelivery {
+            statements: vec![statement],
+            part,
+            ..blank.clone()
+        };
+        let statements = (0..).zip(delivery.statements).map(part);
+        let all = statements.chain([boxes]);
+        return all.map(Event::SharesDelivery).collect();
+    }
+    vec![event]
+}
+
 fn announcement(open: &RoundOpen) -> Event {
     directive_to_wire(
         &AttemptKey::of(&open.terms),
@@ -287,6 +341,41 @@ fn after_a_restart_the_same_attempt_is_not_answered_and_the_next_one_is() {
         effects.as_slice(),
         [Effect::Send { .. }, Effect::Train(_)]
     ));
+}
+
+#[test]
+fn a_key_list_is_answered_once_its_parts_have_come_in_order_and_not_before() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let deadlines = Deadlines {
+        joining_ms: 10,
+        sharing_ms: 10,
+        collecting_ms: 10,
+        confirming_ms: 10,
+        unmasking_ms: 10,
+    };
+    let mut round = Round::open(Arc::new(open.clone()), deadlines, Millis(0));
+    for i in 1..=MEMBERS {
+        for effect in world.say(i, announcement(&open)) {
+            if let Effect::Send { message, .. } = effect {
+                round = accept(round, message_input(*message, &open), Millis(0));
+            }
+        }
+    }
+    let directive = round.directive(MemberIndex::new(1).unwrap()).unwrap();
+    let parts = in_parts(directive_to_wire(&AttemptKey::of(&open.terms), &directive));
+    assert_eq!(parts.len(), usize::from(MEMBERS));
+    // A part is missing, then the first one.
+    for place in [0, 1, 3, 2, 3] {
+        assert!(world.say(1, parts[place].clone()).is_empty(), "{place}");
+    }
+    // The stream broke; a new one says all again.
+    let answers: Vec<_> = parts
+        .iter()
+        .map(|part| world.say(1, part.clone()).len())
+        .collect();
+    assert_eq!(answers, [0, 0, 0, 1]);
 }
 
 #[test]
@@ -403,7 +492,12 @@ fn a_proposal_that_comes_again_gets_the_same_vote_and_another_contract_gets_none
     let mut world = World::approved();
     let same = Event::Proposal(proposal(&world.job, &world.plan));
     assert_eq!(vote_of(&world.say(1, same.clone())), world.votes[0]);
-    let (job, plan) = job_of(|document| document.dp_fedsgd.learning_rate = 0.25);
+    let (job, plan) = job_of(|document| {
+        let Algorithm::DpFedSgd(a) = &mut document.algorithm else {
+            panic!("the job is one of dp_fedsgd")
+        };
+        a.learning_rate = 0.25;
+    });
     assert!(
         world
             .say(1, Event::Proposal(proposal(&job, &plan)))
@@ -459,4 +553,104 @@ fn a_policy_that_says_no_is_a_no_with_its_reason() {
     let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
     let vote = vote_of(&agent.handle(input).unwrap());
     assert!(!vote.approve && vote.reason.contains("at least 4"));
+}
+
+/// What an agent sends, and the training that it starts left undone.
+fn sent(effects: Vec<Effect>) -> Option<MemberMessage> {
+    effects.into_iter().find_map(|effect| {
+        if let Effect::Send { message, .. } = effect {
+            Some(*message)
+        } else {
+            None
+        }
+    })
+}
+
+/// The dealer's message with garbage for one member, which its statement names and which it signs for.
+fn with_a_wrong_box(
+    mut message: ShareKeys,
+    context2: &RoundKeyContext,
+    to: MemberIndex,
+    dealer: u8,
+) -> ShareKeys {
+    let garbage = vec![7; 80];
+    let statement = &mut message.statement;
+    statement.sealed.insert(to, Digest::of(&garbage));
+    message.sealed.insert(to, garbage);
+    let mut signed = Canonical::new("consort/round/shares/v1")
+        .bytes(context2.digest().as_bytes())
+        .u64(statement.member.get().into())
+        .bytes(&statement.mask_key.to_bytes())
+        .bytes(&statement.self_mask.to_bytes())
+        .list(statement.sealed.len());
+    for (to, digest) in &statement.sealed {
+        signed = signed.u64(to.get().into()).bytes(digest.as_bytes());
+    }
+    statement.signature = secret(dealer).sign(&signed.finish());
+    message
+}
+
+#[test]
+fn a_member_that_was_dealt_a_wrong_box_complains_of_its_dealer_and_pays_nothing() {
+    let mut world = World::approved();
+    let open = world.open(1, 1, &world.initial());
+    let key = AttemptKey::of(&open.terms);
+    let deadlines = Deadlines {
+        joining_ms: 10,
+        sharing_ms: 10,
+        collecting_ms: 10,
+        confirming_ms: 10,
+        unmasking_ms: 10,
+    };
+    let index = |i: u8| MemberIndex::new(i.into()).unwrap();
+    let mut round = Round::open(Arc::new(open.clone()), deadlines, Millis(0));
+    let mut adverts = BTreeMap::new();
+    for i in 1..=MEMBERS {
+        let asked = round.directive(index(i)).unwrap();
+        let Some(MemberMessage::Advert(advert)) =
+            sent(world.say(i, directive_to_wire(&key, &asked)))
+        else {
+            panic!("an advert is due")
+        };
+        let verified = advert.verify(&open, &crate::test_world::Trusting).unwrap();
+        adverts.insert(index(i), verified.clone());
+        round = accept(round, RoundInput::Advertise(verified), Millis(0));
+    }
+    let context2 = keys_context(&open.terms.context(), &adverts);
+    let dealer = MEMBERS;
+    for i in 1..=MEMBERS {
+        let asked = round.directive(index(i)).unwrap();
+        let Some(MemberMessage::ShareKeys(mut message)) =
+            sent(world.say(i, directive_to_wire(&key, &asked)))
+        else {
+            panic!("shares are due")
+        };
+        if i == dealer {
+            message = with_a_wrong_box(message, &context2, index(1), dealer);
+        }
+        round = accept(round, RoundInput::ShareKeys(message), Millis(0));
+    }
+    let delivery = |i| directive_to_wire(&key, &round.directive(index(i)).unwrap());
+    let effects = world.say(1, delivery(1));
+    let [
+        Effect::Complain {
+            key: about,
+            complaint,
+        },
+    ] = &effects[..]
+    else {
+        panic!("a complaint is due, not {effects:?}")
+    };
+    assert_eq!((about, complaint.dealer), (&key, index(dealer)));
+    // The coordinator has the statement and the box, and with the complaint a record that convicts the dealer.
+    let record = round.complaint(index(1), complaint).unwrap();
+    let proceedings = round.proceedings().unwrap();
+    assert_eq!(record.verify(&proceedings), Ok(index(dealer)));
+    // Asked again it says the same of the same dealer, and those whose boxes are in order say nothing.
+    let again = world.say(1, delivery(1));
+    assert!(
+        matches!(&again[..], [Effect::Complain { complaint, .. }] if complaint.dealer == index(dealer))
+    );
+    assert!(world.say(2, delivery(2)).is_empty(), "it trains still");
+    assert_eq!(world.entries(1), 0);
 }

@@ -1,9 +1,7 @@
 //! What this organisation agrees to: its own policy, read from its own file, decides its vote.
 
 use consort_contract::{Job, Label, OrganisationId, Plan};
-use consort_privacy::{
-    AccountError, Cap, Delta, Epsilon, Mechanism, QuantityError, Refused, Steps, spend,
-};
+use consort_privacy::{AccountError, Cap, Delta, Epsilon, QuantityError, Refused, Steps, spend};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
@@ -105,7 +103,8 @@ impl ConsentPolicy {
                 most: self.max_parameters,
             });
         }
-        let whole_job = all_rounds(job, plan)?;
+        let rounds = Steps::new(job.algorithm().rounds())?;
+        let whole_job = plan.noise().mechanism_of(rounds)?;
         let cap = self.job_cap()?;
         let cost = spend(&[whole_job], cap.delta)?.enforced();
         if cost > cap.epsilon {
@@ -117,19 +116,6 @@ impl ConsentPolicy {
         ledger.what_if(&document.dataset, &whole_job)?;
         Ok(())
     }
-}
-
-/// All rounds of a job as one release.
-fn all_rounds(job: &Job, plan: &Plan) -> Result<Mechanism, QuantityError> {
-    let round = plan.noise().round_mechanism();
-    let rounds = Steps::new(job.document().dp_fedsgd.rounds)?;
-    Ok(Mechanism::new(
-        round.noise_multiplier(),
-        round.sampling(),
-        rounds,
-        round.relation(),
-        round.unit(),
-    ))
 }
 
 /// Why this organisation votes no. The text goes to the other members and to the log; it holds no value of a record.

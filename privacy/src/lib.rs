@@ -3,7 +3,9 @@
 //!
 //! The way of an update: each record is clipped to an integer grid ([`Grid`], [`RecordSum`]), the member's exact
 //! discrete Gaussian noise of the job's [`NoisePlan`] is drawn ([`DiscreteGaussian`]), the [`Ledger`] books the round and
-//! gives a [`Debit`], and only then is there a [`PrivateUpdate`], which has no wire form either and goes to be masked.
+//! gives a [`Debit`], and only then is there a [`PrivateUpdate`], which has no wire form either and goes to be masked. With local
+//! steps a [`LocalModel`] moves by noised sums alone, and what it moved becomes a [`PrivateModelUpdate`] against a debit of all
+//! of them.
 //! Three accountants count what a list of [`Mechanism`]s costs together ([`spend()`]).
 
 mod accountant;
@@ -11,10 +13,12 @@ mod calibrate;
 mod entry;
 mod grid;
 mod ledger;
+mod local;
 mod mechanism;
 mod noise;
 mod plan;
 mod quantity;
+mod source;
 mod spend;
 mod update;
 
@@ -31,9 +35,11 @@ pub use calibrate::{
 pub use entry::{Account, DebitKey, Entry, EntryError};
 pub use grid::{ClipNorm, Grid, GridBits, GridError, RecordCap, RecordOutcome, RecordSum};
 pub use ledger::{Authorization, Cap, Debit, Ledger, LedgerError, Refused};
+pub use local::{LocalModel, LocalRule, LocalRuleError, LocalUpdate, PrivateModelUpdate};
 pub use mechanism::{Mechanism, Relation, Truncation, Unit};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseVariance, NoiseVector};
 pub use plan::{GridChoice, NoisePlan, PlanError, PrivacyTarget, UpdateShape};
 pub use quantity::{Delta, Epsilon, NoiseMultiplier, QuantityError, SamplingRate, Steps};
+pub use source::NoiseSource;
 pub use spend::{AccountError, Spend, spend};
 pub use update::{PrivateUpdate, ReleaseError};

@@ -5,6 +5,9 @@
 //! An outsider sees at least σ² of it; so does a coalition of up to `c_noise` members, who can subtract their own. A
 //! larger coalition sees less noise: [`NoisePlan::epsilon_against`] says what then holds. The noise that is accounted is
 //! always that of n_min − c_noise members, never that of the actual survivors.
+//!
+//! Where each site noises its own local steps ([`NoiseSource::Site`]), σ_i² = ⌈σ²·2^(2g)⌉ and neither other members' noise nor
+//! c_noise counts.
 
 use crate::accountant::gaussian;
 use crate::calibrate::{CalibrationError, least_noise_multiplier};
@@ -12,6 +15,7 @@ use crate::grid::{ClipNorm, Grid, GridBits, RecordCap};
 use crate::mechanism::{Mechanism, Relation, Unit};
 use crate::noise::{MAX_VARIANCE, NoiseVariance};
 use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate, Steps};
+use crate::source::NoiseSource;
 use crate::spend::{AccountError, Spend, spend};
 
 /// Least σ_i², (2^20)²: from here on sums of discrete Gaussians are Gaussian up to 1e-38, and the accountant of the
@@ -44,6 +48,21 @@ pub struct PrivacyTarget {
     pub n_min: u32,
     /// Members whose noise is not counted on, at least 1: each member knows its own.
     pub c_noise: u32,
+    /// What a round releases, and whose noise covers it.
+    pub source: NoiseSource,
+}
+
+impl PrivacyTarget {
+    /// Releases of this many rounds.
+    ///
+    /// # Errors
+    /// [`AccountError::TooManySteps`] if they are more than are counted.
+    fn steps_of(&self, rounds: Steps) -> Result<Steps, AccountError> {
+        let each = self.source.steps_per_round().count();
+        let all = rounds.count().checked_mul(each);
+        all.and_then(|count| Steps::new(count).ok())
+            .ok_or(AccountError::TooManySteps)
+    }
 }
 
 /// What an update looks like, as the contract states it.
@@ -87,8 +106,8 @@ impl NoisePlan {
     /// # Errors
     /// [`PlanError`] naming what in the target or shape cannot be met.
     pub fn new(target: PrivacyTarget, shape: UpdateShape) -> Result<Self, PlanError> {
-        let noise =
-            least_noise_multiplier(target.epsilon, target.delta, target.rounds, target.relation)?;
+        let steps = target.steps_of(target.rounds)?;
+        let noise = least_noise_multiplier(target.epsilon, target.delta, steps, target.relation)?;
         Self::with_noise_multiplier(target, shape, noise)
     }
 
@@ -111,7 +130,7 @@ impl NoisePlan {
         let job = Mechanism::new(
             noise_multiplier,
             SamplingRate::FULL_BATCH,
-            target.rounds,
+            target.steps_of(target.rounds)?,
             target.relation,
             Unit::Record,
         );
@@ -122,7 +141,8 @@ impl NoisePlan {
                 target: target.epsilon,
             });
         }
-        let (bits, variance) = choose_grid(count, target.n_min - target.c_noise, shape.grid)?;
+        let contributors = target.source.contributors(target.n_min, target.c_noise);
+        let (bits, variance) = choose_grid(count, contributors, shape.grid)?;
         Ok(Self {
             target,
             elements: shape.elements,
@@ -171,17 +191,30 @@ impl NoisePlan {
     }
 
     /// ν: one member's noise stays within ±ν in each coordinate of each round of the job, for all members together,
-    /// except with probability 2^-40. Past it a sum may wrap; privacy does not depend on it.
+    /// except with probability 2^-40. Past it a sum may wrap; privacy does not depend on it. 0 where each site noises its own
+    /// steps: what it sends is limited afterwards.
     pub fn noise_bound(&self) -> u64 {
         self.noise_bound
     }
 
     /// One round of the job, as a ledger debits it.
     pub fn round_mechanism(&self) -> Mechanism {
+        self.mechanism(self.target.source.steps_per_round())
+    }
+
+    /// This many rounds of the job as one release.
+    ///
+    /// # Errors
+    /// [`AccountError::TooManySteps`] if they are more than are counted.
+    pub fn mechanism_of(&self, rounds: Steps) -> Result<Mechanism, AccountError> {
+        Ok(self.mechanism(self.target.steps_of(rounds)?))
+    }
+
+    fn mechanism(&self, steps: Steps) -> Mechanism {
         Mechanism::new(
             self.noise_multiplier,
             SamplingRate::FULL_BATCH,
-            Steps::ONE,
+            steps,
             self.target.relation,
             Unit::Record,
         )
@@ -200,9 +233,11 @@ impl NoisePlan {
             .n_min
             .checked_sub(colluding)
             .filter(|honest| *honest > 0)?;
-        let deviation = (f64::from(honest) * self.variance.sigma_squared() as f64).sqrt();
+        let counted = self.target.source.contributors(honest, 0);
+        let deviation = (f64::from(counted) * self.variance.sigma_squared() as f64).sqrt();
         let sensitivity = self.target.relation.sensitivity() * self.grid.bits().units() as f64;
-        let mu = f64::from(self.target.rounds.count()).sqrt() * sensitivity / deviation;
+        let steps = self.target.steps_of(self.target.rounds).ok()?;
+        let mu = f64::from(steps.count()).sqrt() * sensitivity / deviation;
         Some(gaussian::epsilon(mu, self.target.delta))
     }
 
@@ -348,6 +383,10 @@ fn member_variance(noise: u64, contributors: u32, bits: GridBits) -> Option<Nois
     reason = "k is below 15 and σ_i at most 2^27, so the bound lies below 2^31"
 )]
 fn noise_bound(variance: NoiseVariance, target: &PrivacyTarget, elements: u64) -> u64 {
+    match target.source {
+        NoiseSource::Cohort => {}
+        NoiseSource::Site { .. } => return 0,
+    }
     let draws = f64::from(target.members) * elements as f64 * f64::from(target.rounds.count());
     let k = (2.0 * ((2.0 * draws).ln() + LN_WRAP)).sqrt();
     // One unit more than the ceiling absorbs the rounding of the product.
@@ -367,6 +406,7 @@ mod tests {
             members: 5,
             n_min: 4,
             c_noise: 1,
+            source: NoiseSource::Cohort,
         }
     }
 
@@ -496,5 +536,69 @@ mod tests {
             (plan.noise_multiplier().value() / other.noise_multiplier().value() - 2.0).abs() < 1e-4
         );
         assert!(plan.epsilon_against(1).unwrap().value() <= 1.0);
+    }
+
+    fn local(steps: u32) -> PrivacyTarget {
+        PrivacyTarget {
+            source: NoiseSource::Site {
+                steps: Steps::new(steps).unwrap(),
+            },
+            ..target(1.0)
+        }
+    }
+
+    #[test]
+    fn local_steps_cost_what_as_many_rounds_of_one_release_cost() {
+        // 20 rounds of 4 steps are 80 Gaussian mechanisms of sensitivity 1. δ(1) = Φ(μ/2 − 1/μ) − e·Φ(−μ/2 − 1/μ) = 1e-5 (Balle and
+        // Wang 2018, theorem 8) at μ = 0.268051123, by bisection in Python; σ = √80/μ = 33.36778.
+        let plan = NoisePlan::new(local(4), shape()).unwrap();
+        let sigma = plan.noise_multiplier().value();
+        assert!((33.367_78..=33.368_0).contains(&sigma), "{sigma}");
+        let eighty = PrivacyTarget {
+            rounds: Steps::new(80).unwrap(),
+            ..target(1.0)
+        };
+        let cohort = NoisePlan::new(eighty, shape()).unwrap();
+        assert_eq!(plan.noise_multiplier(), cohort.noise_multiplier());
+        assert_eq!(plan.spend(), cohort.spend());
+        assert_eq!(plan.round_mechanism().steps().count(), 4);
+        let half = plan.mechanism_of(Steps::new(10).unwrap()).unwrap();
+        assert_eq!(half.steps().count(), 40);
+    }
+
+    #[test]
+    fn a_site_alone_draws_all_of_the_noise_whoever_else_is_there() {
+        let plan = NoisePlan::new(local(4), shape()).unwrap();
+        let k = u128::from(plan.noise_multiplier().ten_thousandths_up());
+        let scaled = (k * k) << (2 * plan.grid().bits().bits());
+        let variance = u128::from(plan.member_variance().sigma_squared());
+        assert!(variance * 100_000_000 >= scaled && (variance - 1) * 100_000_000 < scaled);
+        let more = PrivacyTarget {
+            members: 50,
+            n_min: 40,
+            c_noise: 30,
+            ..local(4)
+        };
+        let more = NoisePlan::new(more, shape()).unwrap();
+        assert_eq!(more.member_variance(), plan.member_variance());
+    }
+
+    #[test]
+    fn the_promise_of_a_site_is_the_same_against_every_coalition() {
+        let plan = NoisePlan::new(local(4), shape()).unwrap();
+        let table = plan.epsilon_table();
+        assert_eq!(table.len(), 4);
+        assert!(table.iter().all(|epsilon| *epsilon == table[0]));
+        assert!(table[0].value() <= 1.0 && table[0].value() > 0.999);
+    }
+
+    #[test]
+    fn steps_past_counting_are_refused() {
+        let endless = PrivacyTarget {
+            rounds: Steps::new(10_000).unwrap(),
+            ..local(1_000_000)
+        };
+        let refused = NoisePlan::new(endless, shape()).unwrap_err();
+        assert_eq!(refused.code(), "privacy_too_many_steps");
     }
 }

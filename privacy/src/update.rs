@@ -9,6 +9,7 @@ use crate::grid::RecordSum;
 use crate::ledger::Debit;
 use crate::noise::NoiseVector;
 use crate::plan::NoisePlan;
+use crate::source::NoiseSource;
 
 /// A member's sum with its noise, after its debit.
 ///
@@ -45,15 +46,11 @@ impl PrivateUpdate {
         plan: &NoisePlan,
         debit: Debit,
     ) -> Result<Self, ReleaseError> {
-        if sum.grid() != plan.grid() || sum.cap() != plan.record_cap() {
-            return Err(ReleaseError::OtherGrid);
+        match plan.target().source {
+            NoiseSource::Cohort => {}
+            NoiseSource::Site { .. } => return Err(ReleaseError::OtherSource),
         }
-        if sum.elements() as u64 != plan.elements() || noise.elements() != sum.elements() {
-            return Err(ReleaseError::OtherLength);
-        }
-        if noise.variance() != plan.member_variance() {
-            return Err(ReleaseError::OtherNoise);
-        }
+        check_parts(&sum, &noise, plan)?;
         if *debit.mechanism() != plan.round_mechanism() {
             return Err(ReleaseError::OtherDebit);
         }
@@ -72,6 +69,24 @@ impl PrivateUpdate {
     pub fn into_integers(mut self) -> Vec<i64> {
         std::mem::take(&mut self.values)
     }
+}
+
+/// Whether a sum and its noise are those of a release of the plan.
+pub(crate) fn check_parts(
+    sum: &RecordSum,
+    noise: &NoiseVector,
+    plan: &NoisePlan,
+) -> Result<(), ReleaseError> {
+    if sum.grid() != plan.grid() || sum.cap() != plan.record_cap() {
+        return Err(ReleaseError::OtherGrid);
+    }
+    if sum.elements() as u64 != plan.elements() || noise.elements() != sum.elements() {
+        return Err(ReleaseError::OtherLength);
+    }
+    if noise.variance() != plan.member_variance() {
+        return Err(ReleaseError::OtherNoise);
+    }
+    Ok(())
 }
 
 /// Shows what it is for and its length.
@@ -98,6 +113,19 @@ pub enum ReleaseError {
     /// The noise has another variance.
     #[error("the noise was drawn with another variance than the plan's: report this as a bug")]
     OtherNoise,
+    /// The plan counts on the noise of others.
+    #[error(
+        "the plan counts on another source of noise than this release has: report this as a bug"
+    )]
+    OtherSource,
+    /// A local model took another number of steps than its round has.
+    #[error("{taken} noised steps were taken and the plan has {planned}: report this as a bug")]
+    OtherSteps {
+        /// Steps that the local model took.
+        taken: u32,
+        /// Steps of a round of the plan.
+        planned: u32,
+    },
     /// The debit paid for something else.
     #[error("the debit paid for another release than a round of the plan: report this as a bug")]
     OtherDebit,
@@ -110,6 +138,8 @@ impl ReleaseError {
             Self::OtherGrid => "privacy_release_other_grid",
             Self::OtherLength => "privacy_release_other_length",
             Self::OtherNoise => "privacy_release_other_noise",
+            Self::OtherSource => "privacy_release_other_source",
+            Self::OtherSteps { .. } => "privacy_release_other_steps",
             Self::OtherDebit => "privacy_release_other_debit",
         }
     }
@@ -137,6 +167,7 @@ mod tests {
             members: 5,
             n_min: 4,
             c_noise: 1,
+            source: NoiseSource::Cohort,
         };
         let shape = UpdateShape {
             elements,

@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 
 use prost::bytes::Buf;
 use prost::{Message, Name};
-use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::{Code, Status};
 use tonic_prost::ProstEncoder;
+
+use crate::errors;
 
 /// What one message of the schema may hold; the table is made from the `.proto` files.
 struct Shape {
@@ -224,6 +226,6 @@ impl<U: Message + Name + Default> Decoder for BoundedDecoder<U> {
         let bytes = buffer.copy_to_bytes(buffer.remaining());
         decode(&bytes)
             .map(Some)
-            .map_err(|error| Status::invalid_argument(format!("{}: {error}", error.code())))
+            .map_err(|error| errors::status(Code::InvalidArgument, error.code(), error))
     }
 }

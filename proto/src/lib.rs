@@ -1,7 +1,10 @@
-//! What is said on the wire, held to the schema's bounds ([`bounds`]), and the only border between wire and domain ([`convert`]).
+//! What is said on the wire, held to the schema's bounds ([`bounds`]), long messages in [`parts`], the only border between wire
+//! and domain ([`convert`]), and errors as gRPC says them ([`errors`]).
 
 pub mod bounds;
 pub mod convert;
+pub mod errors;
+pub mod parts;
 
 #[allow(
     missing_docs,

@@ -6,9 +6,9 @@
 //!
 //! # Security
 //! An honest member signs one message of a kind in an attempt, opens shares that it has checked, and seals what it committed
-//! to: no record against it verifies, whatever the others and the coordinator sign, with one exception. A dealer that signs
-//! two statements and shows one to a holder and the other to the auditor makes the holder's share look wrong; the holder
-//! clears itself with the statement it was shown, which together with the other is a [`Blame::Contradiction`] of the dealer.
+//! to: no record against it verifies, whatever the others and the coordinator sign. A dealer that signs two statements and
+//! shows one to a holder and the other to the auditor convicts nobody but itself: the holder's answer names U2 with the
+//! statement that the holder was shown, and two statements are a [`Blame::Contradiction`] of the dealer.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ use consort_aggregation::{
 };
 use consort_contract::Signature;
 
+use crate::messages::SharedSet;
 pub use crate::proceedings::Proceedings;
 
 /// Most members that a statement or an answer can name: a list beyond it is not read.
@@ -51,6 +52,9 @@ pub enum Blame {
         statement: Signed,
         /// The holder's answer (P6).
         answer: Signed,
+        /// U2 as the holder answered under it: the statement is the owner's in it. `None` in a record from before answers
+        /// named U2: it rests on whatever statement the owner signed.
+        shared: Option<SharedSet>,
     },
     /// A box that its sender signed for and that does not hold two shares on the committed polynomials.
     WrongBox {
@@ -90,6 +94,9 @@ pub enum Unproven {
     /// A signature does not hold.
     #[error("a signature in the record does not hold")]
     Signature,
+    /// The statement is not the one that the holder answered under.
+    #[error("the statement is not the one that the holder answered under")]
+    Statement,
     /// The revealed agreement is not the one of the two members.
     #[error("the revealed agreement is not the one of the two members")]
     Agreement,
@@ -106,6 +113,7 @@ impl Unproven {
             Self::Material => "blame_material",
             Self::Context => "blame_context",
             Self::Signature => "blame_signature",
+            Self::Statement => "blame_statement",
             Self::Agreement => "blame_agreement",
             Self::NoFault => "blame_no_fault",
         }
@@ -119,6 +127,15 @@ impl Blame {
             Self::Contradiction { .. } => CONTRADICTION,
             Self::WrongShare { .. } => WRONG_SHARE,
             Self::WrongBox { .. } => WRONG_BOX,
+        }
+    }
+
+    /// Whether the verdict rests on one statement of a dealer that may have signed another: a wrong share in a record from
+    /// before answers named U2.
+    pub fn rests_on_one_statement(&self) -> bool {
+        match self {
+            Self::WrongShare { shared, .. } => shared.is_none(),
+            Self::Contradiction { .. } | Self::WrongBox { .. } => false,
         }
     }
 
@@ -137,10 +154,28 @@ impl Blame {
                     Err(Unproven::NoFault)
                 }
             }
-            Self::WrongShare { statement, answer } => {
+            Self::WrongShare {
+                statement,
+                answer,
+                shared,
+            } => {
                 let holder = about.read(answer)?.member;
                 let dealt = about.statement(statement)?;
-                let [self_mask, mask_key] = opened(&answer.bytes)?;
+                let Opened {
+                    u2,
+                    shares: [self_mask, mask_key],
+                } = opened(&answer.bytes)?;
+                let digest = Digest::of(&statement.bytes);
+                let meant = match (u2, shared) {
+                    (None, None) => true,
+                    (Some(u2), Some(shared)) => {
+                        shared.root() == u2 && shared.statement(dealt.owner) == Some(&digest)
+                    }
+                    (None, Some(_)) | (Some(_), None) => false,
+                };
+                if !meant {
+                    return Err(Unproven::Statement);
+                }
                 let wrong = |shares: &BTreeMap<MemberIndex, Share>, committed: &Commitments| {
                     let share = shares.get(&dealt.owner);
                     share.is_some_and(|share| !committed.verify(holder, share))
@@ -185,14 +220,33 @@ impl Blame {
 
     /// The canonical encoding, for a log.
     pub fn encode(&self) -> Vec<u8> {
-        let head = Canonical::new(BLAME).str(self.fault());
+        let label = match self {
+            Self::WrongShare {
+                shared: Some(_), ..
+            } => BLAME_V2,
+            Self::Contradiction { .. } | Self::WrongShare { .. } | Self::WrongBox { .. } => BLAME,
+        };
+        let head = Canonical::new(label).str(self.fault());
         let signed = |canonical: Canonical, message: &Signed| {
             canonical.bytes(&message.bytes).bytes(&message.signature.0)
         };
         match self {
             Self::Contradiction { first, second } => signed(signed(head, first), second).finish(),
-            Self::WrongShare { statement, answer } => {
-                signed(signed(head, statement), answer).finish()
+            Self::WrongShare {
+                statement,
+                answer,
+                shared,
+            } => {
+                let mut canonical = signed(signed(head, statement), answer);
+                if let Some(shared) = shared {
+                    canonical = canonical.list(shared.iter().len());
+                    for (member, statement) in shared.iter() {
+                        canonical = canonical
+                            .u64(member.get().into())
+                            .bytes(statement.as_bytes());
+                    }
+                }
+                canonical.finish()
             }
             Self::WrongBox {
                 statement,
@@ -212,10 +266,19 @@ impl Blame {
     /// # Errors
     /// [`Unproven::Malformed`] or [`Unproven::Material`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Unproven> {
-        let mut reader = CanonicalReader::new(bytes, BLAME)?;
+        let newer = CanonicalReader::new(bytes, BLAME_V2);
+        let v2 = newer.is_ok();
+        let mut reader = newer.or_else(|_| CanonicalReader::new(bytes, BLAME))?;
         let kind = reader.str(32)?;
         let first = signed(&mut reader)?;
         let blame = match kind {
+            WRONG_SHARE if v2 => Self::WrongShare {
+                statement: first,
+                answer: signed(&mut reader)?,
+                shared: Some(shared_set(&mut reader)?),
+            },
+            // Nothing else has a second version.
+            _ if v2 => return Err(Unproven::Material),
             CONTRADICTION => Self::Contradiction {
                 first,
                 second: signed(&mut reader)?,
@@ -223,6 +286,7 @@ impl Blame {
             WRONG_SHARE => Self::WrongShare {
                 statement: first,
                 answer: signed(&mut reader)?,
+                shared: None,
             },
             WRONG_BOX => Self::WrongBox {
                 statement: first,
@@ -240,6 +304,8 @@ impl Blame {
 }
 
 const BLAME: &str = "consort/round/blame/v1";
+/// Of a wrong share, since answers name U2.
+const BLAME_V2: &str = "consort/round/blame/v2";
 const CONTRADICTION: &str = "contradiction";
 const WRONG_SHARE: &str = "wrong-share";
 const WRONG_BOX: &str = "wrong-box";
@@ -268,14 +334,21 @@ enum Kind {
     Unmask,
 }
 
-/// Every label, and whether a set's hash stands between the context and the member (docs/protocol.md, "Flow").
-const KINDS: [(Kind, &str, bool); 5] = [
-    (Kind::Advert, "consort/round/advert/v1", false),
-    (Kind::Shares, "consort/round/shares/v1", false),
-    (Kind::Update, "consort/round/update/v1", true),
-    (Kind::Confirmation, "consort/round/confirmation/v1", false),
-    (Kind::Unmask, "consort/round/unmask/v1", true),
+/// Every label, and how many sets' hashes stand between the context and the member (docs/protocol.md, "Flow"). The first
+/// versions of three of them had H(U2) in the place of S(U2), or nothing: records in older logs have them.
+const KINDS: [(Kind, &str, usize); 8] = [
+    (Kind::Advert, "consort/round/advert/v1", 0),
+    (Kind::Shares, "consort/round/shares/v1", 0),
+    (Kind::Update, "consort/round/update/v1", 1),
+    (Kind::Update, "consort/round/update/v2", 1),
+    (Kind::Confirmation, "consort/round/confirmation/v1", 0),
+    (Kind::Confirmation, "consort/round/confirmation/v2", 0),
+    (Kind::Unmask, UNMASK_V1, 1),
+    (Kind::Unmask, UNMASK, 2),
 ];
+
+const UNMASK_V1: &str = "consort/round/unmask/v1";
+const UNMASK: &str = "consort/round/unmask/v2";
 
 struct Said {
     kind: Kind,
@@ -292,11 +365,11 @@ struct Dealt {
 impl Proceedings {
     /// Who said this in this attempt: reads the head of a message and checks its signature.
     fn read(&self, message: &Signed) -> Result<Said, Unproven> {
-        let known = KINDS.iter().find_map(|(kind, label, set)| {
+        let known = KINDS.iter().find_map(|(kind, label, sets)| {
             let reader = CanonicalReader::new(&message.bytes, label).ok()?;
-            Some((*kind, *set, reader))
+            Some((*kind, *sets, reader))
         });
-        let (kind, set, mut reader) = known.ok_or(Unproven::Material)?;
+        let (kind, sets, mut reader) = known.ok_or(Unproven::Material)?;
         let expected = match kind {
             Kind::Advert => &self.context,
             Kind::Shares | Kind::Update | Kind::Confirmation | Kind::Unmask => {
@@ -306,7 +379,7 @@ impl Proceedings {
         if reader.array::<32>()? != *expected.as_bytes() {
             return Err(Unproven::Context);
         }
-        if set {
+        for _ in 0..sets {
             reader.array::<32>()?;
         }
         let member = index(reader.u64()?)?;
@@ -342,10 +415,37 @@ impl Proceedings {
     }
 }
 
-/// The shares in an answer to P6: of self-masks and of mask keys, by owner.
-fn opened(bytes: &[u8]) -> Result<[BTreeMap<MemberIndex, Share>; 2], Unproven> {
-    let mut reader = CanonicalReader::new(bytes, "consort/round/unmask/v1")?;
+fn shared_set(reader: &mut CanonicalReader<'_>) -> Result<SharedSet, Unproven> {
+    let mut statements = BTreeMap::new();
+    for _ in 0..reader.list(MAX_MEMBERS)? {
+        let member = index(reader.u64()?)?;
+        // In the order of the index, once each: one content has one encoding.
+        let last = statements.last_key_value().map(|(member, _)| *member);
+        if last.is_some_and(|last| last >= member) {
+            return Err(Unproven::Material);
+        }
+        statements.insert(member, Digest::new(reader.array()?));
+    }
+    Ok(statements.into_iter().collect())
+}
+
+/// An answer to P6.
+struct Opened {
+    /// S(U2), since answers name it.
+    u2: Option<Digest>,
+    /// Of self-masks and of mask keys, by owner.
+    shares: [BTreeMap<MemberIndex, Share>; 2],
+}
+
+fn opened(bytes: &[u8]) -> Result<Opened, Unproven> {
+    let newer = CanonicalReader::new(bytes, UNMASK);
+    let v2 = newer.is_ok();
+    let mut reader = newer.or_else(|_| CanonicalReader::new(bytes, UNMASK_V1))?;
     reader.array::<32>()?;
+    let u2 = v2
+        .then(|| reader.array::<32>())
+        .transpose()?
+        .map(Digest::new);
     reader.array::<32>()?;
     reader.u64()?;
     let mut shares = [BTreeMap::new(), BTreeMap::new()];
@@ -357,5 +457,5 @@ fn opened(bytes: &[u8]) -> Result<[BTreeMap<MemberIndex, Share>; 2], Unproven> {
         }
     }
     reader.finish()?;
-    Ok(shares)
+    Ok(Opened { u2, shares })
 }

@@ -8,7 +8,7 @@
 //! survivor set of at least max(t, n_min, c+2) members. Every rule has its number in [`rules`] and stands as one check in [`participant`] or [`coordinator`].
 
 /// The version of the protocol that docs/protocol.md describes; part of every session's context.
-pub const PROTOCOL_VERSION: u64 = 1;
+pub const PROTOCOL_VERSION: u64 = 2;
 
 pub mod blame;
 pub mod coordinator;
@@ -20,9 +20,9 @@ pub mod rules;
 pub mod terms;
 
 pub use messages::{
-    Advert, AdvertHead, Confirmation, Confirmations, Directive, KeyList, MemberMessage, RoundOpen,
-    RoundResult, SecretShares, ShareKeys, ShareStatement, SharesDelivery, Survivors, UnmaskShares,
-    UpdateSeal,
+    Advert, AdvertHead, Confirmation, Confirmations, ConfirmedSets, Directive, KeyList,
+    MemberMessage, RoundOpen, RoundResult, SecretShares, ShareKeys, ShareStatement, SharedSet,
+    SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
 pub use rejection::{AbortReason, Rejection};
 pub use rules::Rule;

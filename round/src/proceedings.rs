@@ -62,6 +62,11 @@ impl Proceedings {
         &self.context
     }
 
+    /// ctx2: the hash of the terms and the adverts.
+    pub fn context2(&self) -> &RoundKeyContext {
+        &self.context2
+    }
+
     /// A member of the announced cohort.
     pub fn member(&self, member: MemberIndex) -> Option<&CohortMember> {
         self.cohort.get(&member)

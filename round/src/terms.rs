@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Canonical, Digest, MemberIndex, VectorSchema};
+use consort_aggregation::{Canonical, Digest, Graph, MemberIndex, VectorSchema};
 use consort_contract::{ConsortiumId, IdentityKey, JobId, OrganisationId, Thresholds};
 
 /// Milliseconds on a monotonic clock of the machine's driver; the zero is the driver's own.
@@ -109,6 +109,24 @@ impl RoundTerms {
             .bytes(self.log_head.as_bytes())
     }
 
+    /// Who is whose neighbour.
+    pub fn graph(&self) -> Graph {
+        #[cfg(test)]
+        if let Some(circle) = small_circle::of_this_test() {
+            return Graph::Harary(circle);
+        }
+        self.thresholds.graph()
+    }
+
+    /// Shares that open a secret.
+    pub fn share_threshold(&self) -> u32 {
+        #[cfg(test)]
+        if let Some(circle) = small_circle::of_this_test() {
+            return 2 * circle.witnesses - 1;
+        }
+        self.thresholds.share_threshold()
+    }
+
     /// The identity key of a member of the cohort.
     pub fn identity(&self, member: MemberIndex) -> Option<&IdentityKey> {
         self.cohort.get(&member).map(|m| &m.identity)
@@ -120,5 +138,37 @@ impl RoundTerms {
             .iter()
             .find(|(_, m)| &m.organisation == organisation)
             .map(|(index, _)| *index)
+    }
+}
+
+/// A circle of a few members, which no contract has: [`Thresholds`] draws one above 256 members only, too many for thousands of
+/// schedules.
+///
+/// # Security
+/// Compiled under `cfg(test)` of this crate alone, as the rules' switch is: no other build can have a circle that is not of
+/// the terms.
+#[cfg(test)]
+pub(crate) mod small_circle {
+    use consort_aggregation::Circle;
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static CIRCLE: Cell<Option<Circle>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn of_this_test() -> Option<Circle> {
+        CIRCLE.get()
+    }
+
+    /// Runs on this thread with every cohort on this circle; t' = 2m - 1, as `contract` has it.
+    pub(crate) fn with<T>(circle: Circle, run: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Circle>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CIRCLE.set(self.0);
+            }
+        }
+        let _restore = Restore(CIRCLE.replace(Some(circle)));
+        run()
     }
 }

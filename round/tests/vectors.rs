@@ -23,7 +23,7 @@ use consort_contract::{
 };
 use consort_round::blame::{Blame, Proceedings};
 use consort_round::coordinator::{Accepted, Input, Round};
-use consort_round::messages::{RoundKeyJudge, RoundKeys, keys_context, member_set_hash};
+use consort_round::messages::{RoundKeyJudge, RoundKeys, SharedSet, keys_context, member_set_hash};
 use consort_round::participant::{Answer, Expectations, Member, Surroundings};
 use consort_round::{
     AdvertHead, Attempt, CohortMember, Deadlines, Directive, MemberMessage, Millis, RoundNumber,
@@ -430,6 +430,23 @@ fn a_round_among_members_with_the_scalars_of_the_reference_is_that_of_the_refere
 }
 
 #[test]
+fn the_root_over_the_statements_of_u2_is_that_of_the_reference() {
+    let sharing = read(SHARING);
+    let statements = list(&sharing, "/statements").iter().map(|said| {
+        let signed = Digest::of(&bytes(said, "/bytes"));
+        (member(said, "/member"), signed)
+    });
+    let u2: SharedSet = statements.collect();
+    for (file, place) in [
+        (SHARING, "/u2_root"),
+        (UPDATES, "/u2_root"),
+        (OPENING, "/u2_root"),
+    ] {
+        assert_eq!(u2.root(), digest(&read(file), place));
+    }
+}
+
+#[test]
 fn the_context_of_the_keys_is_that_of_the_reference() {
     let scene = Scene::new();
     let adverts = list(&scene.keys, "/adverts").iter().map(|said| {
@@ -467,7 +484,7 @@ fn each_record_of_the_reference_convicts_its_culprit_and_is_written_as_the_refer
     let proceedings = Proceedings::new(&scene.open.terms, heads.collect());
     let blame = read(BLAME);
     let records = list(&blame, "/records");
-    assert_eq!(records.len(), 3);
+    assert_eq!(records.len(), 4);
     for record in records {
         let encoded = bytes(record, "/record");
         let read = Blame::decode(&encoded).unwrap();

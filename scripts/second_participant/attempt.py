@@ -3,10 +3,13 @@
 A method for each thing the coordinator asks; each returns the answer's message. What is asked again gets the same bytes.
 """
 
+from cryptography.exceptions import InvalidTag
+
 import masking
 import wire
 from contract import Refused
-from encoding import canonical, chunks, digest, member_set, pack, sha256, tree_hash
+from encoding import canonical, chunks, digest, member_set, pack, sha256, shared_set, tree_hash
+from parts import Parts
 from ristretto import BASE
 
 
@@ -15,15 +18,25 @@ def need(holds, rule, problem):
         raise Refused(f"{rule}: {problem}")
 
 
-class Attempt:
-    """`site` has the identity, the roster and the uplink; `agreed` the contract and the hash over its votes."""
+class WrongBox(Refused):
+    """R11: a member's signed statement names a box that does not hold what it commits to."""
 
-    def __init__(self, site, agreed, votes, open_):
+    def __init__(self, dealer, problem):
+        super().__init__(f"R11: {problem}")
+        self.dealer = dealer
+
+
+class Attempt:
+    """`cheated` is dealt a box that does not open: a cheat's own doing, to see that it is convicted. `site` has the identity, the roster and the uplink; `agreed` the contract and the hash over its votes."""
+
+    def __init__(self, site, agreed, votes, open_, cheated=None):
+        self.cheated = cheated
         self.site, self.agreed, self.open = site, agreed, open_
         self._check_terms(votes)
         self.key = (open_.id.round, open_.id.attempt)
         self.names = {m.index: m.organisation for m in open_.cohort}
         self.own = agreed.members.index(site.organisation) + 1
+        self.parts = Parts(len(open_.cohort))
         self.advert = self.shares = self.update = self.confirmation = self.answer = None
 
     # --- P0 ---------------------------------------------------------------------------------------------------------
@@ -86,6 +99,8 @@ class Attempt:
             )
             for v in self.u1 if v != self.own
         }
+        for v in (v for v in sealed if self.names[v] == self.cheated):
+            sealed[v] = bytes(80)
         statement = wire.round_.ShareStatement(
             member=self.own, mask_key_commitments=mask_commitments, self_mask_commitments=self_commitments,
             sealed=[wire.round_.MemberDigest(member=v, digest=sha256(box)) for v, box in sealed.items()],
@@ -134,15 +149,25 @@ class Attempt:
             if member != self.own:
                 self.held[member] = self._opened(s, boxes.get(member, b""))
         self.u2 = sorted(statements)
+        self.u2_root = shared_set({u: self._statement_bytes(s) for u, s in statements.items()})
 
     def _opened(self, s, box):
         named = {entry.member: entry.digest for entry in s.sealed}
         need(named[self.own] == sha256(box), "R11", "not the box that its statement names")
         sender = s.member
-        pair = masking.open_shares(self.ctx2, self.share_secret, self.adverts[sender].share_key, sender, self.own, box)
+        try:
+            pair = masking.open_shares(self.ctx2, self.share_secret, self.adverts[sender].share_key, sender, self.own, box)
+        except (InvalidTag, ValueError):
+            raise WrongBox(sender, "the box does not open") from None
         for commitments, share in zip((s.mask_key_commitments, s.self_mask_commitments), pair):
-            need(masking.lies_on(commitments, self.own, share), "R11", "a share is not on its polynomial")
+            if not masking.lies_on(commitments, self.own, share):
+                raise WrongBox(sender, "a share is not on its polynomial")
         return pair
+
+    def complaint(self, dealer):
+        """What this member and the dealer of a wrong box agreed on, with the proof that it is that ("Blame")."""
+        agreement = masking.reveal(self.ctx2, self.share_secret, self.adverts[dealer].share_key)
+        return wire.round_.ReportBlameRequest(id=self.open.id, dealer=dealer, agreement=agreement)
 
     def submit(self, integers):
         """Masks the vector, which has its noise and is paid for, and freezes the upload for resends."""
@@ -160,7 +185,7 @@ class Attempt:
         pieces = chunks(pack([x % (1 << width) for x in masked], width))
         seal = wire.round_.UpdateSeal(member=self.own, tree_hash=tree_hash(pieces))
         seal.signature = self.site.sign(
-            canonical("consort/round/update/v1", self.ctx2, member_set(self.u2), self.own, seal.tree_hash)
+            canonical("consort/round/update/v2", self.ctx2, self.u2_root, self.own, seal.tree_hash)
         )
         part = wire.round_.SubmitUpdateRequest
         chunked = [part(chunk=wire.round_.MaskedChunk(index=i, data=data)) for i, data in enumerate(pieces)]
@@ -178,13 +203,21 @@ class Attempt:
         need(len(set(u3)) == len(u3) and self.own in u3 and set(u3) <= set(self.u2), "R14", "U3 is not allowed")
         need(len(u3) >= self.agreed.fewest, "R14", "too few survivors")
         self.survivors, self.u3 = survivors, sorted(u3)
-        own = wire.round_.Confirmation(member=self.own, signature=self.site.sign(self._confirmation_bytes(self.own)))
+        own = wire.round_.Confirmation(
+            member=self.own, signature=self.site.sign(self._confirmation_bytes(self.own)), **self._confirmed_sets()
+        )
         self.confirmation = wire.round_.ConfirmSurvivorsRequest(id=self.open.id, confirmation=own)
         return self.confirmation
 
+    def _confirmed_sets(self):
+        return {
+            "u2": self.u2_root, "u3": member_set(self.u3), "inputs_root": self.survivors.inputs_root,
+            "log_head": self.open.log_head,
+        }
+
     def _confirmation_bytes(self, member):
         return canonical(
-            "consort/round/confirmation/v1", self.ctx2, member, member_set(self.u2), member_set(self.u3),
+            "consort/round/confirmation/v2", self.ctx2, member, self.u2_root, member_set(self.u3),
             self.survivors.inputs_root, self.open.log_head,
         )
 
@@ -195,12 +228,13 @@ class Attempt:
         need(len(set(signed)) == len(signed) and set(signed) <= set(self.u3), "R16", "not distinct survivors")
         need(len(signed) >= self.agreed.quorum, "R16", "too few signatures")
         for c in confirmations.confirmations:
+            need(all(getattr(c, name) == value for name, value in self._confirmed_sets().items()), "R16", "other sets")
             self.site.verify(self.site.identities[self.names[c.member]], self._confirmation_bytes(c.member), c.signature)
         self_mask = [(v, self.held[v][1]) for v in self.u3]
         mask_key = [(v, self.held[v][0]) for v in self.u2 if v not in self.u3]
         flat = lambda shares: [part for v, share in shares for part in (v, masking.scalar_bytes(share))]
         signed_bytes = canonical(
-            "consort/round/unmask/v1", self.ctx2, member_set(self.u3), self.own,
+            "consort/round/unmask/v2", self.ctx2, self.u2_root, member_set(self.u3), self.own,
             len(self_mask), *flat(self_mask), len(mask_key), *flat(mask_key),
         )
         wired = lambda shares: [wire.round_.SecretShare(owner=v, share=masking.scalar_bytes(s)) for v, s in shares]

@@ -59,6 +59,8 @@ class Contract:
         model, self.inputs = self.spec.model, 0
         for feature in self.spec.data.features:
             self.inputs += 1 if feature.HasField("numeric") else len(feature.one_hot.levels) - 1
+        if self.spec.WhichOneof("algorithm") != "dp_fedsgd":
+            raise Refused("this participant knows dp_fedsgd only")
         if model.loss != 1 or not model.layers:
             raise Refused("this participant knows the binary cross entropy only")
         # One (kind, inputs, outputs) for each layer.

@@ -46,6 +46,12 @@ def member_set(members):
     return digest("consort/round/member-set/v1", len(members), *members)
 
 
+def shared_set(statements):
+    """S(U): of the signed bytes of each member's statement."""
+    named = [part for u in sorted(statements) for part in (u, sha256(statements[u]))]
+    return digest("consort/round/shared-set/v1", len(statements), *named)
+
+
 def pack(elements, width):
     """Elements below 2^width, little-endian at exactly `width` bits each."""
     packed, held, bits = bytearray(), 0, 0

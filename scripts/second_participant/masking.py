@@ -1,5 +1,6 @@
 """Keys, shares, sealed boxes and masks (docs/protocol.md, "Keys")."""
 
+import hashlib
 import secrets
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -41,8 +42,8 @@ def self_mask_seed(context2, secret, own):
 
 
 def mask_words(seed, elements, width):
-    """AES-256-CTR from a zero counter, read as little-endian words and reduced to `width` bits."""
-    size = 4 if width <= 32 else 8
+    """AES-256-CTR from a zero counter, read as little-endian words of whole bytes and reduced to `width` bits."""
+    size = (width + 7) // 8
     stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(elements * size))
     kept = (1 << width) - 1
     return [int.from_bytes(stream[i : i + size], "little") & kept for i in range(0, elements * size, size)]
@@ -85,3 +86,17 @@ def open_shares(context2, own_secret, peer_key, sender, receiver, sealed):
     box, bound_to = _box(context2, own_secret, peer_key, sender, receiver)
     plain = box.decrypt(bytes(12), sealed, bound_to)
     return read_scalar(plain[:32]), read_scalar(plain[32:])
+
+
+def reveal(context2, own_secret, peer_key):
+    """The point on which both share keys agree, and a proof that it is that point (Chaum and Pedersen 1992)."""
+    peer, nonce = Point.decode(peer_key), random_scalar()
+    point = (own_secret * peer).encode()
+    commitments = [(nonce * BASE).encode(), (nonce * peer).encode()]
+    transcript = canonical(
+        "consort/aggregation/revealed-agreement/v1", context2, (own_secret * BASE).encode(), peer_key, point, *commitments
+    )
+    digest = hashlib.sha512(hashlib.sha256(transcript).digest()).digest()
+    challenge = int.from_bytes(digest, "little") % ORDER
+    response = (nonce + challenge * own_secret) % ORDER
+    return point + scalar_bytes(challenge) + scalar_bytes(response)

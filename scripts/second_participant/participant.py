@@ -18,9 +18,10 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 import wire
-from attempt import Attempt
+from attempt import Attempt, WrongBox
 from contract import Contract, Refused, model_hash, verified_votes, vote_bytes
 from organisation import Organisation
+from parts import LISTS
 from privacy import Ledger, discrete_gaussian
 from training import clipped_sum, load
 
@@ -38,8 +39,8 @@ def log(text):
 
 
 class Participant:
-    def __init__(self, channel, organisation, jobs):
-        self.jobs = jobs
+    def __init__(self, channel, organisation, jobs, cheated=None):
+        self.jobs, self.cheated = jobs, cheated
         self.site = organisation
         self.rounds = wire.round_rpc.RoundServiceStub(channel)
         self.consent = wire.consent_rpc.ConsentServiceStub(channel)
@@ -66,7 +67,12 @@ class Participant:
     def heard(self, said):
         kind = said.WhichOneof("event")
         try:
-            getattr(self, f"on_{kind}", lambda event: None)(getattr(said, kind) if kind else None)
+            event = getattr(said, kind) if kind else None
+            if kind in LISTS:
+                event = self.attempt(event.id).parts.whole(kind, event)
+                if event is None:
+                    return
+            getattr(self, f"on_{kind}", lambda event: None)(event)
         except Refused as refused:
             log(f"refuses {kind}: {refused}")
 
@@ -130,7 +136,7 @@ class Participant:
             if attempt is not None and key < attempt.key:
                 raise Refused("R4: an older attempt")
             contract = self.contracts[job]
-            attempt = Attempt(self.site, contract, self.votes[job], open_)
+            attempt = Attempt(self.site, contract, self.votes[job], open_, self.cheated)
             if self.ledger.is_spent(job, open_.id.round):
                 raise Refused("this round is spent")
             self.models[job] = self._model(contract, open_)
@@ -159,7 +165,11 @@ class Participant:
     def on_shares_delivery(self, delivery):
         attempt = self.attempt(delivery.id)
         if attempt.update is None:
-            attempt.receive_shares(delivery)
+            try:
+                attempt.receive_shares(delivery)
+            except WrongBox as wrong:
+                self.call(self.rounds.ReportBlame, attempt.complaint(wrong.dealer))
+                raise
             attempt.submit(self._private_sum(attempt))
         if self.call(self.rounds.SubmitUpdate, iter(attempt.update)):
             log(f"{delivery.id.job} round {delivery.id.round}: the masked update is stored")
@@ -235,6 +245,7 @@ def main():
     parser.add_argument("--config", required=True, help="the participant's configuration file (TOML)")
     parser.add_argument("--uplink", required=True, metavar="HOST:PORT", help="where `consort uplink` listens")
     parser.add_argument("--jobs", type=int, default=1, help="how many jobs to take part in; 1 if not given")
+    parser.add_argument("--dangerous-wrong-box-for", metavar="NAME", help="cheat this member, to see that it is noticed")
     options = parser.parse_args()
     keepalive = [("grpc.keepalive_time_ms", 1000 * SILENCE_SECONDS)]
     with grpc.insecure_channel(options.uplink, options=keepalive) as channel:
@@ -242,7 +253,7 @@ def main():
         organisation = Organisation(options.config, channel)
         if organisation.simulated:
             log("this organisation accepts SIMULATED evidence: it proves nothing about any hardware")
-        participant = Participant(channel, organisation, options.jobs)
+        participant = Participant(channel, organisation, options.jobs, options.dangerous_wrong_box_for)
         participant.follow()
     sys.exit(0 if set(participant.ended) == {"completed"} else 1)
 

@@ -2,7 +2,7 @@
 //! its frames outlive the process that wrote them, and it goes on from there.
 
 use std::fmt;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 
 use crate::error::{InvalidName, StoreFault};
 
@@ -93,6 +93,19 @@ pub trait BlobStore: Send + Sync {
         let reading = self.open(key)?.take(max_bytes).read_to_end(&mut bytes);
         reading.map_err(crate::error::io_fault("reading a blob"))?;
         Ok(bytes)
+    }
+
+    /// Fills the buffer with the bytes of a finished blob from `first_byte` on. Nothing stays open.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] if there is none, [`BlobError::Fault`] if the disk fails or the blob ends before the buffer.
+    fn read_at(&self, key: &BlobKey, first_byte: u64, buffer: &mut [u8]) -> Result<(), BlobError> {
+        let mut reader = self.open(key)?;
+        let reading = reader
+            .seek(SeekFrom::Start(first_byte))
+            .and_then(|_| reader.read_exact(buffer));
+        reading.map_err(crate::error::io_fault("reading a part of a blob"))?;
+        Ok(())
     }
 
     /// Reads a finished blob through one buffer, in pieces of `piece_bytes`, the last one shorter; returns its length in bytes.

@@ -30,6 +30,7 @@ fn obeys_the_law(store: &dyn BlobStore) {
     a_key_and_keys_below_it_live_together(store);
     blobs_are_listed_by_prefix_in_order(store);
     a_blob_larger_than_allowed_is_not_read(store);
+    a_part_of_a_blob_is_read_and_none_beyond_its_end(store);
     a_spool_goes_on_where_it_was_dropped_and_is_a_blob_when_finished(store);
     a_key_has_one_spool_at_a_time(store);
     a_removed_spool_starts_anew_and_cannot_be_finished(store);
@@ -129,6 +130,21 @@ fn a_blob_larger_than_allowed_is_not_read(store: &dyn BlobStore) {
     let read = store.read_pieces(&key("large"), 30, &mut |piece| lengths.push(piece.len()));
     assert_eq!((read.unwrap(), lengths), (100, vec![30, 30, 30, 10]));
     store.remove(&key("large")).unwrap();
+}
+
+fn a_part_of_a_blob_is_read_and_none_beyond_its_end(store: &dyn BlobStore) {
+    store_blob(store, "parts", &[b"01234", b"56789"]);
+    let mut part = [0; 4];
+    store.read_at(&key("parts"), 3, &mut part).unwrap();
+    assert_eq!(&part, b"3456");
+    store.read_at(&key("parts"), 6, &mut part).unwrap();
+    assert_eq!(&part, b"6789");
+    for beyond in [7, 10, u64::MAX] {
+        assert!(store.read_at(&key("parts"), beyond, &mut part).is_err());
+    }
+    let missing = store.read_at(&key("no-parts"), 0, &mut part).unwrap_err();
+    assert_eq!(missing.code(), "blob_missing");
+    store.remove(&key("parts")).unwrap();
 }
 
 /// A mark for these tests: length and sum of the bytes, with a place for each.

@@ -9,7 +9,8 @@ use consort_model::{
 };
 use consort_privacy::{
     Account, Cap, ClipNorm, DebitKey, Delta, DiscreteGaussian, Epsilon, GridChoice, Ledger,
-    NoisePlan, PrivacyTarget, PrivateUpdate, RecordCap, RecordSum, Relation, Steps, UpdateShape,
+    NoisePlan, NoiseSource, PrivacyTarget, PrivateUpdate, RecordCap, RecordSum, Relation, Steps,
+    UpdateShape,
 };
 use consort_training::{Batch, Clipping, LossWeight, clipped_sum, evaluate, sum_elements};
 use rand_chacha::ChaCha20Rng;
@@ -107,6 +108,7 @@ fn target() -> PrivacyTarget {
         members: SITES.into(),
         n_min: SITES.into(),
         c_noise: 1,
+        source: NoiseSource::Cohort,
     }
 }
 

@@ -160,8 +160,29 @@ def model_bytes(job):
     return canonical("consort/model/spec/v1", inputs, *listed(shown), job["model"]["loss"])
 
 
+def dp_fedsgd_parts(a):
+    reals = [real(a[name]) for name in ("clip", "learning_rate", "momentum", "divisor", "loss_weight")]
+    return [a["rounds"], *reals, a["max_records_per_member"]]
+
+
+def fedavg_parts(a):
+    return [
+        "fedavg",
+        a["rounds"],
+        a["local_steps"],
+        *[real(a[name]) for name in ("clip", "local_learning_rate", "local_divisor", "loss_weight")],
+        a["max_records_per_member"],
+        real(a["update_clip"]),
+        real(a["value_range"]),
+        a["value_bits"],
+        a["rotation"],
+        real(a["learning_rate"]),
+        real(a["momentum"]),
+    ]
+
+
 def job_bytes(job, numbers):
-    data, a, privacy = job["data"], job["dp_fedsgd"], job["privacy"]
+    data, privacy = job["data"], job["privacy"]
     return canonical(
         "consort/contract/job/v1",
         job["name"],
@@ -174,9 +195,7 @@ def job_bytes(job, numbers):
         *listed(feature_parts(f) for f in data["features"]),
         model_bytes(job),
         bytes.fromhex(job["model"]["seed"]),
-        a["rounds"],
-        *[real(a[name]) for name in ("clip", "learning_rate", "momentum", "divisor", "loss_weight")],
-        a["max_records_per_member"],
+        *(fedavg_parts(job["fedavg"]) if "fedavg" in job else dp_fedsgd_parts(job["dp_fedsgd"])),
         real(privacy["epsilon"]),
         real(privacy["delta"]),
         privacy["c_noise"],
@@ -196,16 +215,24 @@ def parameters(job):
 
 def plan(job, numbers, s, g):
     """What follows from the noise multiplier s/10 000 and the grid of g bits."""
-    elements, rounds = parameters(job) + 1, job["dp_fedsgd"]["rounds"]
+    a = job["fedavg"] if "fedavg" in job else job["dp_fedsgd"]
+    elements, rounds = parameters(job) + 1, a["rounds"] * a.get("local_steps", 1)
     delta = lambda epsilon, mu: normal(mu / 2 - epsilon / mu) - math.exp(epsilon) * normal(-mu / 2 - epsilon / mu)
     normal = lambda x: math.erfc(-x / math.sqrt(2)) / 2
     assert delta(job["privacy"]["epsilon"], math.sqrt(rounds) / (s / 10_000)) <= job["privacy"]["delta"]
-    contributors = numbers["n_min"] - job["privacy"]["c_noise"]
+    contributors = 1 if "fedavg" in job else numbers["n_min"] - job["privacy"]["c_noise"]
     variance = -(-(s**2 * 2 ** (2 * g)) // (10**8 * contributors))
     assert 2**40 <= variance <= 2**54
+    if "fedavg" in job:
+        most, bound = numbers["n"] * (2 ** (a["value_bits"] - 1) - 1), 0
+        return planned(s, g, variance, bound, elements, most)
     k = math.sqrt(2 * (math.log(2 * numbers["n"] * elements * rounds) + 40 * math.log(2)))
     bound = math.ceil(k * math.sqrt(variance)) + 1
-    most = numbers["n"] * (job["dp_fedsgd"]["max_records_per_member"] * 2**g + bound)
+    most = numbers["n"] * (a["max_records_per_member"] * 2**g + bound)
+    return planned(s, g, variance, bound, elements, most)
+
+
+def planned(s, g, variance, bound, elements, most):
     return {
         "sigma_ten_thousandths": s,
         "grid_bits": g,
@@ -216,9 +243,8 @@ def plan(job, numbers, s, g):
     }
 
 
-def contract_bytes(job_hash, plan):
+def contract_bytes(job_hash, plan, schema):
     names = ("sigma_ten_thousandths", "grid_bits", "member_variance", "noise_bound")
-    schema = schema_hash(plan["elements"], plan["width_bits"])
     return canonical("consort/contract/v1", job_hash, *[plan[name] for name in names], schema)
 
 
@@ -256,7 +282,8 @@ def file():
     numbers = thresholds(len(JOB["members"]), JOB["aggregation"]["colluders"], JOB["aggregation"]["minimum"])
     content = job_bytes(JOB, numbers)
     planned = plan(JOB, numbers, 90_000, 18)
-    agreed = contract_bytes(sha256(content), planned)
+    schema = schema_hash(planned["elements"], planned["width_bits"])
+    agreed = contract_bytes(sha256(content), planned, schema)
     contract = sha256(agreed)
     votes = [vote(secrets[name], name, contract, None) for name in CLINICS]
     return {
@@ -269,7 +296,7 @@ def file():
         "job_bytes": content.hex(),
         "job_hash": sha256(content).hex(),
         "plan": planned,
-        "schema_hash": schema_hash(planned["elements"], planned["width_bits"]).hex(),
+        "schema_hash": schema.hex(),
         "contract_bytes": agreed.hex(),
         "contract_hash": contract.hex(),
         "votes": votes,

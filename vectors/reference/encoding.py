@@ -74,6 +74,15 @@ def member_set(members):
     return digest("consort/round/member-set/v1", *listed(sorted(members)))
 
 
+def shared_set(statements):
+    """S(U) of the signed bytes of each member's statement."""
+    return digest("consort/round/shared-set/v1", *listed(shared_list(statements)))
+
+
+def shared_list(statements):
+    return [[u, sha256(statements[u])] for u in sorted(statements)]
+
+
 def fixed(name, size=32):
     """Bytes that look random and that anybody can make again; what they are made of has no meaning."""
     return hashlib.shake_256(b"consort vectors: " + name.encode()).digest(size)

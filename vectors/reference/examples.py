@@ -61,9 +61,9 @@ def long_vector(elements, width):
 
 
 def masks():
-    """Words at the start, across blocks, and far behind it, where the counter needs more than 32 bits."""
+    """Words of each number of bytes: at the start, across blocks, and far behind it, where the counter needs more than 32 bits."""
     cases = []
-    for width in (1, 21, 32, 33, 45, 64):
+    for width in (1, 12, 21, 32, 33, 45, 52, 64):
         seed = fixed(f"mask of {width} bits")
         for first, count in [(0, 8), (3, 6), (8191, 4), (2**36 + 1, 5)]:
             cases.append({"seed": seed.hex(), "width": width, "first_element": first, "elements": mask(seed, first, count, width)})

@@ -8,6 +8,7 @@ import json
 import pathlib
 import sys
 
+import averaging
 import contract
 import examples
 import model
@@ -23,6 +24,7 @@ def main():
         "masks": examples.masks(),
         "seats": examples.seats(),
         "contract": agreed,
+        "fedavg": averaging.file(),
         "model": model.file(agreed["job"]),
         **round_of_ten.files(agreed),
     }

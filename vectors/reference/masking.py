@@ -48,7 +48,7 @@ def seal(key, ctx2, sender, to, plain):
 
 def mask(seed, first, count, width):
     """Elements first .. first + count of a mask."""
-    size = 4 if width <= 32 else 8
+    size = (width + 7) // 8
     start, stop = first * size, (first + count) * size
     block = start // 16
     cipher = Cipher(algorithms.AES(seed), modes.CTR(block.to_bytes(16, "big"))).encryptor()

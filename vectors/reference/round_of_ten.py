@@ -17,6 +17,8 @@ from encoding import (
     packed,
     schema_hash,
     sha256,
+    shared_list,
+    shared_set,
     signed,
     sum_digest,
     tree_hash,
@@ -146,7 +148,7 @@ class Attempt:
         self.share_public = {u: public(self.e[u]) for u in U1}
         self.f = {u: [self.sigma[u]] + [scalar(f"coefficient {k} of mask key {u}") for k in range(1, self.t)] for u in U2}
         self.g = {u: [scalar(f"coefficient {k} of self-mask {u}") for k in range(self.t)] for u in U2}
-        self.u2, self.u3 = member_set(U2), member_set(U3)
+        self.u3 = member_set(U3)
 
     # P1
 
@@ -237,7 +239,9 @@ class Attempt:
                     **said,
                 }
             )
-        return {"ctx2": self.ctx2.hex(), "threshold": self.t, "statements": statements}
+        self.shared = {u: bytes.fromhex(said["bytes"]) for u, said in self.said.items()}
+        self.u2 = shared_set(self.shared)
+        return {"ctx2": self.ctx2.hex(), "threshold": self.t, "statements": statements, "u2_root": self.u2.hex()}
 
     # P4
 
@@ -257,7 +261,7 @@ class Attempt:
             integers = [int.from_bytes(fixed(f"element {i} of {u}", 4), "little") // 64 - 2**25 for i in range(elements)]
             vector = self.masked(u, integers, width)
             root = tree_hash(chunked(vector))
-            content = canonical("consort/round/update/v1", self.ctx2, self.u2, u, root)
+            content = canonical("consort/round/update/v2", self.ctx2, self.u2, u, root)
             self.integers[u], self.seals[u] = integers, (root, signed(self.identity[u], content))
             updates.append(
                 {"member": u, "integers": integers, "masked": vector.hex(), "tree_hash": root.hex(), **self.seals[u][1]}
@@ -265,14 +269,14 @@ class Attempt:
         return {
             "ctx2": self.ctx2.hex(),
             "u2": U2,
-            "u2_hash": self.u2.hex(),
+            "u2_root": self.u2.hex(),
             "width": width,
             "updates": updates,
             "narrow": self.narrow(),
         }
 
     def narrow(self):
-        """The same masks in words of 32 bits, in a vector of another width that no round of this job has."""
+        """The same masks in words of 3 bytes, in a vector of another width that no round of this job has."""
         integers = list(range(-18, 19))
         return {"member": 4, "width": 21, "integers": integers, "masked": self.masked(4, integers, 21).hex()}
 
@@ -283,11 +287,11 @@ class Attempt:
         leaves = [
             canonical("consort/round/input/v1", u, self.seals[u][0], bytes.fromhex(self.seals[u][1]["signature"])) for u in U3
         ]
-        inputs_root = tree_hash(leaves)
+        self.inputs_root = inputs_root = tree_hash(leaves)
         survivors = canonical("consort/round/survivors/v1", self.ctx2, self.u3, inputs_root)
         confirmations = []
         for u in U3:
-            content = canonical("consort/round/confirmation/v1", self.ctx2, u, self.u2, self.u3, inputs_root, log_head)
+            content = canonical("consort/round/confirmation/v2", self.ctx2, u, self.u2, self.u3, inputs_root, log_head)
             confirmations.append({"member": u, **signed(self.identity[u], content)})
         answers = [self.answer(u, lambda owner: self.shares_of(owner, u)) for u in U3]
         total = [sum(column) for column in zip(*self.integers.values())]
@@ -296,7 +300,7 @@ class Attempt:
         self.answers = {answer["member"]: answer for answer in answers}
         return {
             "ctx2": self.ctx2.hex(),
-            "u2_hash": self.u2.hex(),
+            "u2_root": self.u2.hex(),
             "u3": U3,
             "u3_hash": self.u3.hex(),
             "inputs": [leaf.hex() for leaf in leaves],
@@ -319,7 +323,7 @@ class Attempt:
         self_mask = {v: shares(v)[1] for v in U2 if v in U3}
         mask_key = {v: shares(v)[0] for v in U2 if v not in U3}
         lists = [*listed(list(self_mask.items())), *listed(list(mask_key.items()))]
-        content = canonical("consort/round/unmask/v1", self.ctx2, self.u3, u, *lists)
+        content = canonical("consort/round/unmask/v2", self.ctx2, self.u2, self.u3, u, *lists)
         return {
             "member": u,
             "self_mask": hexes(self_mask),
@@ -345,14 +349,22 @@ class Attempt:
     def blame(self):
         pair = lambda said: [bytes.fromhex(said["bytes"]), bytes.fromhex(said["signature"])]
         two = [
-            signed(self.identity[5], canonical("consort/round/update/v1", self.ctx2, self.u2, 5, root))
+            signed(self.identity[5], canonical("consort/round/update/v2", self.ctx2, self.u2, 5, root))
             for root in (self.seals[5][0], fixed("another tree hash"))
         ]
         contradiction = canonical("consort/round/blame/v1", "contradiction", *pair(two[0]), *pair(two[1]))
 
         wrong = lambda owner: [scalar_bytes(int.from_bytes(s, "little") + (owner == 4)) for s in self.shares_of(owner, 7)]
         answer = self.answer(7, wrong)
-        wrong_share = canonical("consort/round/blame/v1", "wrong-share", *pair(self.said[4]), *pair(answer))
+        shared = listed(shared_list(self.shared))
+        wrong_share = canonical("consort/round/blame/v2", "wrong-share", *pair(self.said[4]), *pair(answer), *shared)
+        # Member 9 confirms the survivors, and then others.
+        log_head = bytes.fromhex(self.terms["log_head"])
+        sets = lambda u3: canonical(
+            "consort/round/confirmation/v2", self.ctx2, 9, self.u2, u3, self.inputs_root, log_head
+        )
+        confirmed = [signed(self.identity[9], sets(u3)) for u3 in (self.u3, member_set([1, 4, 9]))]
+        two_sets = canonical("consort/round/blame/v1", "contradiction", *pair(confirmed[0]), *pair(confirmed[1]))
 
         # Member 8 seals for 1 a share of its mask key that is one too large; 1 reveals what both agreed on.
         dealt = lambda u, v: [scalar_bytes(int.from_bytes(self.shares_of(u, v)[0], "little") + (v == 1)), self.shares_of(u, v)[1]]
@@ -367,6 +379,7 @@ class Attempt:
                 {"culprit": 5, "record": contradiction.hex()},
                 {"culprit": 7, "record": wrong_share.hex()},
                 {"culprit": 8, "record": wrong_box.hex()},
+                {"culprit": 9, "record": two_sets.hex()},
             ],
         }
 

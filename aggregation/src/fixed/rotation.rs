@@ -3,7 +3,10 @@
 //! Suresh et al., "Distributed Mean Estimation with Limited Communication" (ICML 2017), section 3, applied to blocks: one
 //! transform over all elements would cost log2(d) passes over memory, and a block of 2^12 stays in a first-level cache.
 
-use crate::{Canonical, MaskSeed, MaskStream, Sign, add_masks};
+use crate::{
+    Canonical, MaskSeed, MaskStream, Sign, Width,
+    prg::{Workspace, add_masks_with},
+};
 
 /// Elements that are rotated together: 16 KiB of f32.
 pub const ROTATION_BLOCK: usize = 1 << 12;
@@ -30,6 +33,7 @@ impl RotationSeed {
 /// The signs, block after block.
 pub(super) struct Signs {
     stream: [(MaskStream, Sign); 1],
+    workspace: Workspace,
     next_word: u64,
 }
 
@@ -38,6 +42,7 @@ impl Signs {
         let stream = MaskStream::new(&MaskSeed::new(seed.0));
         Self {
             stream: [(stream, Sign::Plus)],
+            workspace: Workspace::default(),
             next_word: 0,
         }
     }
@@ -56,7 +61,8 @@ impl Signs {
 
     fn flip(&mut self, block: &mut [f32]) {
         let mut words = [0_u32; ROTATION_BLOCK / 32];
-        add_masks(&mut words, &self.stream, self.next_word);
+        let (first, workspace) = (self.next_word, &mut self.workspace);
+        add_masks_with(&mut words, &self.stream, first, Width::WORD_32, workspace);
         self.next_word += words.len() as u64;
         for (values, word) in block.chunks_mut(32).zip(words) {
             for (bit, value) in values.iter_mut().enumerate() {

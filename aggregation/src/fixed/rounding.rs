@@ -1,6 +1,9 @@
 //! Stochastic rounding: to one of the two nearest integers, so that the expectation is the number itself.
 
-use crate::{MaskSeed, MaskStream, Sign, add_masks};
+use crate::{
+    MaskSeed, MaskStream, Sign, Width,
+    prg::{PIECES_ELEMENTS, Workspace, add_masks_with},
+};
 use zeroize::Zeroize;
 
 /// Added to a number of magnitude below 2^51, it leaves the nearest integer in the lowest bits: 1.5·2^52, whose neighbours
@@ -11,11 +14,12 @@ const MAGIC: f64 = 6_755_399_441_055_744.0;
 const WORD_UNIT: f64 = 1.0 / 4_294_967_296.0;
 
 /// Elements that are rounded with one piece of keystream.
-const PIECE: usize = 1024;
+const PIECE: usize = PIECES_ELEMENTS;
 
 /// Rounds with AES-256-CTR: element i uses little-endian word i of 32 bits.
 pub(super) struct StochasticRounding {
     stream: [(MaskStream, Sign); 1],
+    workspace: Workspace,
     next_word: u64,
     most: i32,
 }
@@ -25,6 +29,7 @@ impl StochasticRounding {
     pub(super) fn new(seed: &MaskSeed, quantised: u32) -> Self {
         Self {
             stream: [(MaskStream::new(seed), Sign::Plus)],
+            workspace: Workspace::default(),
             next_word: 0,
             most: i32::try_from(quantised).unwrap_or(i32::MAX),
         }
@@ -37,7 +42,8 @@ impl StochasticRounding {
         for (values, integers) in values.chunks(PIECE).zip(integers.chunks_mut(PIECE)) {
             let words = &mut words[..values.len()];
             words.fill(0);
-            add_masks(words, &self.stream, self.next_word);
+            let (first, workspace) = (self.next_word, &mut self.workspace);
+            add_masks_with(words, &self.stream, first, Width::WORD_32, workspace);
             self.next_word += words.len() as u64;
             for ((integer, &value), &word) in integers.iter_mut().zip(values).zip(&*words) {
                 // ⌊x + u⌋ for u in (0, 1), as the integer nearest to x + u − ½.

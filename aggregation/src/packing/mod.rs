@@ -2,7 +2,10 @@
 
 mod groups;
 
-use crate::{VectorSchema, Width};
+use crate::{
+    VectorSchema, Width,
+    prg::{Tier, add_packed_vectors},
+};
 pub(crate) use groups::Packable;
 use zeroize::Zeroize;
 
@@ -59,6 +62,14 @@ fn pack_through<W: Packable, T: Copy>(
     words.zeroize();
 }
 
+/// Adds packed elements to words, wrapping at the word and not reduced to w bits; `packed` holds exactly the bytes that the words
+/// take. The bits are the same whatever the tier.
+pub(crate) fn add_packed<W: Packable>(words: &mut [W], packed: &[u8], width: Width, tier: Tier) {
+    let added = add_packed_vectors(words, packed, width, tier);
+    let (rest, packed) = (&mut words[added..], &packed[packed_bytes(added, width)..]);
+    (W::codec(width).add)(rest, packed);
+}
+
 /// Unpacks exactly `elements` elements.
 ///
 /// # Errors
@@ -107,9 +118,18 @@ pub(crate) fn check(packed: &[u8], elements: u64, width: Width) -> Result<(), Pa
             expected,
         });
     }
+    check_unused_bits(packed, elements, width)
+}
+
+/// Checks the unused bits of bytes that are the end of the encoding of that many elements.
+pub(crate) fn check_unused_bits(
+    end: &[u8],
+    elements: u64,
+    width: Width,
+) -> Result<(), PackingError> {
     // Multiplying modulo 8 is enough to know how many bits the last byte uses.
     let used = (elements % 8) * u64::from(width.bits()) % 8;
-    match packed.last() {
+    match end.last() {
         Some(last) if used != 0 && last >> used != 0 => Err(PackingError::UnusedBits),
         _ => Ok(()),
     }
@@ -269,6 +289,37 @@ mod tests {
         for (first, length) in [(0, 9), (16, 5), (16, 10), (22, 0), (u64::MAX, 5)] {
             let error = check_range(&packed[..length], first, &schema).unwrap_err();
             assert_eq!(error.code(), "packing_range", "{first} {length}");
+        }
+    }
+
+    /// Packed elements added to words through one tier, and reduced.
+    fn sums<W: Packable>(tier: Tier, words: &[u64], packed: &[u8], width: Width) -> Vec<u64> {
+        let mut words: Vec<W> = words.iter().map(|word| W::from_low_bits(*word)).collect();
+        add_packed(&mut words, packed, width, tier);
+        let reduced = words.iter().map(|word| width.reduce(word.to_u64()));
+        reduced.collect()
+    }
+
+    #[test]
+    fn every_tier_adds_the_same_elements_at_every_width() {
+        let mixed = |i: u64| (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        for bits in 1..=64 {
+            let width = width(bits);
+            for length in (0..=140).chain([1000, 4096, 4099]) {
+                let elements: Vec<u64> = (0..length).map(mixed).collect();
+                let words: Vec<u64> = (0..length).map(|i| mixed(i + 7)).collect();
+                let packed = pack(&elements, width);
+                let expected: Vec<u64> = (words.iter().zip(&elements))
+                    .map(|(word, element)| width.reduce(word.wrapping_add(*element)))
+                    .collect();
+                for tier in Tier::available() {
+                    let sums = match width.word_bits() {
+                        32 => sums::<u32>(tier, &words, &packed, width),
+                        _ => sums::<u64>(tier, &words, &packed, width),
+                    };
+                    assert!(sums == expected, "{tier}, {bits} bits, {length} elements");
+                }
+            }
         }
     }
 

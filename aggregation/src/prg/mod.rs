@@ -1,11 +1,15 @@
 //! Masks: a seed expanded with AES-256 in counter mode and added to a vector of ring elements.
 //!
 //! The stream is that of NIST SP 800-38A section 6.5 with an initial counter block of zero, counted as one 128-bit
-//! big-endian integer. It is read as little-endian words of [`Width::word_bits`] bits, each reduced to w bits by masking;
+//! big-endian integer. It is read as little-endian words of [`Width::mask_bytes`] bytes, each reduced to w bits by masking;
 //! element i of a vector uses word i, so that any range can be masked alone.
+//!
+//! Words of 4 and 8 bytes are added as they come. All others go through sums of their bytes, one of each byte for all streams
+//! together: see `sums`.
 
 mod position;
 mod safe;
+mod sums;
 mod tier;
 #[cfg(target_arch = "x86_64")]
 #[expect(
@@ -15,6 +19,7 @@ mod tier;
 mod vector;
 mod word;
 
+pub(crate) use sums::PIECES_ELEMENTS;
 pub use tier::{Tier, TierError, force_tier};
 pub use word::Word;
 
@@ -22,11 +27,8 @@ use crate::{Width, secret::redacted_debug};
 use position::Position;
 use safe::{Buffers, SafeKeystream};
 use subtle::ConstantTimeEq;
+use sums::{ByteSums, MOST_STREAMS, Span, piece_elements};
 use zeroize::{Zeroize, ZeroizeOnDrop};
-
-/// The bytes of words over which all streams pass before the next are touched: they stay in a first-level cache, which
-/// holds 32 KiB or more on the machines we know, and the vector tiers take them in one step.
-const PIECE_BYTES: usize = 32 * 1024;
 
 /// The seed of one mask, zeroised on drop.
 ///
@@ -77,61 +79,101 @@ impl Sign {
 /// Adds the mask of `seed` to the elements `first_element..first_element + acc.len()` of a vector.
 ///
 /// `acc` holds those elements, reduced modulo 2^w, and holds the reduced results afterwards. It is meant for few elements
-/// and for known answers: a whole vector is masked by [`add_masks`], in words of the size of the keystream's.
+/// and for known answers: a whole vector is masked by [`add_masks`], in words of half the size where the width allows.
 pub fn add_mask(acc: &mut [u64], seed: &MaskSeed, first_element: u64, width: Width, sign: Sign) {
-    add_masks_to_wide(acc, &[(MaskStream::new(seed), sign)], first_element, width);
+    add_masks(acc, &[(MaskStream::new(seed), sign)], first_element, width);
+    for element in acc {
+        *element = width.reduce(*element);
+    }
 }
 
-/// [`add_masks`] for elements that are held in 64 bits whatever their width, reduced before and after.
-pub(crate) fn add_masks_to_wide(
-    elements: &mut [u64],
+/// Adds or subtracts the masks of the elements `first_element..first_element + words.len()` of every stream.
+///
+/// The arithmetic is modulo 2^32 or 2^64, the size of the words, and NOT reduced to w bits: 2^w divides both, so one
+/// reduction at the end is arithmetic modulo 2^w. (In words smaller than w the lowest bits of the masks are added.) A vector
+/// of any length is walked in pieces that stay in a first-level cache while all streams pass over them; one that starts and
+/// ends at multiples of 4096 elements is walked fastest.
+pub fn add_masks<W: Word>(
+    words: &mut [W],
     streams: &[(MaskStream, Sign)],
     first_element: u64,
     width: Width,
 ) {
-    if width.word_bits() == 32 {
-        let mut words = [0_u32; PIECE_BYTES / 4];
-        let mut first_element = first_element;
-        for elements in elements.chunks_mut(words.len()) {
-            let words = &mut words[..elements.len()];
-            for (word, element) in words.iter_mut().zip(&*elements) {
-                *word = u32::from_low_bits(*element);
+    add_masks_with(
+        words,
+        streams,
+        first_element,
+        width,
+        &mut Workspace::default(),
+    );
+}
+
+/// [`add_masks`] for many calls with one workspace.
+pub(crate) fn add_masks_with<W: Word>(
+    words: &mut [W],
+    streams: &[(MaskStream, Sign)],
+    first_element: u64,
+    width: Width,
+    workspace: &mut Workspace,
+) {
+    let word_bytes = width.mask_bytes();
+    let in_piece = piece_elements(word_bytes);
+    let mut position = Position::of(first_element, word_bytes);
+    let mut rest = words;
+    while !rest.is_empty() {
+        let first = position.bytes_into(in_piece * word_bytes) / word_bytes;
+        let elements = (in_piece - first).min(rest.len());
+        let (piece, next) = rest.split_at_mut(elements);
+        if word_bytes == W::BYTES {
+            for (stream, sign) in streams {
+                stream.add_to_words(piece, position, *sign, &mut workspace.buffers);
             }
-            add_masks(words, streams, first_element);
-            for (word, element) in words.iter().zip(&mut *elements) {
-                *element = width.reduce(u64::from(*word));
+        } else {
+            let span = Span {
+                word_bytes,
+                first,
+                elements,
+            };
+            let sums = workspace.sums.get_or_insert_with(ByteSums::new);
+            for streams in streams.chunks(MOST_STREAMS) {
+                for (stream, sign) in streams {
+                    let block = position.of_its_block();
+                    stream.add_to_sums(sums.planes(span), block, *sign, &mut workspace.buffers);
+                }
+                // The same bits whichever stream's instructions do it.
+                if let Some((stream, _)) = streams.first() {
+                    stream.settle(sums, piece, span);
+                }
             }
-            first_element = first_element.wrapping_add(elements.len() as u64);
         }
-        words.zeroize();
-    } else {
-        add_masks(elements, streams, first_element);
-        for element in elements {
-            *element = width.reduce(*element);
-        }
+        position = position.forward(elements * word_bytes);
+        rest = next;
     }
 }
 
-/// Adds or subtracts the keystream words `first_element..first_element + block.len()` of every stream.
-///
-/// The arithmetic is modulo 2^32 or 2^64, NOT reduced to w bits: 2^w divides both, so one reduction at the end is
-/// arithmetic modulo 2^w. A `block` of any length is walked in pieces that stay in a first-level cache while all streams
-/// pass over them; one that starts and ends at multiples of 32 KiB of keystream is walked fastest.
-pub fn add_masks<W: Word>(block: &mut [W], streams: &[(MaskStream, Sign)], first_element: u64) {
-    let piece_words = PIECE_BYTES / W::BYTES;
-    let mut position = Position::of::<W>(first_element);
-    let mut rest = block;
-    let mut buffers = None;
-    while !rest.is_empty() {
-        // Pieces end where pieces of the keystream end, so that only the first and the last can be uneven.
-        let in_piece = position.bytes_into(PIECE_BYTES) / W::BYTES;
-        let length = (piece_words - in_piece).min(rest.len());
-        let (piece, next) = rest.split_at_mut(length);
-        for (stream, sign) in streams {
-            stream.add(piece, position, *sign, &mut buffers);
-        }
-        position = position.forward(length * W::BYTES);
-        rest = next;
+/// What masks are made in: whatever is first needed, kept for the next call, and zeroised on drop.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    buffers: Option<Buffers>,
+    sums: Option<Box<ByteSums>>,
+}
+
+/// Adds the first of the packed elements to words, wrapping and not reduced, as many as the vectors of `tier` take, and says how
+/// many. The rest, perhaps all, begins with a byte and is the portable loop's.
+pub(crate) fn add_packed_vectors<W: Word>(
+    words: &mut [W],
+    packed: &[u8],
+    width: Width,
+    tier: Tier,
+) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        vector::unpack::add(words, packed, width, tier)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (words, packed, width, tier);
+        0
     }
 }
 
@@ -181,10 +223,10 @@ impl MaskStream {
         }
     }
 
-    /// `buffers` are made by the first stream that needs them.
-    fn add<W: Word>(
+    /// Adds or subtracts words of their own size; `buffers` are made by the first stream that needs them.
+    fn add_to_words<W: Word>(
         &self,
-        piece: &mut [W],
+        words: &mut [W],
         position: Position,
         sign: Sign,
         buffers: &mut Option<Buffers>,
@@ -192,156 +234,40 @@ impl MaskStream {
         match &self.0 {
             Keystream::Safe(keystream) => {
                 let buffers = buffers.get_or_insert_with(Buffers::new);
-                keystream.add(piece, position, sign, buffers);
+                keystream.add_to_words(words, position, sign, buffers);
             }
             #[cfg(target_arch = "x86_64")]
-            Keystream::Vector(keystream) => keystream.add(piece, position, sign),
+            Keystream::Vector(keystream) => keystream.add_to_words(words, position, sign),
+        }
+    }
+
+    /// Adds or subtracts whole blocks in the planes of [`ByteSums`].
+    fn add_to_sums(
+        &self,
+        planes: [&mut [u8]; 2],
+        position: Position,
+        sign: Sign,
+        buffers: &mut Option<Buffers>,
+    ) {
+        match &self.0 {
+            Keystream::Safe(keystream) => {
+                let buffers = buffers.get_or_insert_with(Buffers::new);
+                keystream.add_to_sums(planes, position, sign, buffers);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Keystream::Vector(keystream) => keystream.add_to_sums(planes, position, sign),
+        }
+    }
+
+    /// Adds the words that the sums make to `words`.
+    fn settle<W: Word>(&self, sums: &mut ByteSums, words: &mut [W], span: Span) {
+        match &self.0 {
+            Keystream::Safe(_) => sums.settle(words, span),
+            #[cfg(target_arch = "x86_64")]
+            Keystream::Vector(keystream) => keystream.settle(sums, words, span),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn mask(width: u8, first_element: u64, elements: usize) -> Vec<u64> {
-        let mut acc = vec![0; elements];
-        add_mask(
-            &mut acc,
-            &MaskSeed([7; 32]),
-            first_element,
-            Width::new(width).unwrap(),
-            Sign::Plus,
-        );
-        acc
-    }
-
-    #[test]
-    fn the_mask_of_a_zero_seed_is_aes_of_the_counter_in_every_tier() {
-        // A 256-bit zero key and the blocks 0, 1, 2: the hash key and the first two outputs of test cases 13 and 14 of
-        // McGrew and Viega, "The Galois/Counter Mode of Operation", 2005.
-        let keystream = hex::decode(
-            "dc95c078a2408989ad48a21492842087530f8afbc74536b9a963b4f1c4cb738bcea7403d4d606b6e074ec5d3baf39d18",
-        )
-        .unwrap();
-        for tier in Tier::available() {
-            let stream = || MaskStream::of_tier(&MaskSeed([0; 32]), tier).unwrap();
-            let mut acc = [0_u64; 6];
-            add_masks(&mut acc, &[(stream(), Sign::Plus)], 0);
-            assert!(<u64 as Word>::from_le(&keystream).eq(acc), "{tier}");
-            let mut acc = [0_u32; 12];
-            add_masks(&mut acc, &[(stream(), Sign::Plus)], 0);
-            assert!(<u32 as Word>::from_le(&keystream).eq(acc), "{tier}");
-        }
-        let mut acc = [0; 2];
-        add_mask(&mut acc, &MaskSeed([0; 32]), 0, Width::MAX, Sign::Plus);
-        assert_eq!(acc, [0x8989_40a2_78c0_95dc, 0x8720_8492_14a2_48ad]);
-    }
-
-    #[test]
-    fn a_narrower_mask_is_the_wider_one_reduced() {
-        for width in 1..=32 {
-            let reduced = mask(32, 3, 9)
-                .into_iter()
-                .map(|word| Width::new(width).unwrap().reduce(word));
-            assert!(reduced.eq(mask(width, 3, 9)), "{width}");
-        }
-        for width in 33..=64 {
-            let reduced = mask(64, 3, 9)
-                .into_iter()
-                .map(|word| Width::new(width).unwrap().reduce(word));
-            assert!(reduced.eq(mask(width, 3, 9)), "{width}");
-        }
-    }
-
-    #[test]
-    fn the_last_elements_of_the_longest_vector_have_a_mask() {
-        assert_eq!(mask(64, u64::MAX - 1, 2)[1], mask(64, u64::MAX, 1)[0]);
-    }
-
-    /// The same words under the same masks through one tier.
-    fn masked<W: Word>(tier: Tier, words: &[W], signs: &[bool], first_element: u64) -> Vec<W> {
-        let streams: Vec<_> = (1..)
-            .zip(signs)
-            .map(|(seed, plus)| {
-                let stream = MaskStream::of_tier(&MaskSeed([seed; 32]), tier).unwrap();
-                (stream, if *plus { Sign::Plus } else { Sign::Minus })
-            })
-            .collect();
-        let mut words = words.to_vec();
-        add_masks(&mut words, &streams, first_element);
-        words
-    }
-
-    /// Elements in the middle of nowhere, and those around which a byte of the counter, 32 bits, 40 bits or the numbers
-    /// of elements end.
-    fn first_element() -> impl Strategy<Value = u64> {
-        let around = |middle: u64| (0..40_000_u64).prop_map(move |off| middle.saturating_add(off));
-        prop_oneof![
-            0..40_000_u64,
-            any::<u64>(),
-            around((1 << 33) - 20_000),
-            around((1 << 34) - 20_000),
-            around((1 << 41) - 20_000),
-            around((1 << 42) - 20_000),
-            around(u64::MAX - 20_000),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        #[test]
-        fn every_tier_adds_the_same_bits(
-            first in first_element(),
-            length in prop_oneof![0_usize..200, 0_usize..30_000],
-            signs in prop::collection::vec(any::<bool>(), 0..4),
-            value: u64,
-        ) {
-            let wide: Vec<u64> = (0..length as u64).map(|i| i.wrapping_mul(value)).collect();
-            let narrow: Vec<u32> = wide.iter().map(|word| u32::from_low_bits(*word)).collect();
-            let expected = (
-                masked(Tier::Portable, &narrow, &signs, first),
-                masked(Tier::Portable, &wide, &signs, first),
-            );
-            for tier in Tier::available() {
-                prop_assert!(masked(tier, &narrow, &signs, first) == expected.0, "{} 32", tier);
-                prop_assert!(masked(tier, &wide, &signs, first) == expected.1, "{} 64", tier);
-            }
-        }
-    }
-
-    #[test]
-    fn every_tier_adds_the_same_bits_to_whole_pieces_at_the_ends_of_counter_bytes() {
-        // Pieces are where two rounds are shared; each of these begins one and crosses the end of a byte of the counter.
-        for bits in [16, 24, 32, 40, 48, 56, 62] {
-            let pieces = (PIECE_BYTES / 16) as u64;
-            let first_block = (1_u64 << bits) - pieces;
-            let words = vec![5_u32; 3 * PIECE_BYTES / 4];
-            let expected = masked(Tier::Portable, &words, &[true, false], first_block * 4);
-            for tier in Tier::available() {
-                let masked = masked(tier, &words, &[true, false], first_block * 4);
-                assert!(masked == expected, "{tier}, {bits} bits");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_range_is_masked_as_it_is_within_the_whole(width in 1_u8..=64, first in 0_usize..3000, length in 0_usize..1500) {
-            let whole = mask(width, 0, first + length);
-            prop_assert_eq!(&whole[first..], mask(width, first as u64, length));
-        }
-
-        #[test]
-        fn what_is_added_is_taken_away_again(width in 1_u8..=64, values: Vec<u64>, first: u32) {
-            let width = Width::new(width).unwrap();
-            let values: Vec<u64> = values.into_iter().map(|value| width.reduce(value)).collect();
-            let mut acc = values.clone();
-            add_mask(&mut acc, &MaskSeed([9; 32]), first.into(), width, Sign::Plus);
-            add_mask(&mut acc, &MaskSeed([9; 32]), first.into(), width, Sign::Minus);
-            prop_assert_eq!(acc, values);
-        }
-    }
-}
+mod tests;

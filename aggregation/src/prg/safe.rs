@@ -5,23 +5,40 @@ use aes::{
     Aes256, Block,
     cipher::{BlockCipherEncrypt, KeyInit},
 };
+use std::ops::Range;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The blocks encrypted at a time: counters, keystream and the words under it stay in a first-level cache.
+/// The blocks encrypted at a time: their keystream and what it is added to stay in a first-level cache.
 const BLOCKS: usize = 256;
 
 /// What a keystream is made in: one for many calls, zeroised on drop.
 pub(super) struct Buffers {
-    counters: [Block; BLOCKS],
+    /// Counter blocks from `first_block` on. They are public, and the same for every stream that passes over a piece.
+    counters: Vec<Block>,
+    first_block: u64,
     keystream: [Block; BLOCKS],
 }
 
 impl Buffers {
     pub(super) fn new() -> Self {
         Self {
-            counters: [Block::default(); BLOCKS],
+            counters: Vec::new(),
+            first_block: 0,
             keystream: [Block::default(); BLOCKS],
         }
+    }
+
+    /// Has `blocks` counters from `first_block` on.
+    fn count(&mut self, first_block: u64, blocks: usize) {
+        if self.first_block == first_block && self.counters.len() >= blocks {
+            return;
+        }
+        self.first_block = first_block;
+        self.counters.clear();
+        // The upper half of a counter stays zero: see `Position`.
+        let counters = (first_block..).take(blocks);
+        self.counters
+            .extend(counters.map(|block| Block::from(u128::from(block).to_be_bytes())));
     }
 }
 
@@ -41,37 +58,78 @@ impl SafeKeystream {
         Self(Aes256::new(key.into()))
     }
 
-    /// Adds or subtracts the keystream from `position` on.
-    pub(super) fn add<W: Word>(
+    /// Adds or subtracts the keystream from `position` on, in words of their own size.
+    pub(super) fn add_to_words<W: Word>(
         &self,
         words: &mut [W],
-        mut position: Position,
+        position: Position,
         sign: Sign,
         buffers: &mut Buffers,
     ) {
-        let (counters, keystream) = (&mut buffers.counters, &mut buffers.keystream);
-        let mut rest = words;
-        while !rest.is_empty() {
-            let room = (BLOCKS * BLOCK_BYTES - position.skipped) / W::BYTES;
-            let (words, next) = rest.split_at_mut(rest.len().min(room));
-            let end = position.skipped + words.len() * W::BYTES;
-            let blocks = end.div_ceil(BLOCK_BYTES);
-            // The upper half of a counter stays zero: see `Position`.
-            for (block, counter) in (position.block..).zip(&mut counters[..blocks]) {
-                counter[8..].copy_from_slice(&block.to_be_bytes());
-            }
-            self.0
-                .encrypt_blocks_b2b(&counters[..blocks], &mut keystream[..blocks])
-                .expect("as many blocks as counters");
-            let bytes = &Block::slice_as_flattened(keystream)[position.skipped..end];
+        self.each_run(words.len() * W::BYTES, position, buffers, |run, bytes| {
+            let words = &mut words[run.start / W::BYTES..run.end / W::BYTES];
             let masks = words.iter_mut().zip(W::from_le(bytes));
             match sign {
                 Sign::Plus => masks.for_each(|(word, mask)| *word = word.plus(mask)),
                 Sign::Minus => masks.for_each(|(word, mask)| *word = word.minus(mask)),
             }
-            position = position.forward(words.len() * W::BYTES);
-            rest = next;
+        });
+    }
+
+    /// Adds or subtracts whole blocks of keystream, from `position` on, in the planes of `ByteSums`.
+    pub(super) fn add_to_sums(
+        &self,
+        [pairs, seconds]: [&mut [u8]; 2],
+        position: Position,
+        sign: Sign,
+        buffers: &mut Buffers,
+    ) {
+        self.each_run(pairs.len(), position, buffers, |run, bytes| {
+            let (pairs, seconds) = (&mut pairs[run.clone()], &mut seconds[run]);
+            match sign {
+                Sign::Plus => each_pair(pairs, seconds, bytes, u16::wrapping_add),
+                Sign::Minus => each_pair(pairs, seconds, bytes, u16::wrapping_sub),
+            }
+        });
+    }
+
+    /// Makes `length` bytes of keystream, and shows them run by run with their place in the whole.
+    ///
+    /// Runs begin and end at multiples of the words that `position` begins at a multiple of.
+    fn each_run(
+        &self,
+        length: usize,
+        position: Position,
+        buffers: &mut Buffers,
+        mut show: impl FnMut(Range<usize>, &[u8]),
+    ) {
+        let end = position.skipped + length;
+        buffers.count(position.block, end.div_ceil(BLOCK_BYTES));
+        let mut start = position.skipped;
+        let mut done = 0;
+        for counters in buffers.counters[..end.div_ceil(BLOCK_BYTES)].chunks(BLOCKS) {
+            let keystream = &mut buffers.keystream[..counters.len()];
+            self.0
+                .encrypt_blocks_b2b(counters, keystream)
+                .expect("as many blocks as counters");
+            let bytes = &Block::slice_as_flattened(keystream)[start..];
+            let bytes = &bytes[..bytes.len().min(length - done)];
+            show(done..done + bytes.len(), bytes);
+            done += bytes.len();
+            start = 0;
         }
+    }
+}
+
+/// Changes the sums of each pair of bytes by the pair and by its second byte.
+#[inline(always)]
+fn each_pair(pairs: &mut [u8], seconds: &mut [u8], bytes: &[u8], change: impl Fn(u16, u16) -> u16) {
+    let sums = pairs.as_chunks_mut::<2>().0.iter_mut();
+    let sums = sums.zip(seconds.as_chunks_mut::<2>().0);
+    for ((of_pair, of_second), pair) in sums.zip(bytes.as_chunks::<2>().0) {
+        let pair = u16::from_le_bytes(*pair);
+        *of_pair = change(u16::from_le_bytes(*of_pair), pair).to_le_bytes();
+        *of_second = change(u16::from_le_bytes(*of_second), pair >> 8).to_le_bytes();
     }
 }
 
@@ -115,8 +173,8 @@ mod tests {
             cipher.seek(u128::from(first) * 8);
             cipher.write_keystream(&mut expected);
             let mut words = vec![0_u64; length];
-            let position = Position::of::<u64>(first);
-            SafeKeystream::new(&key).add(&mut words, position, Sign::Plus, &mut Buffers::new());
+            let position = Position::of(first, 8);
+            SafeKeystream::new(&key).add_to_words(&mut words, position, Sign::Plus, &mut Buffers::new());
             prop_assert!(<u64 as Word>::from_le(&expected).eq(words));
         }
     }

@@ -53,9 +53,9 @@ impl Tier {
     fn is_among(self, features: Features) -> bool {
         match self {
             Self::Portable => true,
-            Self::AesNi => features.aes,
-            Self::Vaes256 => features.aes && features.vaes && features.avx2,
-            Self::Vaes512 => Self::Vaes256.is_among(features) && features.avx512f,
+            Self::AesNi => features.aes && features.ssse3,
+            Self::Vaes256 => Self::AesNi.is_among(features) && features.vaes && features.avx2,
+            Self::Vaes512 => Self::Vaes256.is_among(features) && features.avx512bw,
         }
     }
 
@@ -75,9 +75,10 @@ impl Tier {
 #[derive(Clone, Copy, Default)]
 struct Features {
     aes: bool,
+    ssse3: bool,
     vaes: bool,
     avx2: bool,
-    avx512f: bool,
+    avx512bw: bool,
 }
 
 impl Features {
@@ -86,9 +87,10 @@ impl Features {
     fn of_this_processor() -> Self {
         Self {
             aes: is_x86_feature_detected!("aes"),
+            ssse3: is_x86_feature_detected!("ssse3"),
             vaes: is_x86_feature_detected!("vaes"),
             avx2: is_x86_feature_detected!("avx2"),
-            avx512f: is_x86_feature_detected!("avx512f"),
+            avx512bw: is_x86_feature_detected!("avx512bw"),
         }
     }
 
@@ -178,9 +180,10 @@ mod tests {
     fn each_tier_needs_all_its_instructions() {
         let vaes = Features {
             aes: true,
+            ssse3: true,
             vaes: true,
             avx2: true,
-            avx512f: false,
+            avx512bw: false,
         };
         let among = |features| Tier::ALL.map(|tier| tier.is_among(features));
         assert_eq!(among(Features::default()), [true, false, false, false]);
@@ -188,14 +191,14 @@ mod tests {
         assert_eq!(
             among(Features {
                 avx2: false,
-                avx512f: true,
+                avx512bw: true,
                 ..vaes
             }),
             [true, true, false, false]
         );
         assert_eq!(
             among(Features {
-                avx512f: true,
+                avx512bw: true,
                 ..vaes
             }),
             [true; 4]

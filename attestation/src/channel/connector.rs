@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tonic::transport::Uri;
@@ -33,6 +34,11 @@ impl AttestedConnector {
             channel,
             observer: Arc::new(observer),
         }
+    }
+
+    /// How long a connection lives, by the policy.
+    pub fn max_age(&self) -> Duration {
+        self.channel.max_age()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The exchange itself: each side proves itself over both nonces, and judges the other.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use consort_aggregation::Canonical;
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
@@ -30,7 +30,7 @@ where
 {
     let server = random();
     frame::write(stream, &Hello { nonce: server }.to_bytes()).await?;
-    let opening = frame::read(stream).await?;
+    let opening = frame::read(stream, party.max_frame_bytes()).await?;
     let opening =
         Opening::from_bytes(&opening).map_err(|_| ChannelError::Malformed("an opening"))?;
     let nonces = Nonces {
@@ -42,7 +42,7 @@ where
         Err(refused) => return Err(refuse(stream, refused).await),
     };
     frame::write(stream, &party.prove(binding, nonces).await?.to_bytes()).await?;
-    let verdict = frame::read(stream).await?;
+    let verdict = frame::read(stream, party.max_frame_bytes()).await?;
     match Verdict::from_bytes(&verdict).ok_or(ChannelError::Malformed("a verdict"))? {
         Verdict::Accepted => Ok(peer),
         Verdict::Refused(reason, correlation) => Err(ChannelError::RefusedByPeer {
@@ -61,7 +61,7 @@ pub(super) async fn open<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let hello = frame::read(stream).await?;
+    let hello = frame::read(stream, party.max_frame_bytes()).await?;
     let hello = Hello::from_bytes(&hello).map_err(|_| ChannelError::Malformed("a hello"))?;
     let nonces = Nonces {
         server: hello.nonce,
@@ -72,7 +72,7 @@ where
         proof: party.prove(binding, nonces).await?,
     };
     frame::write(stream, &opening.to_bytes()).await?;
-    let answer = frame::read(stream).await?;
+    let answer = frame::read(stream, party.max_frame_bytes()).await?;
     if let Some(Verdict::Refused(reason, correlation)) = Verdict::from_bytes(&answer) {
         return Err(ChannelError::RefusedByPeer {
             reason,
@@ -121,6 +121,20 @@ impl Party {
 
     pub(super) fn now(&self) -> SystemTime {
         (self.settings.clock)()
+    }
+
+    /// How long handshake and exchange may take together, by the policy.
+    pub(super) fn exchange_timeout(&self) -> Duration {
+        self.settings.verifier.policy().session().exchange_timeout
+    }
+
+    /// How long a connection lives, by the policy.
+    pub(super) fn max_age(&self) -> Duration {
+        self.settings.verifier.policy().session().max_age
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        self.settings.verifier.policy().session().max_frame_bytes
     }
 
     fn peer_role(&self) -> Role {

@@ -22,11 +22,14 @@ pub(super) async fn write(
     Ok(stream.flush().await?)
 }
 
-/// Reads a frame; nothing is allocated for one that is too large.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, ChannelError> {
+/// Reads a frame of at most this many bytes; nothing is allocated for one that is larger.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    max_bytes: usize,
+) -> Result<Vec<u8>, ChannelError> {
     let length =
         usize::try_from(stream.read_u32().await?).map_err(|_| ChannelError::FrameTooLarge)?;
-    if length > MAX_FRAME_BYTES {
+    if length > max_bytes.min(MAX_FRAME_BYTES) {
         return Err(ChannelError::FrameTooLarge);
     }
     let mut payload = vec![0; length];

@@ -125,3 +125,20 @@ impl Verdict {
         ))
     }
 }
+
+/// Which message of the exchange a frame's payload is, and its encoding again; nothing when it is none.
+///
+/// A connection knows which message is due and reads that one alone; this is for whoever looks at recorded bytes.
+#[must_use]
+pub fn message_of(payload: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    if let Ok(hello) = Hello::from_bytes(payload) {
+        return Some((HELLO, hello.to_bytes()));
+    }
+    if let Ok(opening) = Opening::from_bytes(payload) {
+        return Some((OPENING, opening.to_bytes()));
+    }
+    if let Ok(proof) = Proof::from_bytes(payload) {
+        return Some((PROOF, proof.to_bytes()));
+    }
+    Verdict::from_bytes(payload).map(|verdict| (VERDICT, verdict.to_bytes()))
+}

@@ -34,7 +34,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub use connector::AttestedConnector;
 pub use error::{ChannelError, CoarseReason, CorrelationId, PeerRefused, RefusalCause};
 pub use frame::MAX_FRAME_BYTES;
-pub use messages::MAX_ORGANISATION_BYTES;
+pub use messages::{MAX_ORGANISATION_BYTES, message_of};
 pub use peer::{PeerDirectory, Refused, SessionId, VerifiedPeer};
 pub use stream::AttestedStream;
 
@@ -44,13 +44,15 @@ use crate::verify::Verifier;
 use exchange::Party;
 use tls::{Binding, TlsKey};
 
-/// How long handshake and exchange may take together. It is some 15 ms on good days; firmware may throttle, links may be slow.
+/// How long handshake and exchange may take together, where the policy does not say less. It is some 15 ms on good days;
+/// firmware may throttle, links may be slow.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a TCP connection may take to open: three SYNs at the usual back-off.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection lives before its daemon closes it and the peer attests anew.
+/// How long a connection lives at most before its daemon closes it and the peer attests anew; the policy's
+/// [`crate::policy::SessionRules::max_age`] may say less.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What one side of a channel needs.
@@ -88,6 +90,11 @@ impl ServerChannel {
             tls_key: TlsKey::generate()?,
         })
     }
+
+    /// How long a connection lives before it is closed and its peer attests anew, by the policy.
+    pub fn max_age(&self) -> Duration {
+        self.party.max_age()
+    }
 }
 
 /// The connecting side: a participant's.
@@ -107,9 +114,14 @@ impl ClientChannel {
             tls_key: TlsKey::generate()?,
         })
     }
+
+    /// How long a connection lives before it is closed and its peer attests anew, by the policy.
+    pub fn max_age(&self) -> Duration {
+        self.party.max_age()
+    }
 }
 
-/// Lets a peer in that proves itself within [`EXCHANGE_TIMEOUT`].
+/// Lets a peer in that proves itself within the policy's time, at most [`EXCHANGE_TIMEOUT`].
 ///
 /// # Errors
 /// [`ChannelError`]. A refused peer is [`ChannelError::PeerRefused`], with the precise reason; the peer was told a coarse one.
@@ -142,12 +154,12 @@ where
         let peer = exchange::serve(&mut stream, &channel.party, &binding).await?;
         Ok(AttestedStream::new(stream.into(), peer))
     };
-    tokio::time::timeout(EXCHANGE_TIMEOUT, attempt)
+    tokio::time::timeout(channel.party.exchange_timeout(), attempt)
         .await
         .map_err(|_| ChannelError::Timeout)?
 }
 
-/// Opens a connection to a peer that proves itself within [`EXCHANGE_TIMEOUT`].
+/// Opens a connection to a peer that proves itself within the policy's time, at most [`EXCHANGE_TIMEOUT`].
 ///
 /// # Errors
 /// [`ChannelError`]. A refused peer is [`ChannelError::PeerRefused`]; a peer that refused us is [`ChannelError::RefusedByPeer`].
@@ -184,7 +196,7 @@ where
         let peer = exchange::open(&mut stream, &channel.party, &binding).await?;
         Ok(AttestedStream::new(stream.into(), peer))
     };
-    tokio::time::timeout(EXCHANGE_TIMEOUT, attempt)
+    tokio::time::timeout(channel.party.exchange_timeout(), attempt)
         .await
         .map_err(|_| ChannelError::Timeout)?
 }

@@ -291,9 +291,10 @@ async fn relay(resign: bool) -> ChannelError {
             .unwrap();
         let (mut outward, spki) = tls_to(relay_out, &client.tls_key).await;
         let binding = Binding::of(outward.get_ref().1, spki).unwrap();
-        let hello = frame::read(&mut outward).await.unwrap();
+        let hello = frame::read(&mut outward, MAX_FRAME_BYTES).await.unwrap();
         frame::write(&mut inward, &hello).await.unwrap();
-        let mut opening = Opening::from_bytes(&frame::read(&mut inward).await.unwrap()).unwrap();
+        let mut opening =
+            Opening::from_bytes(&frame::read(&mut inward, MAX_FRAME_BYTES).await.unwrap()).unwrap();
         if resign {
             let statement = session(&Session {
                 role: Role::Participant,
@@ -309,7 +310,7 @@ async fn relay(resign: bool) -> ChannelError {
         frame::write(&mut outward, &opening.to_bytes())
             .await
             .unwrap();
-        let verdict = frame::read(&mut outward).await.unwrap();
+        let verdict = frame::read(&mut outward, MAX_FRAME_BYTES).await.unwrap();
         frame::write(&mut inward, &verdict).await.unwrap();
     };
     let (accepted, opened, ()) = tokio::join!(
@@ -369,11 +370,12 @@ async fn a_proof_that_is_reflected_is_refused() {
         frame::write(&mut stream, &Hello { nonce: [0; 32] }.to_bytes())
             .await
             .unwrap();
-        let opening = Opening::from_bytes(&frame::read(&mut stream).await.unwrap()).unwrap();
+        let opening =
+            Opening::from_bytes(&frame::read(&mut stream, MAX_FRAME_BYTES).await.unwrap()).unwrap();
         frame::write(&mut stream, &opening.proof.to_bytes())
             .await
             .unwrap();
-        Verdict::from_bytes(&frame::read(&mut stream).await.unwrap()).unwrap()
+        Verdict::from_bytes(&frame::read(&mut stream, MAX_FRAME_BYTES).await.unwrap()).unwrap()
     };
     let (opened, verdict) = tokio::join!(connect_on(far, &client), mirror);
     let ChannelError::PeerRefused(refused) = opened.unwrap_err() else {
@@ -392,7 +394,7 @@ async fn server_after(bytes: &[u8], then_close: bool) -> ChannelError {
     let server = ServerChannel::new(coordinator()).unwrap();
     let client = async {
         let (mut stream, _) = tls_to(far, &TlsKey::generate().unwrap()).await;
-        frame::read(&mut stream).await.unwrap();
+        frame::read(&mut stream, MAX_FRAME_BYTES).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.flush().await.unwrap();
         if then_close {

@@ -9,9 +9,10 @@ use sha2::Sha384;
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::certificate::{Certificate, TbsCertificate, Version};
 use x509_cert::der::asn1::{Any, BitString, Ia5StringRef, OctetString, SetOfVec, Utf8StringRef};
-use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
 use x509_cert::der::{self, Encode};
 use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{DynSignatureAlgorithmIdentifier, SubjectPublicKeyInfoOwned};
@@ -65,12 +66,32 @@ pub(super) fn issue(
     })
 }
 
-/// The extensions of a VCEK, as KDS writes them (AMD 57230, table 8).
-pub(super) fn vcek_extensions(
-    product: Product,
-    tcb: &Tcb,
-    hardware_id: &[u8],
-) -> Result<Vec<Extension>, der::Error> {
+/// The extensions of an authority: the ARK signs revocation lists too, the others sign endorsement keys alone.
+pub(super) fn authority_extensions(is_root: bool) -> Result<Vec<Extension>, der::Error> {
+    let constraints = BasicConstraints {
+        ca: true,
+        path_len_constraint: (!is_root).then_some(0),
+    };
+    let usage = if is_root {
+        KeyUsages::KeyCertSign | KeyUsages::CRLSign
+    } else {
+        KeyUsages::KeyCertSign.into()
+    };
+    let critical = |extn_id, value: Vec<u8>| {
+        Ok::<_, der::Error>(Extension {
+            extn_id,
+            critical: true,
+            extn_value: OctetString::new(value)?,
+        })
+    };
+    Ok(vec![
+        critical(BasicConstraints::OID, constraints.to_der()?)?,
+        critical(KeyUsage::OID, KeyUsage(usage).to_der()?)?,
+    ])
+}
+
+/// The extensions of a VCEK, as KDS writes them (AMD 57230, table 8), but for the one that says whose it is.
+fn endorsement_extensions(product: Product, tcb: &Tcb) -> Result<Vec<Extension>, der::Error> {
     let mut levels = vec![
         (oid::BOOTLOADER_SPL, tcb.bootloader),
         (oid::TEE_SPL, tcb.tee),
@@ -88,7 +109,32 @@ pub(super) fn vcek_extensions(
     for (kind, level) in levels {
         extensions.push(extension(kind, level.to_der()?)?);
     }
+    Ok(extensions)
+}
+
+/// The extensions of a chip's VCEK.
+pub(super) fn vcek_extensions(
+    product: Product,
+    tcb: &Tcb,
+    hardware_id: &[u8],
+) -> Result<Vec<Extension>, der::Error> {
+    let mut extensions = endorsement_extensions(product, tcb)?;
     extensions.push(extension(oid::HARDWARE_ID, hardware_id.to_vec())?);
+    Ok(extensions)
+}
+
+/// The extensions of a cloud provider's VLEK (AMD 58369).
+#[cfg(test)]
+pub(super) fn vlek_extensions(
+    product: Product,
+    tcb: &Tcb,
+    csp_id: &str,
+) -> Result<Vec<Extension>, der::Error> {
+    let mut extensions = endorsement_extensions(product, tcb)?;
+    extensions.push(extension(
+        oid::CSP_ID,
+        Ia5StringRef::new(csp_id)?.to_der()?,
+    )?);
     Ok(extensions)
 }
 
@@ -100,7 +146,8 @@ fn extension(extn_id: ObjectIdentifier, value: Vec<u8>) -> Result<Extension, der
     })
 }
 
-fn name(common_name: &str) -> Result<Name, der::Error> {
+/// The name of a simulated vendor's key.
+pub(super) fn name(common_name: &str) -> Result<Name, der::Error> {
     let mut parts = Vec::new();
     for (oid, value) in [
         (oid::ORGANISATION, SIMULATED_ORGANISATION),

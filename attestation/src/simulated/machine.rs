@@ -43,6 +43,8 @@ pub struct SimulatedAttester {
     machine: SimulatedMachine,
     key: SigningKey,
     vcek_der: Vec<u8>,
+    /// Which key signs (AMD 56860, table 24): the VCEK, but in tests.
+    key_info: u32,
 }
 
 impl SimulatedAttester {
@@ -57,6 +59,7 @@ impl SimulatedAttester {
             machine,
             key,
             vcek_der,
+            key_info: 0,
         }
     }
 
@@ -105,6 +108,7 @@ impl SimulatedAttester {
         put(0x34, &SIGNATURE_ALGORITHM.to_le_bytes());
         put(0x38, &tcb); // CURRENT_TCB
         put(0x40, &PLATFORM_INFO.to_le_bytes());
+        put(0x48, &self.key_info.to_le_bytes());
         put(0x50, report_data.as_bytes());
         put(0x90, self.machine.measurement.as_bytes());
         put(0xC0, self.machine.host_data.as_bytes());
@@ -112,8 +116,16 @@ impl SimulatedAttester {
         put(0x188, &[family, model]);
         put(0x1A0, self.machine.chip_id.as_bytes());
         put(0x1E0, &tcb); // COMMITTED_TCB
+        put(0x1E8, &FIRMWARE); // CURRENT_BUILD, _MINOR, _MAJOR
+        put(0x1EC, &FIRMWARE); // COMMITTED_BUILD, _MINOR, _MAJOR
         put(0x1F0, &tcb); // LAUNCH_TCB
         report
+    }
+
+    #[cfg(test)]
+    pub(super) fn signing_as_vlek(mut self) -> Self {
+        self.key_info = 1 << 2;
+        self
     }
 
     #[cfg(test)]
@@ -147,6 +159,9 @@ const GUEST_POLICY: u64 = 1 << 17;
 
 /// ECC memory, alias check complete (AMD 56860, table 25).
 const PLATFORM_INFO: u64 = 1 << 2 | 1 << 5;
+
+/// Version 1.55.40: build, minor, major (AMD 56860, table 23).
+const FIRMWARE: [u8; 3] = [40, 55, 1];
 
 /// TCB_VERSION as the product lays it out (AMD 56860, tables 3 and 4).
 fn tcb_bytes(tcb: &Tcb) -> [u8; 8] {

@@ -5,8 +5,11 @@
 //! Simulated evidence proves nothing about hardware. It is accepted only under a policy that names the vendor's root in
 //! `trust.dangerous_simulated_roots`, and its claims say so. A simulated machine's measurement is *declared*, not measured.
 
+#[cfg(test)]
+pub(crate) mod bad;
 mod der;
 mod machine;
+pub(crate) mod revocation;
 mod vendor;
 
 pub use machine::{SimulatedAttester, SimulatedMachine};

@@ -16,10 +16,11 @@ use x509_cert::der::pem::LineEnding;
 use x509_cert::der::{Decode, Encode, EncodePem};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use super::der::{Subject, issue, vcek_extensions};
+use super::der::{Subject, authority_extensions, issue, vcek_extensions};
 use super::machine::{SimulatedAttester, SimulatedMachine};
-use crate::certificate::{name_value, oid, pem_list};
+use crate::certificate::{name_value, oid, parse_strict};
 use crate::machine::Product;
+use crate::pem;
 use crate::trust::{TrustError, TrustStore};
 
 /// The file of a vendor's directory that verifiers are given: ASK and ARK, PEM, as AMD bundles them.
@@ -33,14 +34,16 @@ const RSA_BITS: usize = 2048;
 
 /// A simulated vendor of one product.
 pub struct SimulatedVendor {
-    product: Product,
-    ark: Certificate,
+    pub(super) product: Product,
+    pub(super) ark: Certificate,
     ask: Certificate,
-    ask_key: RsaPrivateKey,
+    pub(super) ask_key: RsaPrivateKey,
+    /// Signs revocation lists as long as the vendor that was made lives. It is never saved.
+    pub(super) ark_key: Option<RsaPrivateKey>,
 }
 
 impl SimulatedVendor {
-    /// Makes a new root and signing key. The root's private key is dropped: it has nothing else to sign.
+    /// Makes a new root and signing key. The root's private key is not saved: it has nothing else to sign but revocation lists.
     ///
     /// # Errors
     /// [`SimulationFault::Making`].
@@ -61,7 +64,7 @@ impl SimulatedVendor {
                 common_name,
                 serial,
                 key,
-                extensions: Vec::new(),
+                extensions: authority_extensions(common_name == ark_name).map_err(making)?,
             };
             issue(subject, &signer, now).map_err(making)
         };
@@ -72,6 +75,7 @@ impl SimulatedVendor {
             ark,
             ask,
             ask_key,
+            ark_key: Some(ark_key),
         })
     }
 
@@ -82,8 +86,12 @@ impl SimulatedVendor {
     pub fn load(directory: &Path) -> Result<Self, SimulationFault> {
         let read =
             |name| fs::read_to_string(directory.join(name)).map_err(SimulationFault::Reading);
-        let certificates = pem_list(read(ROOTS_FILE)?.as_bytes());
-        let certificates = certificates.map_err(|_| SimulationFault::Malformed(ROOTS_FILE))?;
+        let malformed = || SimulationFault::Malformed(ROOTS_FILE);
+        let blocks = pem::blocks(read(ROOTS_FILE)?.as_bytes()).map_err(|_| malformed())?;
+        let certificates = blocks
+            .iter()
+            .map(|block| parse_strict(&block.der).map_err(|_| malformed()))
+            .collect::<Result<Vec<_>, _>>()?;
         let [ask, ark] = <[Certificate; 2]>::try_from(certificates)
             .map_err(|_| SimulationFault::Malformed(ROOTS_FILE))?;
         let product = name_value(&ask.tbs_certificate.subject, oid::COMMON_NAME)
@@ -96,6 +104,7 @@ impl SimulatedVendor {
             ark,
             ask,
             ask_key,
+            ark_key: None,
         })
     }
 
@@ -179,31 +188,6 @@ impl SimulatedVendor {
         ))
     }
 
-    /// Makes a machine whose VCEK was edited before it was signed, for cases that a sound verifier must refuse.
-    ///
-    /// # Errors
-    /// [`SimulationFault::Making`].
-    #[cfg(test)]
-    pub(crate) fn attester_with_edited_vcek(
-        &self,
-        machine: SimulatedMachine,
-        now: SystemTime,
-        edit: impl FnOnce(&mut x509_cert::TbsCertificate),
-    ) -> Result<SimulatedAttester, SimulationFault> {
-        use rsa::signature::{RandomizedSigner, SignatureEncoding};
-
-        let mut attester = self.attester(machine, now)?;
-        let mut vcek = Certificate::from_der(attester.vcek_der()).map_err(making)?;
-        edit(&mut vcek.tbs_certificate);
-        let signed = vcek.tbs_certificate.to_der().map_err(making)?;
-        let signature = SigningKey::<sha2::Sha384>::new(self.ask_key.clone())
-            .sign_with_rng(&mut OsRng, &signed);
-        vcek.signature =
-            x509_cert::der::asn1::BitString::from_bytes(&signature.to_bytes()).map_err(making)?;
-        attester.set_vcek_der(vcek.to_der().map_err(making)?);
-        Ok(attester)
-    }
-
     fn sign(&self, subject: Subject<'_>, now: SystemTime) -> Result<Certificate, SimulationFault> {
         issue(subject, &SigningKey::new(self.ask_key.clone()), now).map_err(making)
     }
@@ -242,11 +226,11 @@ impl SimulationFault {
     }
 }
 
-fn spki(der: &[u8]) -> Result<SubjectPublicKeyInfoOwned, SimulationFault> {
+pub(super) fn spki(der: &[u8]) -> Result<SubjectPublicKeyInfoOwned, SimulationFault> {
     SubjectPublicKeyInfoOwned::from_der(der).map_err(making)
 }
 
-fn making(error: impl std::fmt::Display) -> SimulationFault {
+pub(super) fn making(error: impl std::fmt::Display) -> SimulationFault {
     SimulationFault::Making(error.to_string())
 }
 

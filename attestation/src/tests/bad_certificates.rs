@@ -181,6 +181,13 @@ fn a_certificate_whose_outer_signature_algorithm_differs_is_refused() {
 /// and checks the signature over its own encoding would accept bytes that nobody signed.
 #[test]
 fn a_certificate_that_is_not_its_own_encoding_is_refused() {
+    assert_eq!(
+        judge_der(spelled_out_default()),
+        Reason::CertificateEncoding
+    );
+}
+
+pub(super) fn spelled_out_default() -> Vec<u8> {
     let mut der = attester().vcek_der().to_vec();
     let tagged = der.windows(2).position(|two| two == [0xA3, 0x81]).unwrap();
     let (list, first) = (tagged + 3, tagged + 6);
@@ -194,7 +201,7 @@ fn a_certificate_that_is_not_its_own_encoding_is_refused() {
         let length = u16::from_be_bytes([der[outer + 2], der[outer + 3]]) + 3;
         der[outer + 2..outer + 4].copy_from_slice(&length.to_be_bytes());
     }
-    assert_eq!(judge_der(der), Reason::CertificateEncoding);
+    der
 }
 
 /// Every 11th bit, which meets every bit position; each flip is a new certificate and costs an RSA verification.

@@ -1,7 +1,10 @@
-//! Stories of the whole crate: evidence good and bad, real evidence, policies.
+//! Stories of the whole crate: evidence good and bad, real evidence, policies, roots.
 
 mod bad_certificates;
 mod bad_evidence;
+mod cases;
 mod policies;
 mod real_evidence;
+mod sample;
+mod trust;
 pub(crate) mod world;

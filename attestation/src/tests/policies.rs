@@ -78,23 +78,23 @@ fn an_unknown_field_is_refused_in_every_table() {
 
 #[test]
 fn a_value_out_of_range_is_refused_by_its_name() {
-    assert_eq!(
+    assert!(matches!(
         refuse(&policy_text("denied_chips = [\"00\"]")),
-        PolicyError::Invalid("snp.denied_chips")
-    );
-    assert_eq!(
+        PolicyError::Invalid("snp.denied_chips", _)
+    ));
+    assert!(matches!(
         refuse(&policy_text("").replace("[3, 5]", "[6]")),
-        PolicyError::Invalid("snp.report_versions")
-    );
-    assert_eq!(
+        PolicyError::Invalid("snp.report_versions", _)
+    ));
+    assert!(matches!(
         refuse(&policy_text("").replace("tee = 1", "tee = 1\nfmc = 1")),
-        PolicyError::Invalid("snp.min_tcb")
-    );
+        PolicyError::Invalid("snp.min_tcb", _)
+    ));
     let skew = policy_text("").replace("[trust]", "[trust]\nclock_skew_seconds = 86401");
-    assert_eq!(
+    assert!(matches!(
         refuse(&skew),
-        PolicyError::Invalid("trust.clock_skew_seconds")
-    );
+        PolicyError::Invalid("trust.clock_skew_seconds", _)
+    ));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use x509_cert::Certificate;
 use x509_cert::der::{DecodePem, Encode};
 
 use crate::snp::Report;
-use crate::{Claims, Evidence, Expected, MachineBinding, Policy, Reason, TrustStore, Verifier};
+use crate::{
+    AMD_ROOT_HASHES, ChipId, Claims, EndorsementKey, Evidence, Expected, MachineBinding, Policy,
+    Reason, ReportData, TrustStore, Verdict, Verifier, Wanted,
+};
 
 /// The vectors' directory; tests say so and end where it is absent, and the same checks run on simulated evidence everywhere.
 fn vectors() -> Option<PathBuf> {
@@ -41,22 +44,49 @@ fn load(directory: &std::path::Path, report: &str, certificate: &str) -> Evidenc
     Evidence::new(report.try_into().unwrap(), certificate_bytes).unwrap()
 }
 
+fn store(directory: &std::path::Path) -> TrustStore {
+    let mut store = TrustStore::new();
+    for product in ["milan", "genoa", "turin"] {
+        let file = directory.join(format!("roots/{product}_ask_ark_asvk.pem"));
+        store.add_pem_bundle(&std::fs::read(file).unwrap()).unwrap();
+    }
+    store
+}
+
 /// Judges under a policy that pins AMD's roots and lists what this evidence itself says, with more lines for `[snp]`.
 fn judge(
     directory: &std::path::Path,
     evidence: &Evidence,
     snp_lines: &str,
 ) -> Result<Claims, Reason> {
-    let mut store = TrustStore::new();
-    for product in ["milan", "genoa", "turin"] {
-        let pem =
-            std::fs::read(directory.join(format!("roots/{product}_ask_ark_asvk.pem"))).unwrap();
-        store.add_pem_bundle(&pem).unwrap();
-    }
+    judge_at(directory, evidence, snp_lines, now())
+}
+
+fn judge_at(
+    directory: &std::path::Path,
+    evidence: &Evidence,
+    snp_lines: &str,
+    now: SystemTime,
+) -> Result<Claims, Reason> {
+    let (verifier, machine, report_data) = setting(directory, evidence, snp_lines);
+    let expected = Expected {
+        machine: &machine,
+        report_data,
+    };
+    verifier.verify(evidence, &expected, now)
+}
+
+/// The verifier of [`judge`], and what it is asked to expect.
+fn setting(
+    directory: &std::path::Path,
+    evidence: &Evidence,
+    snp_lines: &str,
+) -> (Verifier, MachineBinding, ReportData) {
+    let store = store(directory);
     let roots: Vec<_> = store.root_hashes().iter().map(hex::encode).collect();
     let report = Report::parse(evidence.report()).unwrap();
     let policy = format!(
-        "[trust]\nroots = {roots:?}\n[snp]\nmeasurements = [\"{}\"]\n{snp_lines}\n\
+        "[trust]\nroots = {roots:?}\ncrl = \"if-given\"\n[snp]\nmeasurements = [\"{}\"]\n{snp_lines}\n\
          [snp.min_tcb.milan]\nbootloader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\n\
          [snp.min_tcb.genoa]\nbootloader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\n\
          [snp.min_tcb.turin]\nfmc = 0\nbootloader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\n",
@@ -67,14 +97,7 @@ fn judge(
         chip_id: report.chip_id(),
         host_data: report.host_data(),
     };
-    verifier.verify(
-        evidence,
-        &Expected {
-            machine: &machine,
-            report_data: report.report_data(),
-        },
-        now(),
-    )
+    (verifier, machine, report.report_data())
 }
 
 const LOOSE: &str = "report_versions = [2, 3, 4, 5]\ndenied_products = []\nallow_smt = true\nrequire_alias_check = false\n";
@@ -193,16 +216,172 @@ fn malformed_vceks_are_refused() {
     }
 }
 
+/// What the cloud provider's key says of itself in its certificate.
+const AWS: &str = "allow_vlek_csp_ids = [\"CN=cc-us-east-2.amazonaws.com\"]\n";
+
 #[test]
-fn evidence_under_a_vlek_is_refused() {
+fn evidence_under_a_vlek_is_accepted_where_the_policy_spells_all_of_it_out() {
     let Some(directory) = vectors() else { return };
-    let evidence = load(
-        &directory,
-        "vlek/trustee.vlek-report.bin",
-        "vlek/trustee.vlek.der",
-    );
+    let (report, vlek) = VECTORS[6];
+    let evidence = load(&directory, report, vlek);
+    let judge = |lines: &str| judge(&directory, &evidence, &format!("{LOOSE}{lines}"));
+    assert_eq!(judge("").unwrap_err(), Reason::SigningKey);
+    let other = "allow_vlek_csp_ids = [\"CN=cc-us-east-1.amazonaws.com\"]\n";
+    assert_eq!(judge(other).unwrap_err(), Reason::CspId);
+    assert_eq!(judge(AWS).unwrap_err(), Reason::ChipIdMasked);
+    let masked = format!("{AWS}allow_masked_chip_id = true\n");
+    assert_eq!(judge(&masked).unwrap_err(), Reason::Vmpl);
+    let lines = format!("{masked}max_vmpl = 1\n");
+    let claims = judge(&lines).unwrap();
+    assert_eq!(claims.endorsement_key(), EndorsementKey::Vlek);
+    assert_eq!(claims.csp_id(), Some("CN=cc-us-east-2.amazonaws.com"));
+    assert_eq!(claims.chip_id(), &ChipId::HIDDEN);
+    // 2025-12-11: the VLEK ended the day before.
+    let later = UNIX_EPOCH + Duration::from_secs(1_765_411_200);
+    let late = judge_at(&directory, &evidence, &format!("{LOOSE}{lines}"), later);
+    assert_eq!(late.unwrap_err(), Reason::CertificateExpired);
     assert_eq!(
-        judge(&directory, &evidence, LOOSE).unwrap_err(),
-        Reason::SigningKey
+        self::judge(
+            &directory,
+            &evidence,
+            &format!("{LOOSE}{lines}").replace("denied_products = []\n", "")
+        )
+        .unwrap_err(),
+        Reason::ProductDenied
     );
+}
+
+/// Every report with its certificate.
+const VECTORS: [(&str, &str); 7] = [
+    ("milan/virtee-sev.report.bin", "milan/virtee-sev.vcek.der"),
+    (
+        "milan/oak.milan_oc_release.report.bin",
+        "milan/oak.milan_oc_release.vcek.der",
+    ),
+    (
+        "milan/go-sev-guest.report.bin",
+        "milan/go-sev-guest.vcek.der",
+    ),
+    ("genoa/trustee-az.report.bin", "genoa/trustee-az.vcek.pem"),
+    (
+        "genoa/oak.genoa_oc.report.bin",
+        "genoa/oak.genoa_oc.vcek.der",
+    ),
+    (
+        "turin/oak.turin_oc.report.bin",
+        "turin/oak.turin_oc.vcek.der",
+    ),
+    ("vlek/trustee.vlek-report.bin", "vlek/trustee.vlek.der"),
+];
+
+/// What somebody is told who has evidence and no policy.
+#[test]
+fn each_file_is_judged_as_its_folder_says_without_a_policy_file() {
+    let Some(directory) = vectors() else { return };
+    let verifier = Verifier::new(Policy::amd_roots_alone(), &store(&directory)).unwrap();
+    let told: Vec<_> = VECTORS
+        .iter()
+        .map(|(report, certificate)| {
+            let evidence = load(&directory, report, certificate);
+            let explained = verifier.explain(&evidence, &Wanted::default(), now());
+            let not_judged = explained
+                .findings
+                .iter()
+                .filter(|finding| finding.verdict == Verdict::NotJudged);
+            let refused = explained
+                .findings
+                .iter()
+                .filter(|it| it.verdict == Verdict::Failed);
+            let refused: Vec<_> = refused.map(|finding| finding.check).collect();
+            (explained.outcome.err(), refused, not_judged.count())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                Some(Reason::ReportVersion),
+                vec![
+                    Reason::ReportVersion,
+                    Reason::ProductDenied,
+                    Reason::PlatformAliasCheck
+                ],
+                9
+            ),
+            (Some(Reason::ProductDenied), vec![Reason::ProductDenied], 9),
+            (
+                Some(Reason::ReportVersion),
+                vec![
+                    Reason::ReportVersion,
+                    Reason::ProductDenied,
+                    Reason::GuestDebug,
+                    Reason::PlatformAliasCheck
+                ],
+                9
+            ),
+            (None, vec![], 9),
+            (None, vec![], 9),
+            (None, vec![], 9),
+            (
+                Some(Reason::SigningKey),
+                vec![
+                    Reason::SigningKey,
+                    Reason::ProductDenied,
+                    Reason::CspId,
+                    Reason::ChipIdMasked,
+                    Reason::Vmpl
+                ],
+                9
+            ),
+        ]
+    );
+}
+
+#[test]
+fn the_pinned_roots_are_those_of_the_bundles() {
+    let Some(directory) = vectors() else { return };
+    let pinned = AMD_ROOT_HASHES.map(|(_, hash)| hash.to_owned());
+    let given: Vec<_> = store(&directory)
+        .root_hashes()
+        .iter()
+        .map(hex::encode)
+        .collect();
+    assert_eq!(given, pinned);
+}
+
+/// Every 61st bit of every report, which meets every bit of a byte; all of them with `CONSORT_EVERY_BIT` set, minutes long.
+#[test]
+fn a_flipped_bit_of_a_real_report_is_refused() {
+    let Some(directory) = vectors() else { return };
+    let step = if std::env::var_os("CONSORT_EVERY_BIT").is_some() {
+        1
+    } else {
+        61
+    };
+    let lines =
+        format!("{LOOSE}{AWS}allow_masked_chip_id = true\nallow_debug = true\nmax_vmpl = 1\n");
+    let mut flipped = 0;
+    for (report, certificate) in VECTORS {
+        let evidence = load(&directory, report, certificate);
+        let (verifier, machine, report_data) = setting(&directory, &evidence, &lines);
+        let expected = Expected {
+            machine: &machine,
+            report_data,
+        };
+        assert!(
+            verifier.verify(&evidence, &expected, now()).is_ok(),
+            "{report}"
+        );
+        for bit in (0..crate::REPORT_BYTES * 8).step_by(step) {
+            let mut raw = *evidence.report();
+            raw[bit / 8] ^= 1 << (bit % 8);
+            let bad = Evidence::new(raw, evidence.vcek_der().to_vec()).unwrap();
+            assert!(
+                verifier.verify(&bad, &expected, now()).is_err(),
+                "{report}: bit {bit} was flipped and nobody minded"
+            );
+            flipped += 1;
+        }
+    }
+    println!("{flipped} flipped bits were refused");
 }

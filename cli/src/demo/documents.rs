@@ -5,15 +5,15 @@ use std::path::Path;
 
 use consort_aggregation::Digest;
 use consort_attestation::simulated::ROOTS_FILE;
-use consort_contract::JobDocument;
 use consort_contract::identity::hex;
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, ModelDocument, PrivacyDocument,
+    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
+use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Rotation};
 use consort_daemon::compute::ComputeConfig;
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 
-use super::jobs::DemoJob;
+use super::jobs::{DemoJob, LocalSteps};
 use super::layout::{COORDINATOR, label, organisation};
 use super::options::Plan;
 use crate::failure::Failure;
@@ -100,6 +100,42 @@ pub(super) fn policy(simulated_root: &str) -> String {
     )
 }
 
+fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
+    let max_records_per_member = u32::try_from(job.max_records).unwrap_or(u32::MAX);
+    match job.local {
+        None => Algorithm::DpFedSgd(DpFedSgd {
+            rounds: job.rounds,
+            clip: job.clip_norm.into(),
+            learning_rate: job.learning_rate.into(),
+            momentum: job.momentum.into(),
+            divisor: job.divisor.into(),
+            loss_weight: job.loss_weight,
+            max_records_per_member,
+        }),
+        Some(LocalSteps {
+            steps,
+            learning_rate,
+            update_clip,
+            value_bits,
+        }) => Algorithm::FedAvg(FedAvg {
+            rounds: job.rounds,
+            local_steps: steps,
+            clip: job.clip_norm.into(),
+            local_learning_rate: learning_rate,
+            // The guess at all records, divided evenly.
+            local_divisor: (f64::from(job.divisor) / members as f64).max(1.0),
+            loss_weight: job.loss_weight,
+            max_records_per_member,
+            update_clip,
+            value_range: None,
+            value_bits,
+            rotation: Rotation::Hadamard,
+            learning_rate: 1.0,
+            momentum: job.momentum.into(),
+        }),
+    }
+}
+
 /// The job as its author would write it.
 pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Failure> {
     let model = job.model();
@@ -115,15 +151,7 @@ pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Fa
             loss: model.loss(),
             seed: [0; 32],
         },
-        dp_fedsgd: DpFedSgd {
-            rounds: job.rounds,
-            clip: job.clip_norm.into(),
-            learning_rate: job.learning_rate.into(),
-            momentum: job.momentum.into(),
-            divisor: job.divisor.into(),
-            loss_weight: job.loss_weight,
-            max_records_per_member: u32::try_from(job.max_records).unwrap_or(u32::MAX),
-        },
+        algorithm: algorithm(job, plan.sites.len()),
         privacy: PrivacyDocument {
             epsilon: job.epsilon,
             delta: job.delta,

@@ -16,7 +16,11 @@ pub(crate) mod site;
 pub(crate) mod summary;
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod seeds_fedavg;
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::clinics::{self, MAX_CLINICS, MIN_CLINICS};
 use super::hospitals;
-use super::jobs::{BREAST_CANCER, DemoJob, HEART};
+use super::jobs::{BREAST_CANCER, BREAST_CANCER_FEDAVG, DemoJob, HEART};
 use super::site::Site;
 use crate::failure::Failure;
 
@@ -22,7 +22,10 @@ pub(crate) struct Options {
     /// Participants, 3 to 50 [default: 5; the four hospitals of --dataset heart]
     #[arg(long, value_name = "N")]
     pub(crate) members: Option<usize>,
-    /// Rounds of training [default: 20]
+    /// How the model is trained
+    #[arg(long, value_enum, default_value_t = AlgorithmName::DpFedsgd)]
+    pub(crate) algorithm: AlgorithmName,
+    /// Rounds of training [default: 20; 10 of --algorithm fedavg]
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<u32>,
     /// Epsilon of the whole job, at delta 1e-5 [default: 1]
@@ -57,6 +60,15 @@ pub(crate) enum Dataset {
     Heart,
 }
 
+/// How the model is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AlgorithmName {
+    /// One sum of clipped gradients a round; the members' noise adds up
+    DpFedsgd,
+    /// Two noised steps a round at each member, averaged; each member's own noise alone counts
+    Fedavg,
+}
+
 /// A participant that is to die.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Drop {
@@ -79,9 +91,14 @@ impl Options {
     /// # Errors
     /// A [`Failure`] that names the option and what it may be.
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
-        let mut job = match self.dataset {
-            Dataset::BreastCancer => BREAST_CANCER,
-            Dataset::Heart => HEART,
+        let mut job = match (self.dataset, self.algorithm) {
+            (Dataset::BreastCancer, AlgorithmName::DpFedsgd) => BREAST_CANCER,
+            (Dataset::BreastCancer, AlgorithmName::Fedavg) => BREAST_CANCER_FEDAVG,
+            (Dataset::Heart, AlgorithmName::DpFedsgd) => HEART,
+            (Dataset::Heart, AlgorithmName::Fedavg) => {
+                let what = "--algorithm fedavg goes with --dataset breast-cancer; leave one of the two out";
+                return Err(Failure::usage("demo_algorithm", what));
+            }
         };
         job.rounds = self.rounds.unwrap_or(job.rounds);
         job.epsilon = self.epsilon.unwrap_or(job.epsilon);
@@ -275,6 +292,16 @@ mod tests {
     fn a_crash_after_the_last_round_and_no_rounds_at_all_are_refused() {
         assert_eq!(refused(&["--crash-coordinator", "21"]).0, "demo_round");
         assert_eq!(refused(&["--rounds", "0"]).0, "demo_rounds");
+    }
+
+    #[test]
+    fn fedavg_has_rounds_of_its_own_and_goes_with_the_data_it_was_tried_on() {
+        let plan = plan(&["--algorithm", "fedavg"]).unwrap();
+        assert_eq!(plan.job.rounds, 10);
+        assert!(plan.job.local.is_some());
+        let (code, message) = refused(&["--algorithm", "fedavg", "--dataset", "heart"]);
+        assert_eq!(code, "demo_algorithm");
+        assert!(message.contains("breast-cancer"), "{message}");
     }
 
     #[test]

@@ -187,11 +187,11 @@ mod tests {
             rounds: vec![round],
             members: vec![wire::MemberProgress::default(); 4],
             spec: Some(wire::JobSpec {
-                dp_fedsgd: Some(wire::DpFedSgd {
+                algorithm: Some(wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
                     divisor: 450.0,
                     loss_weight: 0.1,
                     ..wire::DpFedSgd::default()
-                }),
+                })),
                 ..wire::JobSpec::default()
             }),
             plan: Some(wire::PlanSpec::default()),

@@ -9,8 +9,8 @@ use consort_contract::Thresholds;
 use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters, StepRule};
 use consort_participant::data::{DataSet, load};
 use consort_privacy::{
-    ClipNorm, Delta, DiscreteGaussian, Epsilon, GridChoice, NoisePlan, PrivacyTarget, RecordCap,
-    Relation, Steps, UpdateShape,
+    ClipNorm, Delta, DiscreteGaussian, Epsilon, GridChoice, NoisePlan, NoiseSource, PrivacyTarget,
+    RecordCap, Relation, Steps, UpdateShape,
 };
 use consort_training::{
     Batch, Clipping, LossWeight, clipped_sum, evaluate, reference, sum_elements,
@@ -116,6 +116,7 @@ fn plan(demo: &DemoJob, model: &ModelSpec, thresholds: &Thresholds) -> NoisePlan
         members: thresholds.cohort(),
         n_min: thresholds.minimum(),
         c_noise: demo.colluding_noise,
+        source: NoiseSource::Cohort,
     };
     let shape = UpdateShape {
         elements: sum_elements(model) as u64,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use consort_daemon::config::{self, ConfigError};
-use consort_daemon::errors;
+use consort_proto::errors;
 use subtle::ConstantTimeEq;
 use tonic::metadata::MetadataMap;
 use tonic::service::Interceptor;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use consort_contract::JobId;
-use consort_daemon::errors;
 use consort_proto::convert::vote_from_wire;
+use consort_proto::errors;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentService;
 use consort_proto::wire::consent::v1::{CastVoteRequest, CastVoteResponse};
 use tonic::{Code, Request, Response, Status};

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consort_contract::OrganisationId;
+use consort_proto::errors;
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_proto::wire::round::v1::{FollowResponse, Heartbeat};
 use tokio::sync::mpsc;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::driver::{Desk, Link};
 
@@ -26,6 +27,8 @@ pub(super) async fn follow(
     loop {
         watcher.borrow_and_update();
         let Some(wanted) = desk.services().board.wanted(&member, &link) else {
+            // Whoever is gone hears it no more; a second process of the organisation is told why it is not asked.
+            let _ = sender.send(Err(replaced())).await;
             break;
         };
         let is_new = |event: &&Arc<Event>| !said.iter().any(|known| Arc::ptr_eq(known, event));
@@ -66,6 +69,14 @@ pub(super) async fn follow(
     desk.services().board.disconnect(&member, &link);
     tracing::debug!(%member, "a member's stream ended");
     record_connected(&desk);
+}
+
+fn replaced() -> Status {
+    errors::status(
+        Code::Aborted,
+        "stream_replaced",
+        "a newer stream of this organisation took over; if two processes speak for it, end one of them",
+    )
 }
 
 /// Shows how many members are connected.

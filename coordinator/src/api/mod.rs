@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use consort_attestation::channel::VerifiedPeer;
 use consort_contract::OrganisationId;
-use consort_daemon::errors;
+use consort_proto::errors;
 use prost::bytes::Bytes;
 use tokio_stream::Iter;
 use tonic::{Code, Request, Status};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use consort_aggregation::Digest;
-use consort_daemon::errors;
 use consort_proto::convert::{
     AttemptKey, WireError, advert_from_wire, attempt_from_wire, complaint_from_wire,
     confirmation_from_wire, share_keys_from_wire, unmask_from_wire,
 };
+use consort_proto::errors;
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::round_service_server::RoundService;
 use consort_round::MemberMessage;

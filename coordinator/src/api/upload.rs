@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use consort_contract::OrganisationId;
-use consort_daemon::errors;
 use consort_proto::convert::{AttemptKey, attempt_from_wire, seal_from_wire};
+use consort_proto::errors;
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::submit_update_request::Part;
 use consort_round::{MemberMessage, UpdateSeal};
@@ -35,7 +35,7 @@ pub(super) async fn receive(
                 let upload = upload.clone();
                 let taken = blocking(move || upload.chunk(chunk.index.into(), &chunk.data)).await?;
                 if let Err(error) = taken {
-                    return Err(not_taken(desk, from, &key, error).await);
+                    return Err(not_taken(desk, from, &key, error, None).await);
                 }
             }
             Some(Part::Seal(seal)) => {
@@ -62,7 +62,7 @@ pub(super) async fn progress(
             sealed,
             bytes_left: progress.bytes_left,
         }),
-        Err(error) => Err(not_taken(desk, from, &key, error).await),
+        Err(error) => Err(not_taken(desk, from, &key, error, None).await),
     }
 }
 
@@ -75,7 +75,7 @@ async fn finish(
 ) -> Result<(), Status> {
     let (upload, tree_hash) = (upload.clone(), seal.tree_hash);
     if let Err(error) = blocking(move || upload.seal(&tree_hash)).await? {
-        return Err(not_taken(desk, from, &key, error).await);
+        return Err(not_taken(desk, from, &key, error, Some(seal)).await);
     }
     let job = key.job.clone();
     let message = Command::Message {
@@ -109,6 +109,7 @@ async fn not_taken(
     from: &OrganisationId,
     key: &AttemptKey,
     error: UploadError,
+    seal: Option<UpdateSeal>,
 ) -> Status {
     match error {
         UploadError::Refused(refusal) => {
@@ -117,6 +118,7 @@ async fn not_taken(
                 from: from.clone(),
                 key: key.clone(),
                 refusal,
+                seal: seal.map(Box::new),
             };
             // Its answer is the same refusal; a job that has ended keeps nothing more.
             let _ = desk.ask(&key.job, command).await;
@@ -132,7 +134,10 @@ async fn not_taken(
 }
 
 async fn next(parts: &mut Streaming<wire::SubmitUpdateRequest>) -> Result<Option<Part>, Status> {
-    Ok(parts.message().await?.and_then(|message| message.part))
+    let Some(message) = parts.message().await? else {
+        return Ok(None);
+    };
+    message.part.map(Some).ok_or_else(out_of_order)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use consort_aggregation::MaskedUpdate;
-use consort_daemon::errors::code_of;
+use consort_aggregation::{CHUNK_BYTES, MaskedUpdate};
 use consort_proto::convert::{attempt_to_wire, seal_to_wire};
+use consort_proto::errors::code_of;
 use consort_round::Millis;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -279,9 +279,16 @@ async fn gaps_changes_and_streams_without_a_seal_are_refused_by_name_and_count_f
         data[0] ^= 1;
         chunk.data = data.into();
     }
+    let mut longer = world.chunk(0);
+    if let Some(Part::Chunk(chunk)) = &mut longer.part {
+        chunk.data = vec![0; CHUNK_BYTES + 1].into();
+    }
+    let nothing = wire::SubmitUpdateRequest { part: None };
     let seal = world.from(world.update.chunks().len());
     for (parts, code) in [
         (vec![world.chunk(0)], "update_order"),
+        (vec![world.id(), nothing], "update_order"),
+        (vec![world.id(), longer], "message_too_many_bytes"),
         (vec![world.id(), world.id()], "update_order"),
         (vec![world.id(), world.chunk(1)], "update_gap"),
         (vec![world.id(), world.chunk(0)], "update_unsealed"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use consort_aggregation::Digest;
 use consort_contract::{OrganisationId, Vote};
 use consort_proto::convert::AttemptKey;
-use consort_round::MemberMessage;
 use consort_round::blame::Complaint;
+use consort_round::{MemberMessage, UpdateSeal};
 use prost::bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -57,6 +57,8 @@ pub enum Command {
         key: AttemptKey,
         /// Why.
         refusal: Refusal,
+        /// The seal that was refused, if it was the seal: a second one convicts its signer.
+        seal: Option<Box<UpdateSeal>>,
     },
     /// A member wants the model of the running round.
     Model {

@@ -60,7 +60,9 @@ pub struct Driver {
     /// What became of the newest attempt.
     pub(super) outcome: Option<Arc<Event>>,
     /// What members were last asked, so that the same wish is the same value.
-    pub(super) asked: BTreeMap<MemberIndex, (&'static str, Arc<Event>)>,
+    pub(super) asked: BTreeMap<MemberIndex, (&'static str, Vec<Arc<Event>>)>,
+    /// In which phase, and the parts of it that a member was asked last.
+    pub(super) newest_parts: (&'static str, Vec<Arc<Event>>),
     /// Proposal and approval.
     pub(super) papers: BTreeMap<&'static str, Arc<Event>>,
     pub(super) voting_ends: Millis,
@@ -114,6 +116,7 @@ impl Driver {
             released: None,
             outcome: None,
             asked: BTreeMap::new(),
+            newest_parts: ("", Vec::new()),
             papers: BTreeMap::new(),
             uploads: BTreeMap::new(),
             model_bytes: None,
@@ -207,7 +210,7 @@ impl Driver {
 
     /// Keeps what a refused input proves against its sender: once for each member and attempt, so that nobody fills the log
     /// by contradicting itself again and again. What is accepted proves nothing, and a refusal leaves the machine as it was.
-    fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
+    pub(super) fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
         let record = self.round.as_ref().and_then(|round| round.blame(said));
         record.map_or(Ok(()), |record| self.convict(record, now))
     }
@@ -261,6 +264,7 @@ impl Driver {
                 self.open = Some(open);
                 self.arrivals.clear();
                 self.asked.clear();
+                self.newest_parts = ("", Vec::new());
                 self.clock = PhaseClock::default();
             }
             JobEvent::Released(_) | JobEvent::Aborted { .. } | JobEvent::Ended(_) => {

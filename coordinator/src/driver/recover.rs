@@ -75,6 +75,7 @@ impl Driver {
         }
         driver.commit(JobEvent::Restarted, &[], now)?;
         tracing::info!(job = %driver.id(), phase = driver.phase(), "a job goes on after the restart");
+        driver.pass_over_convicts(now)?;
         driver.advance(now)?;
         Ok(driver)
     }

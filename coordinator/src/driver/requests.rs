@@ -36,7 +36,19 @@ impl Driver {
                 key,
                 complaint,
             } => self.complaint(&from, &key, &complaint, now),
-            Command::UploadRefused { from, key, refusal } => self.refused(&from, &key, refusal),
+            Command::UploadRefused {
+                from,
+                key,
+                refusal,
+                seal,
+            } => {
+                if let Some(seal) = seal
+                    && self.speaker(&from, &key).is_ok()
+                {
+                    self.blame(&Input::Seal(*seal), now)?;
+                }
+                self.refused(&from, &key, refusal)
+            }
             Command::Model { from, model } => Ok(self.model(&from, &model)),
             Command::Cancel => self.cancel(now),
         }
@@ -94,12 +106,17 @@ impl Driver {
         });
         if let Some(index) = departed {
             tracing::info!(job = %self.id(), member = %member, "a member was restarted and leaves this attempt");
-            // A machine that knows of the departure already is idle.
-            self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?
-                .ok();
-            self.close_unsealed_uploads(Some(index))?;
+            self.depart(index, now)?;
         }
         Ok(Ok(Answer::Stored))
+    }
+
+    /// Notes that a member will not answer any more in this attempt.
+    fn depart(&mut self, index: MemberIndex, now: Now) -> Result<(), Fault> {
+        // A machine that knows of the departure already is idle.
+        self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?
+            .ok();
+        self.close_unsealed_uploads(Some(index))
     }
 
     fn message(
@@ -258,6 +275,10 @@ impl Driver {
         match record {
             Some(record) => {
                 self.convict(record, now)?;
+                // It cannot submit in this attempt; nobody waits for it any more.
+                if !self.has_sealed(index) {
+                    self.depart(index, now)?;
+                }
                 Ok(Ok(Answer::Stored))
             }
             None => {

@@ -1,10 +1,11 @@
 //! What follows from a state without anybody asking: rounds are opened, survivors named, sums opened, models released.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use consort_aggregation::Digest;
 use consort_contract::ApprovedVotes;
-use consort_round::coordinator::{Input, Opening, Round};
+use consort_round::coordinator::{Accepted, Input, Opening, Round};
 use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
 use consort_storage::{BlobError, BlobKey};
 
@@ -131,6 +132,30 @@ impl Driver {
         self.commit(JobEvent::RoundOpened(Box::new(open)), &[], now)?;
         tracing::debug!(job = %self.id(), round = round.0, attempt = attempt.0, "a round is opened");
         services.crash.reached("round-opened", round.0);
+        self.pass_over_convicts(now)
+    }
+
+    /// Whom an earlier attempt of this job convicted is not asked again: it could spend every round. (A conviction in the
+    /// attempt that runs changes nothing in it: its shares are dealt.)
+    pub(super) fn pass_over_convicts(&mut self, now: Now) -> Result<(), Fault> {
+        let Some(attempt) = &self.state.attempt else {
+            return Ok(());
+        };
+        let convicts: Vec<_> = self
+            .state
+            .contract
+            .indexed()
+            .filter(|(index, name)| {
+                self.state.convicted.contains_key(*name) && !attempt.blamed.contains(index)
+            })
+            .map(|(index, name)| (index, name.clone()))
+            .collect();
+        for (index, name) in convicts {
+            let left = self.feed(Input::Depart(index), JobEvent::Departed(index), &[], now)?;
+            if left == Ok(Accepted::New) {
+                tracing::warn!(job = %self.id(), member = %name, "a convicted member is not asked any more");
+            }
+        }
         Ok(())
     }
 
@@ -168,6 +193,7 @@ impl Driver {
             return Ok(());
         };
         let contract = &self.state.contract;
+        let started = Instant::now();
         let sum = match release::open_sum(
             opening,
             &key,
@@ -181,14 +207,17 @@ impl Driver {
             }
             Err(SumError::Blob(error)) => return Err(error.into()),
         };
+        let sum_took = started.elapsed();
+        let survivors = u32::try_from(opening.survivors.len()).unwrap_or(u32::MAX);
         let (stepped, noised_loss) =
-            match release::step(&self.optimizer, &contract.job, &contract.plan, &sum) {
+            match release::step(&self.optimizer, &key, contract, &sum, survivors) {
                 Ok(stepped) => stepped,
                 Err(error) => {
                     self.abort(error.code(), error.to_string(), now)?;
                     return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
                 }
             };
+        let step_took = started.elapsed().saturating_sub(sum_took);
         self.put_blob(&state_key(&key.job, key.round.0)?, &stepped.to_bytes())?;
         let result = RoundResult::new(
             opening.context,
@@ -202,6 +231,14 @@ impl Driver {
             noised_loss,
             phase_ms: self.phase_ms(now),
         };
+        tracing::debug!(
+            job = %key.job,
+            round = key.round.0,
+            sum_ms = sum_took.as_millis(),
+            step_ms = step_took.as_millis(),
+            store_ms = started.elapsed().saturating_sub(sum_took + step_took).as_millis(),
+            "opened"
+        );
         services.crash.reached("before-release", key.round.0);
         self.commit(JobEvent::Released(Box::new(released)), &[], now)?;
         self.optimizer = stepped;

@@ -9,6 +9,7 @@ use consort_proto::convert::{
     AttemptKey, attempt_to_wire, directive_to_wire, job_to_wire, plan_to_wire, result_to_wire,
     vote_to_wire,
 };
+use consort_proto::parts::split;
 use consort_proto::wire::consent::v1::{Approval, Proposal};
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_proto::wire::round::v1::{JobClosed, RoundAborted};
@@ -77,21 +78,39 @@ impl Driver {
         }
     }
 
-    /// What the machine asks of a member. The same wish is the same value, so that a follower can tell what is new.
-    fn asked(&mut self, index: MemberIndex) -> Option<Arc<Event>> {
-        let key = self.state.attempt.as_ref()?.key.clone();
-        let round = self.round.as_ref()?;
+    /// What the machine asks of a member, a long message in parts. The same wish is the same value, so that a follower can tell
+    /// what is new; and a part that two members hear is one value, so that a complete graph's statements are held once.
+    fn asked(&mut self, index: MemberIndex) -> Vec<Arc<Event>> {
+        let (Some(attempt), Some(round)) = (&self.state.attempt, &self.round) else {
+            return Vec::new();
+        };
+        if !round.asks(index) {
+            return Vec::new();
+        }
         let phase = round.phase();
-        let directive = round.directive(index)?;
         // What is asked does not change within a phase, and opening an attempt forgets what was asked before.
-        if let Some((asked_in, event)) = self.asked.get(&index)
+        if let Some((asked_in, parts)) = self.asked.get(&index)
             && *asked_in == phase
         {
-            return Some(event.clone());
+            return parts.clone();
         }
-        let event = Arc::new(directive_to_wire(&key, &directive));
-        self.asked.insert(index, (phase, event.clone()));
-        Some(event)
+        let Some(directive) = round.directive(index) else {
+            return Vec::new();
+        };
+        if self.newest_parts.0 != phase {
+            self.newest_parts = (phase, Vec::new());
+        }
+        let parts = split(directive_to_wire(&attempt.key, &directive));
+        let known = &mut self.newest_parts.1;
+        let parts: Vec<_> = (parts.into_iter().enumerate())
+            .map(|(place, part)| match known.get(place) {
+                Some(same) if **same == part => same.clone(),
+                Some(_) | None => Arc::new(part),
+            })
+            .collect();
+        known.clone_from(&parts);
+        self.asked.insert(index, (phase, parts.clone()));
+        parts
     }
 
     fn paper(&mut self, which: &'static str) -> Arc<Event> {

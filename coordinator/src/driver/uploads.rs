@@ -126,7 +126,7 @@ impl Driver {
         Ok(())
     }
 
-    fn has_sealed(&self, member: MemberIndex) -> bool {
+    pub(super) fn has_sealed(&self, member: MemberIndex) -> bool {
         let attempt = self.state.attempt.as_ref();
         attempt.is_some_and(|attempt| attempt.sealed.contains(&member))
     }

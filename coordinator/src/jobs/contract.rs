@@ -6,7 +6,7 @@ use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{
     IdentityKey, Job, JobDocument, JobError, JobId, OrganisationId, Plan, Roster, members_in_roster,
 };
-use consort_privacy::{Mechanism, Steps, spend};
+use consort_privacy::{Steps, spend};
 use consort_round::{CohortMember, Deadlines};
 
 /// A job that may be voted on.
@@ -130,7 +130,7 @@ impl Contract {
 
     /// Rounds of the job.
     pub fn rounds(&self) -> u32 {
-        self.job.document().dp_fedsgd.rounds
+        self.job.algorithm().rounds()
     }
 
     /// Epsilon at the job's delta once this many rounds are spent.
@@ -139,19 +139,14 @@ impl Contract {
         if rounds >= self.rounds() {
             return noise.spend().enforced().value();
         }
-        let one = noise.round_mechanism();
-        let Ok(steps) = Steps::new(rounds) else {
+        let Ok(rounds) = Steps::new(rounds) else {
             return 0.0;
         };
-        let all = Mechanism::new(
-            one.noise_multiplier(),
-            one.sampling(),
-            steps,
-            one.relation(),
-            one.unit(),
-        );
         // The plan accounted for more rounds of the same mechanism, so this cannot fail; the whole job's epsilon bounds it.
-        spend(&[all], noise.target().delta).map_or(noise.spend().enforced().value(), |spent| {
+        let spent = noise
+            .mechanism_of(rounds)
+            .and_then(|all| spend(&[all], noise.target().delta));
+        spent.map_or(noise.spend().enforced().value(), |spent| {
             spent.enforced().value()
         })
     }

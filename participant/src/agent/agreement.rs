@@ -31,22 +31,43 @@ pub(super) struct Agreement {
     votes: Option<ApprovedVotes>,
     /// The records, read when they are first needed.
     data: Option<Arc<DataSet>>,
-    /// The newest model, and its hash.
-    pub(super) model: (Digest, Arc<Parameters>),
+    /// The newest model, and its hash; made or fetched when a round first needs it, so that a job that is refused for its size
+    /// costs no memory of that size.
+    model: Option<(Digest, Arc<Parameters>)>,
 }
 
 impl Agreement {
     fn new(agreed: Arc<(Job, Plan)>, vote: Vote) -> Self {
         let (job, plan) = &*agreed;
-        let initial = Parameters::initial(job.model(), &job.initial_seed());
         Self {
             contract: plan.contract_hash(job),
             vote,
             votes: None,
             data: None,
-            model: (model_digest(&initial), Arc::new(initial)),
+            model: None,
             agreed,
         }
+    }
+
+    /// Whether this is the newest model that is held.
+    pub(super) fn holds(&self, model: Digest) -> bool {
+        self.model.as_ref().is_some_and(|(held, _)| *held == model)
+    }
+
+    /// Takes a model that was fetched.
+    pub(super) fn take_model(&mut self, model: Digest, parameters: Parameters) {
+        self.model = Some((model, Arc::new(parameters)));
+    }
+
+    /// The newest model: the one that follows from the contract as long as none was fetched.
+    pub(super) fn model(&mut self) -> (Digest, Arc<Parameters>) {
+        let job = &self.agreed.0;
+        let initial = || {
+            let initial = Parameters::initial(job.model(), &job.initial_seed());
+            (model_digest(&initial), Arc::new(initial))
+        };
+        let (model, parameters) = self.model.get_or_insert_with(initial);
+        (*model, Arc::clone(parameters))
     }
 
     /// Reads a stored agreement; everything is checked as it was at first.
@@ -115,7 +136,7 @@ impl Agreement {
             cohort: cohort.collect(),
             thresholds: *agreed.thresholds(),
             schema: plan.schema(),
-            rounds: agreed.document().dp_fedsgd.rounds,
+            rounds: agreed.algorithm().rounds(),
             newest_answered,
             ledger_sequence,
             model,
@@ -219,6 +240,8 @@ impl Agent {
         match agreement.accept(&job, approval.clone(), &self.site) {
             Ok(()) => {
                 self.state.approve(&job, &approval)?;
+                // Made now, so that the first round need not wait for it.
+                agreement.model();
                 tracing::info!(%job, "every member's yes is verified");
             }
             Err(problem) => tracing::error!(%job, %problem, "an approval is refused"),
@@ -242,7 +265,8 @@ fn read_data(job: &Job, site: &Site) -> Result<DataSet, ConsentRefused> {
         .datasets
         .get(&document.dataset)
         .ok_or_else(|| ConsentRefused::NoFile(document.dataset.clone()))?;
-    let most = usize::try_from(document.dp_fedsgd.max_records_per_member).unwrap_or(usize::MAX);
+    let most = job.algorithm().records().max_records_per_member;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     Ok(data::load(path, &document.data, most)?)
 }
 

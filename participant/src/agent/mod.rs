@@ -15,7 +15,10 @@ use std::sync::Arc;
 use consort_aggregation::{Digest, MaskedUpdate};
 use consort_contract::{IdentitySecret, JobId, Label, OrganisationId, Roster, Vote};
 use consort_model::Parameters;
-use consort_proto::convert::{AttemptKey, directive_from_wire, result_from_wire};
+use consort_proto::convert::{
+    AttemptKey, attempt_from_wire, directive_from_wire, result_from_wire,
+};
+use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_proto::wire::round::v1::{JobClosed, RoundAborted, RoundResult};
 use consort_round::blame::Complaint;
@@ -214,19 +217,38 @@ impl Agent {
             }
             Event::JobClosed(closed) => self.closed(&closed),
             Event::Heartbeat(_) => Ok(Vec::new()),
-            event @ (Event::RoundOpen(_)
-            | Event::KeyList(_)
-            | Event::SharesDelivery(_)
-            | Event::Survivors(_)
-            | Event::Confirmations(_)) => match directive_from_wire(event) {
-                Ok(Some((_, Directive::Advertise(open)))) => self.announced(open),
-                Ok(Some((key, directive))) => self.asked(&key, &directive),
-                Ok(None) => Ok(Vec::new()),
-                Err(error) => {
-                    tracing::warn!(code = error.code(), %error, "the coordinator sent a message that is not valid");
-                    Ok(Vec::new())
+            Event::KeyList(wire::KeyList { ref id, .. })
+            | Event::SharesDelivery(wire::SharesDelivery { ref id, .. }) => {
+                let id = id.clone();
+                match self.whole(id, event) {
+                    Some(event) => self.directed(event),
+                    None => Ok(Vec::new()),
                 }
-            },
+            }
+            event @ (Event::RoundOpen(_) | Event::Survivors(_) | Event::Confirmations(_)) => {
+                self.directed(event)
+            }
+        }
+    }
+
+    /// A message that may come in parts, once it is whole.
+    fn whole(&mut self, id: Option<wire::AttemptId>, part: Event) -> Option<Event> {
+        let key = attempt_from_wire(id).ok()?;
+        let Some(RunningRound::Joined(joined)) = self.rounds.get_mut(&key.job) else {
+            return None;
+        };
+        joined.whole(&key, part)
+    }
+
+    fn directed(&mut self, event: Event) -> Result<Vec<Effect>, AgentFault> {
+        match directive_from_wire(event) {
+            Ok(Some((_, Directive::Advertise(open)))) => self.announced(open),
+            Ok(Some((key, directive))) => self.asked(&key, &directive),
+            Ok(None) => Ok(Vec::new()),
+            Err(error) => {
+                tracing::warn!(code = error.code(), %error, "the coordinator sent a message that is not valid");
+                Ok(Vec::new())
+            }
         }
     }
 
@@ -249,7 +271,7 @@ impl Agent {
     }
 
     fn aborted(&mut self, aborted: &RoundAborted) {
-        let Ok(key) = consort_proto::convert::attempt_from_wire(aborted.id.clone()) else {
+        let Ok(key) = attempt_from_wire(aborted.id.clone()) else {
             tracing::warn!("an aborted attempt has no valid name");
             return;
         };

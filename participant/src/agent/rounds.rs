@@ -5,15 +5,17 @@ use std::sync::Arc;
 use consort_aggregation::{Digest, EncodedUpdate, MaskedUpdate};
 use consort_contract::JobId;
 use consort_model::Parameters;
-use consort_privacy::{DebitKey, PrivateUpdate};
+use consort_privacy::DebitKey;
 use consort_proto::convert::AttemptKey;
+use consort_proto::parts::Assembly;
+use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::participant::{Answer, Member, MemberTransition, Surroundings};
 use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
 use rand_core::OsRng;
-use zeroize::Zeroizing;
 
 use super::{Agent, AgentFault, Effect, Site, model_digest};
 use crate::ledger::PayError;
+use crate::randomness::PagedOsRng;
 use crate::state::StateFault;
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
@@ -38,6 +40,10 @@ pub(super) struct Joined {
     work: Work,
     /// The coordinator waits for the update.
     wanted: bool,
+    /// The announced cohort: as many items as the lists of a message may have.
+    cohort: usize,
+    /// What has come of a message in parts.
+    parts: Assembly,
 }
 
 /// How far the update is.
@@ -78,7 +84,7 @@ impl Agent {
             return Ok(Vec::new());
         };
         // The first round trains on the model that follows from the contract, whatever the coordinator announces.
-        if agreement.model.0 == open.terms.model || key.round.0 == 1 {
+        if agreement.holds(open.terms.model) || key.round.0 == 1 {
             return self.join(&open);
         }
         let effect = Effect::FetchModel {
@@ -147,7 +153,7 @@ impl Agent {
         });
         match parameters {
             Ok(parameters) if model_digest(&parameters) == model => {
-                agreement.model = (model, Arc::new(parameters));
+                agreement.take_model(model, parameters);
             }
             Ok(_) => {
                 tracing::error!(%job, %model, "the model that was fetched has another hash than was announced");
@@ -185,7 +191,7 @@ impl Agent {
             }
         };
         let newest = self.state.newest_answered(&key.job);
-        let (model, parameters) = agreement.model.clone();
+        let (model, parameters) = agreement.model();
         let sequence = self.ledger.sequence();
         let Some(expected) = agreement.expectations(&key.job, &self.site, newest, sequence, model)
         else {
@@ -227,6 +233,8 @@ impl Agent {
             member: Some(member),
             work: Work::Training,
             wanted: false,
+            cohort: open.terms.cohort.len(),
+            parts: Assembly::default(),
         };
         self.rounds
             .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
@@ -348,21 +356,15 @@ impl Agent {
         let spent = self.ledger.spent(dataset).value();
         metrics::gauge!("consort_participant_epsilon_spent", "dataset" => dataset.to_string())
             .set(spent);
-        let Contribution { sum, noise } = *contribution;
-        let encoded = PrivateUpdate::release(sum, noise, plan.noise(), debit)
-            .map_err(|error| (error.code(), error.to_string()))
-            .and_then(|update| {
-                let integers = Zeroizing::new(update.into_integers());
-                EncodedUpdate::from_integers(&integers, plan.schema())
-                    .map_err(|error| (error.code(), error.to_string()))
-            });
-        match encoded {
+        let mut rng = PagedOsRng::default();
+        match contribution.encode(&joined.key, &agreement.agreed, debit, &mut rng) {
             Ok(update) => {
                 tracing::info!(%job, round, epsilon_spent = spent, "the round is paid for and the update is masked");
                 Ok(joined.mask(update, &self.site).into_iter().collect())
             }
-            Err((code, problem)) => {
-                tracing::error!(%job, round, code, problem, "the update cannot be encoded; the round stays spent");
+            Err(fault) => {
+                let code = fault.code();
+                tracing::error!(%job, round, code, %fault, "the update cannot be encoded; the round stays spent");
                 Ok(Vec::new())
             }
         }
@@ -370,6 +372,21 @@ impl Agent {
 }
 
 impl Joined {
+    /// A message of this attempt that may come in parts, once it is whole.
+    pub(super) fn whole(&mut self, key: &AttemptKey, part: Event) -> Option<Event> {
+        if self.key != *key {
+            return None;
+        }
+        match self.parts.take(part, self.cohort) {
+            Ok(whole) => whole,
+            Err(error) => {
+                let (round, attempt) = (key.round.0, key.attempt.0);
+                tracing::warn!(job = %key.job, round, attempt, code = error.code(), %error, "this member refuses a part of a message");
+                None
+            }
+        }
+    }
+
     /// A delivery that was refused for a wrong box convicts whoever sealed it.
     fn complain(&self, directive: &Directive) -> Option<Effect> {
         let Directive::Submit(delivery) = directive else {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use consort_attestation::channel::{AttestedConnector, ClientChannel, MAX_CONNECTION_AGE};
-use consort_daemon::errors;
+use consort_attestation::channel::{AttestedConnector, ClientChannel};
+use consort_proto::errors;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -70,7 +70,7 @@ impl Link {
 
 fn opened(endpoint: &Endpoint, connector: &AttestedConnector) -> (Channel, Instant) {
     let channel = endpoint.connect_with_connector_lazy(connector.clone());
-    (channel, Instant::now() + MAX_CONNECTION_AGE)
+    (channel, Instant::now() + connector.max_age())
 }
 
 fn not_connected(problem: &str) -> Status {
@@ -139,6 +139,7 @@ impl http_body::Body for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use consort_attestation::channel::MAX_CONNECTION_AGE;
 
     /// What comes first: a number of bytes, or the status that ends the answer.
     async fn first(body: Answer) -> Option<Result<usize, Code>> {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use consort_aggregation::PublicKey;
 use consort_contract::{COORDINATOR, IdentityKey, OrganisationId, Roster, RosterEntry};
-use consort_daemon::errors;
 use consort_proto::convert::{WireError, advert_from_wire, round_open_from_wire};
+use consort_proto::errors;
 use consort_proto::wire::round::v1 as round;
 use consort_proto::wire::uplink::v1 as wire;
 use consort_proto::wire::uplink::v1::uplink_service_server::UplinkService;
@@ -55,7 +55,7 @@ impl VouchError {
         match self {
             Self::Wire(error) => error.code(),
             Self::Announcement(rejection) => rejection.code(),
-            Self::Stranger => "round_not_asked",
+            Self::Stranger => "uplink_stranger",
             Self::Keys => "uplink_round_keys",
             Self::State(fault) => fault.code(),
             Self::Attester(code) => code,

@@ -171,6 +171,6 @@ fn a_verdict_says_which_check_a_peers_evidence_failed() {
     assert_eq!(judged(2, &long).unwrap(), Err("round_malformed".to_owned()));
     assert_eq!(
         judged(5, b"evidence").unwrap_err().code(),
-        "round_not_asked"
+        "uplink_stranger"
     );
 }

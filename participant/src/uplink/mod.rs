@@ -8,9 +8,7 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_attestation::channel::{
-    AttestedConnector, ChannelError, ClientChannel, MAX_CONNECTION_AGE, VerifiedPeer,
-};
+use consort_attestation::channel::{AttestedConnector, ChannelError, ClientChannel, VerifiedPeer};
 use consort_daemon::crash::CrashPoints;
 use consort_proto::wire::round::v1 as wire;
 use rand_core::{OsRng, RngCore};
@@ -108,7 +106,7 @@ impl Uplink {
         tracing::info!("the coordinator is attested and followed");
         let session = Arc::new(session);
         self.session.send_replace(Some(Arc::clone(&session)));
-        let age = tokio::time::sleep(MAX_CONNECTION_AGE);
+        let age = tokio::time::sleep(self.connector.max_age());
         tokio::pin!(age);
         loop {
             let message = tokio::select! {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use consort_aggregation::{Digest, MaskedUpdate};
 use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
-use consort_daemon::errors::code_of;
 use consort_proto::convert::{
     AttemptKey, advert_to_wire, attempt_to_wire, complaint_to_wire, confirmation_to_wire,
     share_keys_to_wire, unmask_to_wire, vote_to_wire,
 };
+use consort_proto::errors::code_of;
 use consort_proto::wire::consent::v1::CastVoteRequest;
 use consort_proto::wire::consent::v1::consent_service_client::ConsentServiceClient;
 use consort_proto::wire::round::v1 as wire;

@@ -2,10 +2,9 @@
 
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, DpFedSgd, Job, JobDocument, ModelDocument,
-    PrivacyDocument,
+    AggregationDocument, DeadlineDocument, Job, JobDocument, ModelDocument, PrivacyDocument,
 };
-use consort_contract::{OrganisationId, Plan};
+use consort_contract::{Algorithm, DpFedSgd, FedAvg, OrganisationId, Plan, Rotation};
 use consort_model::{Layer, Loss};
 
 use super::{WireError, circle_of, fixed, name, required};
@@ -13,7 +12,6 @@ use crate::wire::job::v1 as wire;
 
 /// To the wire.
 pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
-    let a = &document.dp_fedsgd;
     let d = &document.deadlines;
     wire::JobSpec {
         name: document.name.to_string(),
@@ -26,15 +24,7 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
             .collect(),
         data: Some(schema_to_wire(&document.data)),
         model: Some(model_to_wire(&document.model)),
-        dp_fedsgd: Some(wire::DpFedSgd {
-            rounds: a.rounds,
-            clip: a.clip,
-            learning_rate: a.learning_rate,
-            momentum: a.momentum,
-            divisor: a.divisor,
-            loss_weight: a.loss_weight,
-            max_records_per_member: a.max_records_per_member,
-        }),
+        algorithm: Some(algorithm_to_wire(&document.algorithm)),
         privacy: Some(wire::PrivacySpec {
             epsilon: document.privacy.epsilon,
             delta: document.privacy.delta,
@@ -62,7 +52,7 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
 /// [`WireError`] names the field that is missing or malformed.
 pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireError> {
     let spec = required(spec, "spec")?;
-    let a = required(spec.dp_fedsgd, "spec.dp_fedsgd")?;
+    let algorithm = required(spec.algorithm, "spec.dp_fedsgd or spec.fedavg")?;
     let privacy = required(spec.privacy, "spec.privacy")?;
     let members = spec
         .members
@@ -76,15 +66,7 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
         members,
         data: schema_from_wire(required(spec.data, "spec.data")?)?,
         model: model_from_wire(required(spec.model, "spec.model")?)?,
-        dp_fedsgd: DpFedSgd {
-            rounds: a.rounds,
-            clip: a.clip,
-            learning_rate: a.learning_rate,
-            momentum: a.momentum,
-            divisor: a.divisor,
-            loss_weight: a.loss_weight,
-            max_records_per_member: a.max_records_per_member,
-        },
+        algorithm: algorithm_from_wire(algorithm)?,
         privacy: PrivacyDocument {
             epsilon: privacy.epsilon,
             delta: privacy.delta,
@@ -237,6 +219,77 @@ fn model_from_wire(model: wire::ModelSpec) -> Result<ModelDocument, WireError> {
         .map(layer)
         .collect::<Result<_, WireError>>()?;
     Ok(ModelDocument { layers, loss, seed })
+}
+
+fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
+    match algorithm {
+        Algorithm::DpFedSgd(a) => wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
+            rounds: a.rounds,
+            clip: a.clip,
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+            divisor: a.divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+        }),
+        Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
+            rounds: a.rounds,
+            local_steps: a.local_steps,
+            clip: a.clip,
+            local_learning_rate: a.local_learning_rate,
+            local_divisor: a.local_divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+            update_clip: a.update_clip,
+            value_range: a.value_range,
+            value_bits: a.value_bits,
+            rotation: match a.rotation {
+                Rotation::None => wire::Rotation::None,
+                Rotation::Hadamard => wire::Rotation::Hadamard,
+            }
+            .into(),
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+        }),
+    }
+}
+
+fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm, WireError> {
+    match algorithm {
+        wire::job_spec::Algorithm::DpFedsgd(a) => Ok(Algorithm::DpFedSgd(DpFedSgd {
+            rounds: a.rounds,
+            clip: a.clip,
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+            divisor: a.divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+        })),
+        wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
+            rounds: a.rounds,
+            local_steps: a.local_steps,
+            clip: a.clip,
+            local_learning_rate: a.local_learning_rate,
+            local_divisor: a.local_divisor,
+            loss_weight: a.loss_weight,
+            max_records_per_member: a.max_records_per_member,
+            update_clip: a.update_clip,
+            value_range: a.value_range,
+            value_bits: a.value_bits,
+            rotation: match a.rotation() {
+                wire::Rotation::Unspecified => {
+                    return Err(WireError::invalid(
+                        "spec.fedavg.rotation",
+                        "say ROTATION_NONE or ROTATION_HADAMARD",
+                    ));
+                }
+                wire::Rotation::None => Rotation::None,
+                wire::Rotation::Hadamard => Rotation::Hadamard,
+            },
+            learning_rate: a.learning_rate,
+            momentum: a.momentum,
+        })),
+    }
 }
 
 /// To the wire.

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    Commitments, MemberIndex, PublicKey, RevealedAgreement, Share, VectorSchema, Width,
+    Commitments, Digest, MemberIndex, PublicKey, Quantisation, RevealedAgreement,
+    SEALED_SHARES_BYTES, Share, VectorSchema, Width,
 };
 use consort_contract::{IdentityKey, JobId, Thresholds};
 use consort_round::blame::Complaint;
 use consort_round::{
-    Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, Directive, KeyList,
-    RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys, ShareStatement,
-    SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    Advert, AdvertHead, Attempt, CohortMember, Confirmation, Confirmations, ConfirmedSets,
+    Directive, KeyList, RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys,
+    ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
 
 use super::{WireError, circle_of, digest, fixed, member, name, required, signature};
@@ -86,6 +87,10 @@ pub fn round_open_to_wire(open: &RoundOpen) -> wire::RoundOpen {
         dropouts: terms.thresholds.dropouts(),
         reach: circle_of(&terms.thresholds).0,
         witnesses: circle_of(&terms.thresholds).1,
+        values: terms.schema.values().map(|values| wire::Quantisation {
+            quantised: values.quantised,
+            rotated: values.rotated,
+        }),
     }
 }
 
@@ -122,6 +127,18 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
     }
     let bits = u8::try_from(open.width_bits).unwrap_or(u8::MAX);
     let width = Width::new(bits).map_err(|e| WireError::invalid("width_bits", e))?;
+    let shape =
+        VectorSchema::new(open.elements, width).map_err(|e| WireError::invalid("elements", e))?;
+    let schema = match open.values {
+        None => shape,
+        Some(wire::Quantisation { quantised: 0, .. }) => {
+            return Err(WireError::invalid("values.quantised", "it is at least 1"));
+        }
+        Some(values) => shape.of_values(Quantisation {
+            quantised: values.quantised,
+            rotated: values.rotated,
+        }),
+    };
     Ok(RoundOpen {
         terms: RoundTerms {
             consortium: name(&open.consortium, "consortium")?,
@@ -134,8 +151,7 @@ pub fn round_open_from_wire(open: wire::RoundOpen) -> Result<RoundOpen, WireErro
             contract: digest(&open.contract, "contract")?,
             votes: digest(&open.votes, "votes")?,
             model: digest(&open.model, "model")?,
-            schema: VectorSchema::new(open.elements, width)
-                .map_err(|e| WireError::invalid("elements", e))?,
+            schema,
             log_head: digest(&open.log_head, "log_head")?,
         },
         signature: signature(&open.signature, "signature")?,
@@ -197,17 +213,11 @@ fn point(bytes: &[u8], field: &'static str) -> Result<PublicKey, WireError> {
 }
 
 fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
-    let sealed = statement.sealed.iter();
     wire::ShareStatement {
         member: statement.member.get(),
         mask_key_commitments: statement.mask_key.to_bytes(),
         self_mask_commitments: statement.self_mask.to_bytes(),
-        sealed: sealed
-            .map(|(m, d)| wire::MemberDigest {
-                member: m.get(),
-                digest: d.as_bytes().to_vec(),
-            })
-            .collect(),
+        sealed: digests_to_wire(&statement.sealed),
         signature: statement.signature.0.to_vec(),
     }
 }
@@ -216,19 +226,7 @@ fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement
     let commitments = |bytes: &[u8], field| {
         Commitments::from_bytes(bytes).map_err(|e| WireError::invalid(field, e))
     };
-    let mut sealed = BTreeMap::new();
-    for entry in &statement.sealed {
-        let to = member(entry.member, "statement.sealed.member")?;
-        if sealed
-            .insert(to, digest(&entry.digest, "statement.sealed.digest")?)
-            .is_some()
-        {
-            return Err(WireError::invalid(
-                "statement.sealed.member",
-                "a member stands twice",
-            ));
-        }
-    }
+    let sealed = digests_from_wire(&statement.sealed, "statement.sealed")?;
     Ok(ShareStatement {
         member: member(statement.member, "statement.member")?,
         mask_key: commitments(
@@ -242,6 +240,30 @@ fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement
         sealed,
         signature: signature(&statement.signature, "statement.signature")?,
     })
+}
+
+fn digests_to_wire(digests: &BTreeMap<MemberIndex, Digest>) -> Vec<wire::MemberDigest> {
+    digests
+        .iter()
+        .map(|(m, d)| wire::MemberDigest {
+            member: m.get(),
+            digest: d.as_bytes().to_vec(),
+        })
+        .collect()
+}
+
+fn digests_from_wire(
+    entries: &[wire::MemberDigest],
+    field: &'static str,
+) -> Result<BTreeMap<MemberIndex, Digest>, WireError> {
+    let mut digests = BTreeMap::new();
+    for entry in entries {
+        let of = member(entry.member, field)?;
+        if digests.insert(of, digest(&entry.digest, field)?).is_some() {
+            return Err(WireError::invalid(field, "a member stands twice"));
+        }
+    }
+    Ok(digests)
 }
 
 fn sealed_to_wire(sealed: &BTreeMap<MemberIndex, Vec<u8>>) -> Vec<wire::SealedShare> {
@@ -259,6 +281,9 @@ fn sealed_from_wire(
 ) -> Result<BTreeMap<MemberIndex, Vec<u8>>, WireError> {
     let mut shares = BTreeMap::new();
     for entry in sealed {
+        if entry.sealed.len() != SEALED_SHARES_BYTES {
+            return Err(WireError::invalid("sealed.sealed", "a box has 80 bytes"));
+        }
         if shares
             .insert(member(entry.member, "sealed.member")?, entry.sealed)
             .is_some()
@@ -359,6 +384,10 @@ pub fn confirmation_to_wire(confirmation: &Confirmation) -> wire::Confirmation {
     wire::Confirmation {
         member: confirmation.member.get(),
         signature: confirmation.signature.0.to_vec(),
+        u2: confirmation.sets.u2.as_bytes().to_vec(),
+        u3: confirmation.sets.u3.as_bytes().to_vec(),
+        inputs_root: confirmation.sets.inputs_root.as_bytes().to_vec(),
+        log_head: confirmation.sets.log_head.as_bytes().to_vec(),
     }
 }
 
@@ -371,6 +400,12 @@ pub fn confirmation_from_wire(
 ) -> Result<Confirmation, WireError> {
     Ok(Confirmation {
         member: member(confirmation.member, "confirmation.member")?,
+        sets: ConfirmedSets {
+            u2: digest(&confirmation.u2, "confirmation.u2")?,
+            u3: digest(&confirmation.u3, "confirmation.u3")?,
+            inputs_root: digest(&confirmation.inputs_root, "confirmation.inputs_root")?,
+            log_head: digest(&confirmation.log_head, "confirmation.log_head")?,
+        },
         signature: signature(&confirmation.signature, "confirmation.signature")?,
     })
 }
@@ -481,12 +516,14 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
             id,
             adverts: list.adverts.iter().map(advert_to_wire).collect(),
             heads: list.heads.iter().map(head_to_wire).collect(),
+            ..wire::KeyList::default()
         }),
         Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
             id,
             statements: delivery.statements.iter().map(statement_to_wire).collect(),
             sealed: sealed_to_wire(&delivery.sealed),
-            others: delivery.others.iter().map(|m| m.get()).collect(),
+            others: digests_to_wire(&delivery.others),
+            ..wire::SharesDelivery::default()
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
         Directive::Unmask(list) => Event::Confirmations(wire::Confirmations {
@@ -501,7 +538,7 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
     }
 }
 
-/// From the wire; `None` for the events that are no directive of a round.
+/// From the wire, parts put together (`parts::Assembly`); `None` for the events that are no directive of a round.
 ///
 /// # Errors
 /// [`WireError`] names the field.
@@ -535,7 +572,7 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
                 attempt_from_wire(delivery.id)?,
                 Directive::Submit(SharesDelivery {
                     statements,
-                    others: member_set(&delivery.others, "others")?,
+                    others: digests_from_wire(&delivery.others, "others")?,
                     sealed,
                 }),
             )
@@ -570,4 +607,21 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
         }
     };
     Ok(Some(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_of_another_length_than_80_bytes_is_no_box() {
+        let boxes = |length| {
+            let sealed = vec![7; length];
+            sealed_from_wire(vec![wire::SealedShare { member: 1, sealed }])
+        };
+        for length in [0, 79, 81] {
+            assert_eq!(boxes(length).unwrap_err().code(), "wire_field_invalid");
+        }
+        assert_eq!(boxes(80).unwrap().len(), 1);
+    }
 }

@@ -7,7 +7,7 @@ use consort_aggregation::{Digest, MemberIndex, RevealedAgreement, SharePair};
 use super::cluster::{Cluster, Judge, index, updates};
 use super::corrupt::Dealing;
 use super::lab::Lab;
-use crate::blame::{Blame, Proceedings, Signed, Unproven};
+use crate::blame::{Blame, Proceedings, Unproven};
 use crate::coordinator::{Input, Round};
 use crate::messages::{
     ConfirmedSets, Directive, MemberMessage, ShareKeys, UnmaskShares, UpdateSeal, VerifiedAdvert,
@@ -16,7 +16,7 @@ use crate::messages::{
 use crate::rejection::Rejection;
 
 /// What an auditor does: reads record, announcement and adverts from their bytes and judges.
-fn verdict(
+pub(super) fn verdict(
     blame: &Blame,
     cluster: &Cluster,
     adverts: &BTreeMap<MemberIndex, VerifiedAdvert>,
@@ -33,7 +33,7 @@ fn verdict(
     read.verify(&read_about)
 }
 
-fn adverts(cluster: &Cluster) -> BTreeMap<MemberIndex, VerifiedAdvert> {
+pub(super) fn adverts(cluster: &Cluster) -> BTreeMap<MemberIndex, VerifiedAdvert> {
     let adverts = cluster.stored.iter().filter_map(|input| match input {
         Input::Advertise(advert) => Some((advert.advert().member, advert.clone())),
         _ => None,
@@ -41,7 +41,7 @@ fn adverts(cluster: &Cluster) -> BTreeMap<MemberIndex, VerifiedAdvert> {
     adverts.collect()
 }
 
-fn advanced(phases: usize, seed: u64) -> Cluster {
+pub(super) fn advanced(phases: usize, seed: u64) -> Cluster {
     let mut cluster = Cluster::new(5, None, None, seed);
     let everyone = cluster.everyone();
     for _ in 0..phases {
@@ -50,13 +50,13 @@ fn advanced(phases: usize, seed: u64) -> Cluster {
     cluster
 }
 
-fn answer(cluster: &mut Cluster, member: u32) -> MemberMessage {
+pub(super) fn answer(cluster: &mut Cluster, member: u32) -> MemberMessage {
     let directive = cluster.round().directive(index(member)).unwrap();
     cluster.answer(index(member), &directive, &[1; 5]).unwrap()
 }
 
 /// Gives an input that is refused or already known, and what it proves.
-fn blamed(cluster: &mut Cluster, input: Input) -> (Option<Blame>, Rejection) {
+pub(super) fn blamed(cluster: &mut Cluster, input: Input) -> (Option<Blame>, Rejection) {
     let blame = cluster.round().blame(&input);
     (blame, cluster.feed(input).unwrap_err())
 }
@@ -101,10 +101,10 @@ fn a_member_with_two_sealed_updates_is_convicted_and_one_that_was_imitated_is_no
         (nothing, refused),
         (None, Rejection::Equivocation(index(3)))
     );
-    let everyone = cluster.everyone().into_iter().collect();
+    let u2 = cluster.sets().u2;
     let second = UpdateSeal::sign(
         &cluster.context2(),
-        &member_set_hash(&everyone),
+        &u2,
         index(3),
         Digest::of(b"other"),
         &cluster.identities[&index(3)],
@@ -123,15 +123,15 @@ fn a_member_that_confirms_two_survivor_sets_is_convicted_by_whoever_saw_both() {
     };
     let thief = &lab.corrupt[&index(5)];
     let sets = |root: &[u8]| ConfirmedSets {
-        context2: lab.world().context2,
-        u2: member_set_hash(&lab.everyone()),
+        u2: lab.world().shared_set(&lab.everyone()).root(),
         u3: member_set_hash(&lab.everyone()),
         inputs_root: Digest::of(root),
         log_head: lab.open.terms.log_head,
     };
-    let signed = |root: &[u8]| Signed {
-        bytes: sets(root).signed_bytes(thief.member),
-        signature: sets(root).sign(thief.member, &thief.identity).signature,
+    let context2 = lab.world().context2;
+    let signed = |root: &[u8]| {
+        let confirmation = sets(root).sign(&context2, thief.member, &thief.identity);
+        confirmation.signed(&context2)
     };
     let blame = Blame::Contradiction {
         first: signed(b"one"),
@@ -176,12 +176,17 @@ fn a_member_that_opens_a_wrong_share_is_convicted_by_the_owners_commitments() {
     let Blame::WrongShare {
         statement,
         mut answer,
+        shared,
     } = blame
     else {
         panic!("a wrong share")
     };
     answer.signature = cluster.identities[&index(1)].sign(&answer.bytes);
-    let forged = Blame::WrongShare { statement, answer };
+    let forged = Blame::WrongShare {
+        statement,
+        answer,
+        shared,
+    };
     assert_eq!(
         verdict(&forged, &cluster, &adverts),
         Err(Unproven::Signature)

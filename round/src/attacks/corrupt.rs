@@ -68,7 +68,7 @@ impl Corrupt {
         thresholds: (u32, u32),
         rng: &mut ChaCha20Rng,
     ) -> Dealing {
-        let holders: Vec<_> = world.adverts.keys().copied().collect();
+        let holders: Vec<_> = world.seating.holders(self.member).into_iter().collect();
         let self_mask = SelfMaskSecret::random(rng);
         let secrets = (self.mask_key.to_share_secret(), self_mask.to_share_secret());
         Dealing {
@@ -96,9 +96,10 @@ impl Corrupt {
         dealing: &Dealing,
         change: impl FnOnce(&mut BTreeMap<MemberIndex, Vec<u8>>),
     ) -> ShareKeys {
-        let others = world.adverts.keys().filter(|peer| **peer != self.member);
-        let mut sealed = others
-            .map(|peer| (*peer, self.seal(world, *peer, &dealing.pair(*peer))))
+        let near = world.seating.neighbours(self.member);
+        let mut sealed = near
+            .into_iter()
+            .map(|peer| (peer, self.seal(world, peer, &dealing.pair(peer))))
             .collect();
         change(&mut sealed);
         let commitments = (dealing.mask_key.0.clone(), dealing.self_mask.0.clone());

@@ -186,7 +186,7 @@ fn without_one_key_list_a_member_answers_two_contexts_with_one_set_of_secrets() 
         let adverts: BTreeMap<_, _> = lab.adverts.clone().into_iter().take(4).collect();
         let other = World::new(&lab.open, &adverts);
         assert_ne!(other.context2, lab.world().context2);
-        let answer = lab.ask(index(1), &Directive::ShareKeys(other.key_list()))?;
+        let answer = lab.ask(index(1), &Directive::ShareKeys(other.key_list(index(1))))?;
         assert!(matches!(answer, MemberMessage::ShareKeys(_)));
         Ok(())
     });

@@ -116,8 +116,8 @@ impl Knowledge {
             sum.add_packed(&bytes(&upload.masked)).unwrap();
             let secret = self.self_masks.get(member)?;
             masks.push((self_mask_seed(secret, &world.context2, *member), Sign::Plus));
-            for peer in upload.u2.iter().filter(|peer| *peer != member) {
-                let cancels = of.contains(peer) && world.uploads.get(peer)?.u2.contains(member);
+            for peer in &upload.peers {
+                let cancels = of.contains(peer) && world.uploads.get(peer)?.peers.contains(member);
                 if !cancels {
                     masks.push((
                         self.pair_seed(world, *member, *peer)?,
@@ -141,18 +141,14 @@ impl Knowledge {
             let mut closed = false;
             while let Some(member) = todo.pop() {
                 closed |= !self.self_masks.contains_key(&member);
-                for peer in world.uploads[&member]
-                    .u2
-                    .iter()
-                    .filter(|peer| **peer != member)
-                {
+                for peer in &world.uploads[&member].peers {
                     if self.pair_seed(world, member, *peer).is_some() {
                         continue;
                     }
                     let cancels = world
                         .uploads
                         .get(peer)
-                        .is_some_and(|u| u.u2.contains(&member));
+                        .is_some_and(|u| u.peers.contains(&member));
                     closed |= !cancels;
                     if cancels && set.insert(*peer) {
                         left.remove(peer);

@@ -10,8 +10,8 @@ use super::corrupt::Corrupt;
 use super::knowledge::Knowledge;
 use crate::messages::{
     Advert, Confirmation, Confirmations, ConfirmedSets, Directive, KeyList, MemberMessage,
-    RoundOpen, ShareKeys, SharesDelivery, Survivors, UnmaskShares, UpdateSeal, VerifiedAdvert,
-    keys_context, member_set_hash,
+    RoundOpen, ShareKeys, SharedSet, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
+    VerifiedAdvert, keys_context, member_set_hash,
 };
 use crate::participant::Member;
 use crate::rejection::Rejection;
@@ -28,6 +28,8 @@ pub(super) struct World {
 
 pub(super) struct Upload {
     pub(super) u2: BTreeSet<MemberIndex>,
+    /// Whom it is masked with: the neighbours whose statements the member was shown.
+    pub(super) peers: BTreeSet<MemberIndex>,
     pub(super) masked: MaskedUpdate,
     pub(super) seal: UpdateSeal,
 }
@@ -45,7 +47,7 @@ impl World {
             .map(|(m, advert)| (*m, believed(advert)))
             .collect();
         let context2 = keys_context(&open.terms.context(), &adverts);
-        let graph = open.terms.thresholds.graph();
+        let graph = open.terms.graph();
         Self {
             seating: graph.seat(&context2, adverts.keys().copied()),
             context2,
@@ -55,23 +57,54 @@ impl World {
         }
     }
 
-    pub(super) fn key_list(&self) -> KeyList {
+    /// What a member is shown of this list.
+    pub(super) fn key_list(&self, to: MemberIndex) -> KeyList {
+        self.key_list_with(&self.seating.holders(to))
+    }
+
+    /// The list with the evidence of these.
+    pub(super) fn key_list_with(&self, near: &BTreeSet<MemberIndex>) -> KeyList {
+        let adverts = self.adverts.values().map(VerifiedAdvert::advert);
+        let (near, far): (Vec<_>, Vec<_>) =
+            adverts.partition(|advert| near.contains(&advert.member));
         KeyList {
-            adverts: self.adverts.values().map(|a| a.advert().clone()).collect(),
-            heads: Vec::new(),
+            adverts: near.into_iter().cloned().collect(),
+            heads: far.into_iter().map(Advert::head).collect(),
         }
     }
 
+    /// The statement of a member as U2 names it; of one that said nothing, something.
+    fn said(&self, owner: MemberIndex) -> Digest {
+        let shares = self.shares.get(&owner);
+        shares.map_or(other(), |shares| shares.statement.digest(&self.context2))
+    }
+
+    /// A set of members with what they said.
+    pub(super) fn shared_set(&self, members: &BTreeSet<MemberIndex>) -> SharedSet {
+        members.iter().map(|m| (*m, self.said(*m))).collect()
+    }
+
     pub(super) fn delivery(&self, to: MemberIndex, u2: &BTreeSet<MemberIndex>) -> SharesDelivery {
+        let near = &self.seating.holders(to) & u2;
+        self.delivery_with(to, u2, &near)
+    }
+
+    /// U2 with the statements and boxes of these, and the others by their digests.
+    pub(super) fn delivery_with(
+        &self,
+        to: MemberIndex,
+        u2: &BTreeSet<MemberIndex>,
+        near: &BTreeSet<MemberIndex>,
+    ) -> SharesDelivery {
         let from =
             |owner: &MemberIndex| Some((*owner, self.shares.get(owner)?.sealed.get(&to)?.clone()));
         SharesDelivery {
-            statements: u2
+            statements: near
                 .iter()
                 .filter_map(|owner| Some(self.shares.get(owner)?.statement.clone()))
                 .collect(),
-            others: BTreeSet::new(),
-            sealed: u2.iter().filter_map(from).collect(),
+            others: (u2 - near).into_iter().map(|m| (m, self.said(m))).collect(),
+            sealed: near.iter().filter_map(from).collect(),
         }
     }
 }
@@ -168,8 +201,8 @@ impl Lab {
         let listed = self.adverts.iter().filter(|(m, _)| u1.contains(m));
         let listed = listed.map(|(m, advert)| (*m, advert.clone())).collect();
         self.world = Some(World::new(&self.open, &listed));
-        let list = Directive::ShareKeys(self.world().key_list());
         for member in self.honest().into_iter().filter(|m| u1.contains(m)) {
+            let list = Directive::ShareKeys(self.world().key_list(member));
             let MemberMessage::ShareKeys(shares) = self.ask(member, &list)? else {
                 panic!("shares")
             };
@@ -182,19 +215,16 @@ impl Lab {
     /// The corrupt deal as they should, and open what they were sealed.
     pub(super) fn corrupt_share(&mut self) {
         let world = self.world.as_mut().unwrap();
-        let t = self.open.terms.thresholds.threshold();
-        if world.adverts.len() < t as usize {
-            return;
-        }
+        let t = self.open.terms.share_threshold();
         for corrupt in self
             .corrupt
             .values()
-            .filter(|c| world.adverts.contains_key(&c.member))
+            .filter(|c| world.seating.holders(c.member).len() >= t as usize)
         {
             let dealing = corrupt.deal(world, (t, t), &mut self.cluster.rng);
-            for holder in world.adverts.keys() {
+            for holder in world.seating.holders(corrupt.member) {
                 self.knowledge
-                    .learn_pair(corrupt.member, *holder, dealing.pair(*holder));
+                    .learn_pair(corrupt.member, holder, dealing.pair(holder));
             }
             let message = corrupt.share(world, &dealing, |_| {});
             world.shares.insert(corrupt.member, message);
@@ -228,12 +258,15 @@ impl Lab {
         u2: &BTreeSet<MemberIndex>,
         delivery: SharesDelivery,
     ) -> Result<(), Rejection> {
+        let shown = delivery.statements.iter().map(|s| s.member);
+        let peers = shown.filter(|peer| *peer != member).collect();
         let MemberMessage::Seal(seal) = self.ask(member, &Directive::Submit(delivery))? else {
             panic!("a seal")
         };
         let masked = self.cluster.uploads[&member].clone();
         let upload = Upload {
             u2: u2.clone(),
+            peers,
             masked,
             seal,
         };
@@ -280,8 +313,7 @@ impl Lab {
         u2: &BTreeSet<MemberIndex>,
     ) -> Vec<Confirmation> {
         let sets = ConfirmedSets {
-            context2: self.world().context2,
-            u2: member_set_hash(u2),
+            u2: self.world().shared_set(u2).root(),
             u3: member_set_hash(&survivors.members),
             inputs_root: survivors.inputs_root,
             log_head: self.open.terms.log_head,
@@ -290,7 +322,9 @@ impl Lab {
             .corrupt
             .values()
             .filter(|c| survivors.members.contains(&c.member));
-        signing.map(|c| sets.sign(c.member, &c.identity)).collect()
+        signing
+            .map(|c| sets.sign(&self.world().context2, c.member, &c.identity))
+            .collect()
     }
 
     pub(super) fn unmask(
@@ -298,9 +332,35 @@ impl Lab {
         member: MemberIndex,
         confirmations: Vec<Confirmation>,
     ) -> Result<UnmaskShares, Rejection> {
+        self.unmask_with(member, confirmations, Vec::new())
+    }
+
+    /// The seals that a member of a circle asks for: of its neighbours in U3 that did not confirm.
+    pub(super) fn seals_for(
+        &self,
+        member: MemberIndex,
+        u3: &BTreeSet<MemberIndex>,
+        confirmations: &[Confirmation],
+    ) -> Vec<UpdateSeal> {
+        let confirmed = confirmations.iter().map(|c| c.member).collect();
+        let world = self.world();
+        let silent = world.seating.unconfirmed_neighbours(member, u3, &confirmed);
+        let seal = |m: &MemberIndex| match world.uploads.get(m) {
+            Some(upload) => upload.seal.clone(),
+            None => self.cluster.forged_seal(*m),
+        };
+        silent.iter().map(seal).collect()
+    }
+
+    pub(super) fn unmask_with(
+        &mut self,
+        member: MemberIndex,
+        confirmations: Vec<Confirmation>,
+        seals: Vec<UpdateSeal>,
+    ) -> Result<UnmaskShares, Rejection> {
         let list = Confirmations {
             confirmations,
-            seals: Vec::new(),
+            seals,
         };
         match self.ask(member, &Directive::Unmask(list))? {
             MemberMessage::Unmask(answer) => {
@@ -335,7 +395,8 @@ impl Lab {
             signed.push(self.confirm(*member, &survivors)?);
         }
         for member in &asked {
-            self.unmask(*member, signed.clone())?;
+            let seals = self.seals_for(*member, u3, &signed);
+            self.unmask_with(*member, signed.clone(), seals)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 mod announcement;
 mod blame;
+mod circle;
 #[path = "../../tests/rules/cluster.rs"]
 #[allow(
     dead_code,
@@ -20,6 +21,7 @@ mod blame;
 mod cluster;
 mod corrupt;
 mod delivery;
+mod equivocation;
 mod key_list;
 mod knowledge;
 mod lab;

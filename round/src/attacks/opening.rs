@@ -228,7 +228,7 @@ fn a_step_that_is_skipped_or_gone_back_to_is_refused_and_the_next_one_still_answ
     let unmasked = lab.unmask(index(1), Vec::new()).unwrap_err();
     assert_eq!(unmasked.code(), "round_wrong_phase");
     lab.submit(index(1), &all).unwrap();
-    let list = lab.world().key_list();
+    let list = lab.world().key_list(index(1));
     let back = lab.ask(index(1), &Directive::ShareKeys(list)).unwrap_err();
     assert_eq!(back.code(), "round_wrong_phase");
     assert!(matches!(

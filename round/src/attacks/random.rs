@@ -2,16 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::MemberIndex;
+use consort_aggregation::{Circle, MemberIndex};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 
+use super::circle::withstands;
 use super::knowledge::Knowledge;
 use super::lab::{Lab, Upload, World};
 use crate::messages::{Confirmation, Confirmations, Directive, MemberMessage, Survivors};
 use crate::rejection::Rejection;
+use crate::terms::small_circle;
 
 type Set = BTreeSet<MemberIndex>;
+
+/// h, m, and with them t' = 3.
+const CIRCLE: Circle = Circle {
+    reach: 3,
+    witnesses: 2,
+};
 
 /// What became of a schedule.
 #[derive(Default)]
@@ -23,17 +31,25 @@ struct Tally {
 
 struct Coordinator {
     lab: Lab,
+    /// The survivor sets that it announced, with whoever in them is corrupt left out.
+    announced: Vec<Set>,
     /// One for each key list that it shows, with what it learns under it.
     worlds: Vec<(World, Knowledge)>,
     rng: ChaCha20Rng,
+    /// How much more seldom than among few it errs: where many must agree, a coordinator that errs everywhere has no answers.
+    calm: u32,
     tally: Tally,
 }
 
 impl Coordinator {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, circle: Option<Circle>) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let n = rng.gen_range(3..=7);
-        let c = rng.gen_range(1..=n - 2);
+        let (n, c) = if circle.is_some() {
+            (rng.gen_range(12..=16), rng.gen_range(1..=3))
+        } else {
+            let n = rng.gen_range(3..=7);
+            (n, rng.gen_range(1..=n - 2))
+        };
         let mut members: Vec<u32> = (1..=n).collect();
         members.shuffle(&mut rng);
         members.truncate(rng.gen_range(0..=c) as usize);
@@ -41,7 +57,9 @@ impl Coordinator {
         println!("n={n} c={c} corrupt={members:?}");
         Self {
             lab,
+            announced: Vec::new(),
             worlds: Vec::new(),
+            calm: circle.map_or(1, |_| *[2, 8, 32].choose(&mut rng).unwrap()),
             rng,
             tally: Tally::default(),
         }
@@ -58,6 +76,11 @@ impl Coordinator {
                 None
             }
         }
+    }
+
+    /// Once in so many times, or more seldom.
+    fn once_in(&mut self, times: u32) -> bool {
+        self.rng.gen_ratio(1, times * self.calm)
     }
 
     fn some_of(&mut self, of: &Set, leave_out: u32) -> Set {
@@ -91,9 +114,9 @@ impl Coordinator {
         }
         for member in self.lab.honest() {
             for _ in 0..3 {
-                let which = usize::from(self.rng.gen_ratio(1, 8)).min(self.worlds.len() - 1);
-                let mut list = self.worlds[which].0.key_list();
-                if self.rng.gen_ratio(1, 4) && list.adverts.len() > 1 {
+                let which = usize::from(self.once_in(8)).min(self.worlds.len() - 1);
+                let mut list = self.worlds[which].0.key_list(member);
+                if self.once_in(4) && list.adverts.len() > 1 {
                     let (a, b) = (
                         self.rng.gen_range(0..list.adverts.len()),
                         self.rng.gen_range(0..list.adverts.len()),
@@ -127,6 +150,13 @@ impl Coordinator {
         }
     }
 
+    /// Whether the corrupt are as few in each row as the circle withstands, under each key list.
+    fn is_withstood(&self, circle: Circle) -> bool {
+        let corrupt = self.lab.corrupt.keys().copied().collect();
+        let mut worlds = self.worlds.iter();
+        worlds.all(|(world, _)| withstands(world, &corrupt, circle))
+    }
+
     /// Works in one world.
     fn within<T>(&mut self, place: usize, work: impl FnOnce(&mut Lab, &mut ChaCha20Rng) -> T) -> T {
         let (world, knowledge) = self.worlds.remove(place);
@@ -144,12 +174,12 @@ impl Coordinator {
     fn submit(&mut self) {
         for member in self.lab.honest() {
             for _ in 0..3 {
-                let which = usize::from(self.rng.gen_ratio(1, 8)).min(self.worlds.len() - 1);
+                let which = usize::from(self.once_in(8)).min(self.worlds.len() - 1);
                 let all: Set = self.worlds[which].0.shares.keys().copied().collect();
-                let leave_out = if self.rng.gen_ratio(1, 4) { 3 } else { 0 };
+                let leave_out = if self.once_in(4) { 3 } else { 0 };
                 let u2 = self.some_of(&all, leave_out);
                 let mut delivery = self.worlds[which].0.delivery(member, &u2);
-                if self.rng.gen_ratio(1, 5) && !delivery.statements.is_empty() {
+                if self.once_in(5) && !delivery.statements.is_empty() {
                     let some = self.rng.gen_range(0..delivery.statements.len());
                     let owner = delivery.statements[some].member;
                     match self.rng.gen_range(0..3) {
@@ -162,6 +192,8 @@ impl Coordinator {
                             .for_each(|sealed| sealed[3] ^= 1),
                     }
                 }
+                let shown = delivery.statements.iter().map(|s| s.member);
+                let peers = shown.filter(|peer| *peer != member).collect();
                 let Some(MemberMessage::Seal(seal)) =
                     self.ask(member, &Directive::Submit(delivery))
                 else {
@@ -172,7 +204,12 @@ impl Coordinator {
                     .0
                     .uploads
                     .entry(member)
-                    .or_insert(Upload { u2, masked, seal });
+                    .or_insert(Upload {
+                        u2,
+                        peers,
+                        masked,
+                        seal,
+                    });
             }
         }
     }
@@ -190,6 +227,8 @@ impl Coordinator {
             let mut sets = vec![with_corrupt.clone(), with_corrupt.clone(), shared];
             sets.push(self.some_of(&with_corrupt, 1));
             sets.push(self.some_of(&with_corrupt, 3));
+            let honest: Set = self.lab.honest().into_iter().collect();
+            self.announced.extend(sets.iter().map(|set| set & &honest));
             let survivors: Vec<Survivors> = self.within(place, |lab, _| {
                 sets.iter().map(|set| lab.survivors(set)).collect()
             });
@@ -228,9 +267,19 @@ impl Coordinator {
                         let more = signed[self.rng.gen_range(0..sets.len())].clone();
                         confirmations.extend(more);
                     }
+                    let u3 = &sets[if self.rng.gen_ratio(1, 8) {
+                        0
+                    } else {
+                        favourite
+                    }];
+                    let seals = if self.rng.gen_ratio(1, 8) {
+                        Vec::new()
+                    } else {
+                        self.within(place, |lab, _| lab.seals_for(member, u3, &confirmations))
+                    };
                     let asked = Directive::Unmask(Confirmations {
                         confirmations,
-                        seals: Vec::new(),
+                        seals,
                     });
                     if let Some(MemberMessage::Unmask(answer)) = self.ask(member, &asked) {
                         // One answer, with one kind of share for each owner, however often it is asked.
@@ -265,11 +314,10 @@ impl Coordinator {
                     knowledge.self_masks.contains_key(member),
                     world.uploads.get(member),
                 ) {
-                    let hidden = |peer: &&MemberIndex| {
-                        *peer != member && knowledge.pair_seed(world, *member, **peer).is_none()
-                    };
+                    let hidden =
+                        |peer: &&MemberIndex| knowledge.pair_seed(world, *member, **peer).is_none();
                     assert!(
-                        upload.u2.iter().any(|peer| hidden(&peer)),
+                        upload.peers.iter().any(|peer| hidden(&peer)),
                         "{member} is read"
                     );
                 }
@@ -280,6 +328,10 @@ impl Coordinator {
                     .sum(world, &set, schema)
                     .expect("an open set has a sum");
                 assert_eq!(sum, super::cluster::plain_sum(&self.lab.inputs, &set));
+                assert!(
+                    self.announced.contains(&set),
+                    "{set:?} is a part of a survivor set"
+                );
                 released.push(set);
             }
         }
@@ -303,22 +355,37 @@ impl Coordinator {
     }
 }
 
-/// Obeys R4, R15, R17a, R17b.
-#[test]
-fn a_coordinator_that_does_anything_has_at_most_one_sum_over_enough_members() {
-    let (mut released, mut answers, mut refusals) = (0, 0, BTreeMap::<_, u32>::new());
-    for seed in 0..300 {
-        let mut coordinator = Coordinator::new(seed);
+/// Plays these schedules; gives how many were played, and what became of them in all.
+fn play(seeds: std::ops::Range<u64>, circle: Option<Circle>) -> (u32, Tally) {
+    let (mut played, mut all) = (0, Tally::default());
+    for seed in seeds {
+        let mut coordinator = Coordinator::new(seed, circle);
         coordinator.share();
+        if circle.is_some_and(|circle| !coordinator.is_withstood(circle)) {
+            continue;
+        }
         coordinator.submit();
         coordinator.open();
         coordinator.judge();
-        released += coordinator.tally.released;
-        answers += coordinator.tally.answers;
+        played += 1;
+        all.released += coordinator.tally.released;
+        all.answers += coordinator.tally.answers;
         for (code, count) in coordinator.tally.refusals {
-            *refusals.entry(code).or_default() += count;
+            *all.refusals.entry(code).or_default() += count;
         }
     }
+    (played, all)
+}
+
+/// Obeys R4, R15, R17a, R17b.
+#[test]
+fn a_coordinator_that_does_anything_has_at_most_one_sum_over_enough_members() {
+    let (_, tally) = play(0..300, None);
+    let Tally {
+        released,
+        answers,
+        refusals,
+    } = tally;
     println!("{released} of 300 schedules release a sum; {answers} answers; refusals {refusals:?}");
     // The schedules are neither all stopped at once nor all harmless.
     assert!(
@@ -327,13 +394,29 @@ fn a_coordinator_that_does_anything_has_at_most_one_sum_over_enough_members() {
     );
 }
 
+/// Obeys R14d, R15, R16d, R16e, R17a, R17b.
+#[test]
+fn on_a_circle_too_a_coordinator_that_does_anything_has_at_most_one_sum_of_all_that_are_honest() {
+    let (played, tally) = small_circle::with(CIRCLE, || play(0..100, Some(CIRCLE)));
+    let Tally {
+        released,
+        answers,
+        refusals,
+    } = tally;
+    println!(
+        "{released} of {played} schedules release a sum; {answers} answers; refusals {refusals:?}"
+    );
+    assert!(played >= 50 && released >= 10, "{released} of {played}");
+    assert!(refusals.contains_key("round_gap"), "{refusals:?}");
+}
+
 /// The same assertions notice a member without its rules: otherwise they would prove nothing.
 #[test]
 #[should_panic(expected = "gave both kinds")]
 fn the_assertions_notice_members_that_give_both_kinds_of_share() {
     crate::rules::off::without(&[crate::rules::Rule::R17a], || {
         for seed in 0..300 {
-            let mut coordinator = Coordinator::new(seed);
+            let mut coordinator = Coordinator::new(seed, None);
             coordinator.share();
             coordinator.submit();
             coordinator.open();

@@ -7,16 +7,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::{
-    MaskSeed, MemberIndex, Sign, VectorSchema, add_mask, encode, pack, pair_sign, self_mask_seed,
+    Circle, MaskSeed, MemberIndex, Sign, VectorSchema, add_mask, encode, pack, pair_sign,
+    self_mask_seed,
 };
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 
+use super::circle::withstands;
 use super::cluster::ELEMENTS;
 use super::knowledge::Knowledge;
 use super::lab::Lab;
 use crate::messages::{Advert, ShareKeys, UnmaskShares};
 use crate::participant::Member;
+use crate::terms::small_circle;
+
+/// h, m, and with them t' = 3.
+const CIRCLE: Circle = Circle {
+    reach: 3,
+    witnesses: 2,
+};
 
 type Inputs = BTreeMap<MemberIndex, Vec<i64>>;
 type Elements = Vec<u64>;
@@ -34,13 +43,18 @@ struct Schedule {
     silent: BTreeSet<MemberIndex>,
     late: BTreeSet<MemberIndex>,
     seed: u64,
+    circle: Option<Circle>,
 }
 
 impl Schedule {
-    fn random(seed: u64) -> Self {
+    fn random(seed: u64, circle: Option<Circle>) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let n = rng.gen_range(4..=8);
-        let c = rng.gen_range(1..=(n - 2).min(3));
+        let (n, c) = if circle.is_some() {
+            (rng.gen_range(10..=15), rng.gen_range(1..=2))
+        } else {
+            let n = rng.gen_range(4..=8);
+            (n, rng.gen_range(1..=(n - 2).min(3)))
+        };
         let mut members: Vec<u32> = (1..=n).collect();
         members.shuffle(&mut rng);
         let corrupt: Vec<_> = members.drain(..rng.gen_range(0..=c) as usize).collect();
@@ -59,6 +73,7 @@ impl Schedule {
             silent: dropouts.into_iter().collect(),
             late,
             seed,
+            circle,
         }
     }
 }
@@ -70,8 +85,9 @@ type Said = (
     Vec<BTreeMap<MemberIndex, Vec<u8>>>,
 );
 
-/// Plays the schedule; gives the laboratory, what somebody would know who held all shares, and what was said.
-fn play(schedule: &Schedule, inputs: Option<Inputs>) -> (Lab, Knowledge, Said) {
+/// Plays the schedule; gives the laboratory, what somebody would know who held all shares, and what was said. `None` where the
+/// seats of a circle fell so that it withstands the schedule's corrupt members or dropouts not.
+fn play(schedule: &Schedule, inputs: Option<Inputs>) -> Option<(Lab, Knowledge, Said)> {
     let mut lab = Lab::new(
         schedule.n,
         schedule.c,
@@ -83,6 +99,18 @@ fn play(schedule: &Schedule, inputs: Option<Inputs>) -> (Lab, Knowledge, Said) {
     lab.join().unwrap();
     lab.share().unwrap();
     let all = lab.everyone();
+    let u3: BTreeSet<_> = all
+        .iter()
+        .copied()
+        .filter(|m| !schedule.silent.contains(m) && !schedule.late.contains(m))
+        .collect();
+    if let Some(circle) = schedule.circle {
+        let corrupt = lab.corrupt.keys().copied().collect();
+        let world = lab.world();
+        if !withstands(world, &corrupt, circle) || !world.seating.covered_by(&u3) {
+            return None;
+        }
+    }
     for member in lab
         .honest()
         .into_iter()
@@ -106,11 +134,6 @@ fn play(schedule: &Schedule, inputs: Option<Inputs>) -> (Lab, Knowledge, Said) {
         }
     }
     everything.close(lab.world());
-    let u3: BTreeSet<_> = all
-        .iter()
-        .copied()
-        .filter(|m| !schedule.silent.contains(m) && !schedule.late.contains(m))
-        .collect();
     let survivors = lab.survivors(&u3);
     let mut signed = lab.corrupt_confirm(&survivors, &all);
     let asked: Vec<_> = lab
@@ -140,7 +163,7 @@ fn play(schedule: &Schedule, inputs: Option<Inputs>) -> (Lab, Knowledge, Said) {
         lab.world().shares.clone(),
         answers.iter().map(shares_of).collect(),
     );
-    (lab, everything, said)
+    Some((lab, everything, said))
 }
 
 /// Masks by whom they are between; a member with itself is its self-mask.
@@ -158,7 +181,7 @@ fn streams(lab: &Lab, everything: &Knowledge) -> Streams {
     for (member, upload) in &world.uploads {
         let own = self_mask_seed(&everything.self_masks[member], &world.context2, *member);
         table.insert((*member, *member), expanded(&own));
-        for peer in upload.u2.iter().filter(|peer| *peer != member) {
+        for peer in &upload.peers {
             let seed = everything.pair_seed(world, *member, *peer).unwrap();
             table.insert((*member.min(peer), *member.max(peer)), expanded(&seed));
         }
@@ -181,11 +204,7 @@ fn masked(lab: &Lab, table: &Streams, member: MemberIndex, input: &[i64]) -> Vec
     let schema = lab.open.terms.schema;
     let mut elements = encode(input, schema.width()).unwrap();
     add(&mut elements, &table[&(member, member)], Sign::Plus, schema);
-    for peer in lab.world().uploads[&member]
-        .u2
-        .iter()
-        .filter(|peer| **peer != member)
-    {
+    for peer in &lab.world().uploads[&member].peers {
         let stream = &table[&(member.min(*peer), member.max(*peer))];
         add(&mut elements, stream, pair_sign(member, *peer), schema);
     }
@@ -222,9 +241,9 @@ fn shift(lab: &Lab, table: &mut Streams, mut difference: BTreeMap<MemberIndex, E
         while next < order.len() {
             let member = order[next];
             next += 1;
-            for peer in &set {
+            for peer in world.uploads[&member].peers.intersection(&set) {
                 let unopened = lab.knowledge.pair_seed(world, member, *peer).is_none();
-                if *peer != member && unopened && !order.contains(peer) {
+                if unopened && !order.contains(peer) {
                     parent.insert(*peer, member);
                     order.push(*peer);
                 }
@@ -283,9 +302,10 @@ fn other_inputs(lab: &Lab, seed: u64) -> Inputs {
     inputs
 }
 
-fn check(seed: u64) -> usize {
-    let schedule = Schedule::random(seed);
-    let (lab, everything, said) = play(&schedule, None);
+/// How many sets the attacker can open; `None` where the schedule is not played.
+fn check(seed: u64, circle: Option<Circle>) -> Option<usize> {
+    let schedule = Schedule::random(seed, circle);
+    let (lab, everything, said) = play(&schedule, None)?;
     let schema = lab.open.terms.schema;
     let mut table = streams(&lab, &everything);
     for member in lab.world().uploads.keys() {
@@ -316,17 +336,33 @@ fn check(seed: u64) -> usize {
         );
     }
     // Nothing else that a member says depends on its input at all.
-    let (_, _, again) = play(&schedule, Some(inputs));
+    let (_, _, again) = play(&schedule, Some(inputs))?;
     assert!(again == said, "seed {seed}");
-    opened.len()
+    Some(opened.len())
 }
 
 #[test]
 fn two_sets_of_inputs_with_the_same_sum_give_the_attacker_the_same_bytes() {
-    let opened: usize = (0..60).map(check).sum();
+    let opened: usize = (0..60).filter_map(|seed| check(seed, None)).sum();
     assert!(
         opened >= 30,
         "the sum was opened in {opened} of 60 schedules"
+    );
+}
+
+#[test]
+fn on_a_circle_too_two_sets_of_inputs_with_the_same_sum_give_the_attacker_the_same_bytes() {
+    let opened: Vec<usize> = small_circle::with(CIRCLE, || {
+        (0..60)
+            .filter_map(|seed| check(seed, Some(CIRCLE)))
+            .collect()
+    });
+    let sums: usize = opened.iter().sum();
+    println!("{sums} sums in {} schedules", opened.len());
+    assert!(
+        opened.len() >= 20 && sums >= 20,
+        "{sums} in {}",
+        opened.len()
     );
 }
 
@@ -341,8 +377,9 @@ fn inputs_whose_sum_differs_cannot_give_the_same_bytes() {
         silent: BTreeSet::new(),
         late: BTreeSet::new(),
         seed: 1,
+        circle: None,
     };
-    let (lab, everything, _) = play(&schedule, None);
+    let (lab, everything, _) = play(&schedule, None).unwrap();
     let mut table = streams(&lab, &everything);
     let mut difference: BTreeMap<_, _> = lab
         .world()

@@ -7,7 +7,7 @@ use consort_contract::IdentitySecret;
 
 use super::{Accepted, Common, Confirming, Input, Round, Transition, repeated, wrong_phase};
 use crate::messages::{
-    Directive, ShareKeys, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert, member_set_hash,
+    Directive, ShareKeys, SharedSet, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert,
 };
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
@@ -21,6 +21,8 @@ pub struct Collecting {
     pub(super) context2: RoundKeyContext,
     pub(super) seating: Seating,
     pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
+    /// S(U2).
+    pub(super) u2_root: Digest,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
     expired: bool,
 }
@@ -34,6 +36,7 @@ impl Collecting {
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
         Self {
+            u2_root: shared_set(&shared, &context2).root(),
             common,
             adverts,
             context2,
@@ -89,7 +92,7 @@ impl Collecting {
         let identity = terms
             .identity(seal.member)
             .ok_or(Rejection::NotAsked(seal.member))?;
-        seal.verify(&self.context2, &self.u2_hash(), identity)?;
+        seal.verify(&self.context2, &self.u2_root, identity)?;
         self.seals.insert(seal.member, seal);
         Ok(Accepted::New)
     }
@@ -149,15 +152,17 @@ impl Collecting {
         }
     }
 
-    pub(super) fn u2_hash(&self) -> Digest {
-        member_set_hash(&self.shared.keys().copied().collect())
+    /// U2 with the statements that are in [`Self::u2_root`].
+    pub(super) fn shared_set(&self) -> SharedSet {
+        shared_set(&self.shared, &self.context2)
+    }
+
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.shared.contains_key(&member) && !self.seals.contains_key(&member) && !self.complete()
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.shared.contains_key(&member)
-            && !self.seals.contains_key(&member)
-            && !self.complete();
-        asked.then(|| {
+        self.asks(member).then(|| {
             let near = self.seating.holders(member);
             let statements = self
                 .shared
@@ -165,15 +170,22 @@ impl Collecting {
                 .filter(|shares| near.contains(&shares.statement.member))
                 .map(|shares| shares.statement.clone())
                 .collect();
-            let others = self.shared.keys().filter(|m| !near.contains(m));
+            let others = self.shared.iter().filter(|(m, _)| !near.contains(m));
+            let others = others.map(|(m, shares)| (*m, shares.statement.digest(&self.context2)));
             let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
                 Some((*sender, shares.sealed.get(&member)?.clone()))
             };
             Directive::Submit(SharesDelivery {
                 statements,
-                others: others.copied().collect(),
+                others: others.collect(),
                 sealed: self.shared.iter().filter_map(from).collect(),
             })
         })
     }
+}
+
+fn shared_set(shared: &BTreeMap<MemberIndex, ShareKeys>, context2: &RoundKeyContext) -> SharedSet {
+    let statement =
+        |(member, shares): (&MemberIndex, &ShareKeys)| (*member, shares.statement.digest(context2));
+    shared.iter().map(statement).collect()
 }

@@ -69,15 +69,15 @@ impl Confirming {
             .terms
             .identity(member)
             .ok_or(Rejection::NotAsked(member))?;
-        self.sets().verify(&confirmation, identity, Rule::C8)?;
+        confirmation.verify(&self.collected.context2, &self.sets(), identity, Rule::C8)?;
         self.confirmations.insert(member, confirmation);
         Ok(Accepted::New)
     }
 
-    fn sets(&self) -> ConfirmedSets {
+    /// What the confirmations are over.
+    pub(super) fn sets(&self) -> ConfirmedSets {
         ConfirmedSets {
-            context2: self.collected.context2,
-            u2: self.collected.u2_hash(),
+            u2: self.collected.u2_root,
             u3: member_set_hash(&self.survivors.members),
             inputs_root: self.survivors.inputs_root,
             log_head: self.common.open.terms.log_head,
@@ -111,9 +111,12 @@ impl Confirming {
         }
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked =
-            self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member);
-        asked.then(|| Directive::Confirm(self.survivors.clone()))
+        self.asks(member)
+            .then(|| Directive::Confirm(self.survivors.clone()))
     }
 }

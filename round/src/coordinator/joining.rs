@@ -84,10 +84,13 @@ impl Joining {
         }
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.common.open.terms.cohort.contains_key(&member) && !self.adverts.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.common.open.terms.cohort.contains_key(&member)
-            && !self.adverts.contains_key(&member);
-        asked.then(|| Directive::Advertise((*self.common.open).clone()))
+        self.asks(member)
+            .then(|| Directive::Advertise((*self.common.open).clone()))
     }
 }
 

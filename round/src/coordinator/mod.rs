@@ -12,7 +12,7 @@ mod unmasking;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use consort_aggregation::MemberIndex;
+use consort_aggregation::{MemberIndex, RoundKeyContext};
 
 pub use collecting::Collecting;
 pub use confirming::Confirming;
@@ -23,8 +23,8 @@ pub use unmasking::{Opening, Unmasking};
 
 use crate::blame::{Blame, Complaint, Proceedings, Signed};
 use crate::messages::{
-    Confirmation, Directive, RoundOpen, ShareKeys, Survivors, UnmaskShares, UpdateSeal,
-    VerifiedAdvert,
+    Advert, Confirmation, Directive, RoundOpen, ShareKeys, ShareStatement, Survivors, UnmaskShares,
+    UpdateSeal, VerifiedAdvert,
 };
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::{Deadlines, Millis};
@@ -123,49 +123,49 @@ impl Round {
             Some(Blame::Contradiction { first, second })
         };
         let terms = &self.common()?.open.terms;
-        let found = match (self, input) {
-            (Self::Joining(phase), Input::Advertise(advert)) => {
+        let found = match input {
+            Input::Advertise(advert) => {
                 let context = terms.context();
-                let known = phase.advert(advert.advert().member);
+                let known = self.advert(advert.advert().member);
                 contradicts(
                     known.map(|known| known.head().signed(&context)),
                     advert.advert().head().signed(&context),
                 )
             }
-            (Self::Sharing(phase), Input::ShareKeys(message)) => {
-                let context2 = phase.context2();
-                let known = phase.statement(message.statement.member);
+            Input::ShareKeys(message) => {
+                let context2 = self.context2()?;
+                let known = self.statement(message.statement.member);
                 contradicts(
                     known.map(|known| known.signed(context2)),
                     message.statement.signed(context2),
                 )
             }
-            (Self::Collecting(phase), Input::Seal(seal)) => {
-                let u2 = phase.u2_hash();
+            Input::Seal(seal) => {
+                let phase = self.collected()?;
                 let known = phase.seals.get(&seal.member);
                 contradicts(
-                    known.map(|known| known.signed(&phase.context2, &u2)),
-                    seal.signed(&phase.context2, &u2),
+                    known.map(|known| known.signed(&phase.context2, &phase.u2_root)),
+                    seal.signed(&phase.context2, &phase.u2_root),
                 )
             }
-            (Self::Unmasking(phase), Input::Unmask(answer)) => phase.blame(answer),
-            (
+            Input::Confirm(confirmation) => {
+                let context2 = self.context2()?;
+                let known = self.confirmation(confirmation.member);
+                contradicts(
+                    known.map(|known| known.signed(context2)),
+                    confirmation.signed(context2),
+                )
+            }
+            Input::Unmask(answer) => match self {
+                Self::Unmasking(phase) => phase.blame(answer),
                 Self::Joining(_)
                 | Self::Sharing(_)
                 | Self::Collecting(_)
                 | Self::Confirming(_)
-                | Self::Unmasking(_)
                 | Self::Opened(_)
-                | Self::Aborted(_),
-                Input::Advertise(_)
-                | Input::ShareKeys(_)
-                | Input::Seal(_)
-                | Input::AnnounceSurvivors(_)
-                | Input::Confirm(_)
-                | Input::Unmask(_)
-                | Input::Depart(_)
-                | Input::Tick,
-            ) => None,
+                | Self::Aborted(_) => None,
+            },
+            Input::AnnounceSurvivors(_) | Input::Depart(_) | Input::Tick => None,
         }?;
         found.verify(&self.proceedings()?).is_ok().then_some(found)
     }
@@ -193,9 +193,10 @@ impl Round {
         let none = BTreeMap::new();
         let adverts = match self {
             Self::Sharing(phase) => phase.adverts(),
-            Self::Collecting(phase) => &phase.adverts,
-            Self::Unmasking(phase) => phase.adverts(),
-            Self::Joining(_) | Self::Confirming(_) | Self::Opened(_) | Self::Aborted(_) => &none,
+            Self::Collecting(_) | Self::Confirming(_) | Self::Unmasking(_) => {
+                &self.collected()?.adverts
+            }
+            Self::Joining(_) | Self::Opened(_) | Self::Aborted(_) => &none,
         };
         let heads = adverts.iter().map(|(m, a)| (*m, a.advert().head()));
         let terms = &self.common()?.open.terms;
@@ -273,11 +274,10 @@ impl Round {
     }
 
     /// What this member is asked to do now; `None` when it has answered, is not asked or has departed.
+    ///
+    /// It may hold what a whole neighbourhood said; [`Self::asks`] tells for nothing whether there is any.
     pub fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        if self
-            .common()
-            .is_some_and(|common| common.departed.contains(&member))
-        {
+        if self.has_departed(member) {
             return None;
         }
         match self {
@@ -288,6 +288,24 @@ impl Round {
             Self::Unmasking(phase) => phase.directive(member),
             Self::Opened(_) | Self::Aborted(_) => None,
         }
+    }
+
+    /// Whether this member is asked for anything now.
+    pub fn asks(&self, member: MemberIndex) -> bool {
+        let asked = match self {
+            Self::Joining(phase) => phase.asks(member),
+            Self::Sharing(phase) => phase.asks(member),
+            Self::Collecting(phase) => phase.asks(member),
+            Self::Confirming(phase) => phase.asks(member),
+            Self::Unmasking(phase) => phase.asks(member),
+            Self::Opened(_) | Self::Aborted(_) => false,
+        };
+        asked && !self.has_departed(member)
+    }
+
+    fn has_departed(&self, member: MemberIndex) -> bool {
+        self.common()
+            .is_some_and(|common| common.departed.contains(&member))
     }
 
     /// Whether collecting is over and the driver must sign the survivor set ([`Collecting::announce`]).
@@ -313,6 +331,63 @@ impl Round {
         members
             .filter(|member| self.directive(*member).is_some())
             .collect()
+    }
+
+    /// The advert that was accepted of a member.
+    fn advert(&self, member: MemberIndex) -> Option<&Advert> {
+        let verified = match self {
+            Self::Joining(phase) => return phase.advert(member),
+            Self::Sharing(phase) => phase.adverts().get(&member),
+            Self::Collecting(_) | Self::Confirming(_) | Self::Unmasking(_) => {
+                self.collected()?.adverts.get(&member)
+            }
+            Self::Opened(_) | Self::Aborted(_) => None,
+        };
+        verified.map(VerifiedAdvert::advert)
+    }
+
+    fn context2(&self) -> Option<&RoundKeyContext> {
+        match self {
+            Self::Sharing(phase) => Some(phase.context2()),
+            Self::Joining(_)
+            | Self::Collecting(_)
+            | Self::Confirming(_)
+            | Self::Unmasking(_)
+            | Self::Opened(_)
+            | Self::Aborted(_) => Some(&self.collected()?.context2),
+        }
+    }
+
+    /// The statement that was accepted of a member.
+    fn statement(&self, member: MemberIndex) -> Option<&ShareStatement> {
+        if let Self::Sharing(phase) = self {
+            return phase.statement(member);
+        }
+        let shared = self.collected()?.shared.get(&member)?;
+        Some(&shared.statement)
+    }
+
+    /// The confirmation that was accepted of a member.
+    fn confirmation(&self, member: MemberIndex) -> Option<&Confirmation> {
+        match self {
+            Self::Confirming(phase) => phase.confirmations.get(&member),
+            Self::Unmasking(phase) => phase.confirmation(member),
+            Self::Joining(_)
+            | Self::Sharing(_)
+            | Self::Collecting(_)
+            | Self::Opened(_)
+            | Self::Aborted(_) => None,
+        }
+    }
+
+    /// What is known from P4 on.
+    fn collected(&self) -> Option<&Collecting> {
+        match self {
+            Self::Collecting(phase) => Some(phase),
+            Self::Confirming(phase) => Some(&phase.collected),
+            Self::Unmasking(phase) => Some(phase.collected()),
+            Self::Joining(_) | Self::Sharing(_) | Self::Opened(_) | Self::Aborted(_) => None,
+        }
     }
 
     fn common(&self) -> Option<&Common> {

@@ -24,7 +24,7 @@ pub struct Sharing {
 impl Sharing {
     pub(super) fn new(common: Common, adverts: BTreeMap<MemberIndex, VerifiedAdvert>) -> Self {
         let context2 = keys_context(&common.open.terms.context(), &adverts);
-        let graph = common.open.terms.thresholds.graph();
+        let graph = common.open.terms.graph();
         let seating = graph.seat(&context2, adverts.keys().copied());
         Self {
             common,
@@ -116,9 +116,12 @@ impl Sharing {
         }
     }
 
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.adverts.contains_key(&member) && !self.shared.contains_key(&member)
+    }
+
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.adverts.contains_key(&member) && !self.shared.contains_key(&member);
-        asked.then(|| {
+        self.asks(member).then(|| {
             let near = self.seating.holders(member);
             let (near, far): (Vec<_>, Vec<_>) = self
                 .adverts

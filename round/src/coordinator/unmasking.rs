@@ -13,8 +13,7 @@ use super::{
 };
 use crate::blame::Blame;
 use crate::messages::{
-    Confirmation, Confirmations, Directive, Survivors, UnmaskShares, VerifiedAdvert,
-    member_set_hash,
+    Confirmation, Confirmations, ConfirmedSets, Directive, Survivors, UnmaskShares,
 };
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
@@ -26,6 +25,7 @@ pub struct Unmasking {
     pub(super) common: Common,
     collected: Collecting,
     survivors: Survivors,
+    sets: ConfirmedSets,
     confirmations: BTreeMap<MemberIndex, Confirmation>,
     answers: BTreeMap<MemberIndex, UnmaskShares>,
     /// Shares of each member of U2 that are here.
@@ -34,6 +34,7 @@ pub struct Unmasking {
 
 impl Unmasking {
     pub(super) fn new(confirmed: Confirming, now: Millis) -> Self {
+        let sets = confirmed.sets();
         let common = confirmed.common.enter(now, |d| d.unmasking_ms);
         let owners = confirmed.collected.shared.keys();
         let present = owners.map(|owner| (*owner, 0)).collect();
@@ -41,6 +42,7 @@ impl Unmasking {
             common,
             collected: confirmed.collected,
             survivors: confirmed.survivors,
+            sets,
             confirmations: confirmed.confirmations,
             answers: BTreeMap::new(),
             present,
@@ -91,11 +93,7 @@ impl Unmasking {
             .terms
             .identity(member)
             .ok_or(Rejection::NotAsked(member))?;
-        answer.verify(
-            &self.collected.context2,
-            &member_set_hash(&self.survivors.members),
-            identity,
-        )?;
+        answer.verify(&self.collected.context2, &self.sets, identity)?;
         self.check_shares(&answer)?;
         let shares = &answer.shares;
         for owner in shares.self_mask.keys().chain(shares.mask_key.keys()) {
@@ -105,19 +103,22 @@ impl Unmasking {
         Ok(Accepted::New)
     }
 
-    pub(super) fn adverts(&self) -> &BTreeMap<MemberIndex, VerifiedAdvert> {
-        &self.collected.adverts
+    /// What was collected and confirmed before.
+    pub(super) fn collected(&self) -> &Collecting {
+        &self.collected
+    }
+
+    /// What a member confirmed.
+    pub(super) fn confirmation(&self, member: MemberIndex) -> Option<&Confirmation> {
+        self.confirmations.get(&member)
     }
 
     /// The second of two answers, or the first share that is not on its owner's polynomial.
     pub(super) fn blame(&self, answer: &UnmaskShares) -> Option<Blame> {
-        let (context2, u3) = (
-            &self.collected.context2,
-            member_set_hash(&self.survivors.members),
-        );
-        let said = answer.signed(context2, &u3);
+        let context2 = &self.collected.context2;
+        let said = answer.signed(context2, &self.sets);
         if let Some(known) = self.answers.get(&answer.member) {
-            let first = known.signed(context2, &u3);
+            let first = known.signed(context2, &self.sets);
             return (first.bytes != said.bytes).then_some(Blame::Contradiction {
                 first,
                 second: said,
@@ -134,6 +135,7 @@ impl Unmasking {
         Some(Blame::WrongShare {
             statement: committed(owner)?.signed(context2),
             answer: said,
+            shared: Some(self.collected.shared_set()),
         })
     }
 
@@ -255,12 +257,15 @@ impl Unmasking {
     }
 
     fn share_threshold(&self) -> u32 {
-        self.common.open.terms.thresholds.share_threshold()
+        self.common.open.terms.share_threshold()
+    }
+
+    pub(super) fn asks(&self, member: MemberIndex) -> bool {
+        self.survivors.members.contains(&member) && !self.answers.contains_key(&member)
     }
 
     pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        let asked = self.survivors.members.contains(&member) && !self.answers.contains_key(&member);
-        asked.then(|| {
+        self.asks(member).then(|| {
             let confirmed = self.confirmations.keys().copied().collect();
             let survivors = &self.survivors.members;
             let seating = &self.collected.seating;

@@ -19,9 +19,8 @@ pub use keys::{
 };
 pub use open::RoundOpen;
 pub use result::RoundResult;
-pub use shares::{ShareKeys, ShareStatement, SharesDelivery};
-pub(crate) use survivors::ConfirmedSets;
-pub use survivors::{Confirmation, Survivors};
+pub use shares::{ShareKeys, ShareStatement, SharedSet, SharesDelivery};
+pub use survivors::{Confirmation, ConfirmedSets, Survivors};
 pub use unmask::{Confirmations, SecretShares, UnmaskShares};
 pub use update::UpdateSeal;
 

@@ -1,6 +1,6 @@
 //! P3: shares of both secrets, sealed for each neighbour, and how they are handed on in P4.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use consort_aggregation::{Canonical, Commitments, Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::{IdentitySecret, Signature};
@@ -71,6 +71,11 @@ impl ShareStatement {
         }
     }
 
+    /// SHA-256 of what its owner signed: its place in a [`SharedSet`].
+    pub fn digest(&self, context2: &RoundKeyContext) -> Digest {
+        Digest::of(&self.signed_bytes(context2))
+    }
+
     /// Checks a statement against its owner's advert and the terms.
     ///
     /// # Errors
@@ -92,7 +97,7 @@ impl ShareStatement {
             identity.verify(&self.signed_bytes(context2), &self.signature),
             |_| Rejection::Signature(self.member),
         )?;
-        let threshold = terms.thresholds.share_threshold();
+        let threshold = terms.share_threshold();
         Rule::R10b.require(
             self.mask_key.threshold() == threshold && self.self_mask.threshold() == threshold,
             || {
@@ -152,8 +157,45 @@ impl ShareKeys {
 pub struct SharesDelivery {
     /// Statements of U2: of the recipient's neighbours and its own.
     pub statements: Vec<ShareStatement>,
-    /// The others of U2; none in a complete graph.
-    pub others: BTreeSet<MemberIndex>,
+    /// The others of U2, with the digests of their statements; none in a complete graph.
+    pub others: BTreeMap<MemberIndex, Digest>,
     /// For the recipient, by sender.
     pub sealed: BTreeMap<MemberIndex, Vec<u8>>,
+}
+
+/// U2: who shared its keys, and SHA-256 of the statement that each of them signed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SharedSet(BTreeMap<MemberIndex, Digest>);
+
+impl SharedSet {
+    /// S(U2), which every member signs with its update, its confirmation and its answer to P6 (docs/protocol.md, "Context").
+    ///
+    /// # Security
+    /// Whoever answers under it answers for these statements and no others: a dealer that signed two cannot have a holder
+    /// judged by the one that the holder was not shown.
+    pub fn root(&self) -> Digest {
+        let mut canonical = Canonical::new("consort/round/shared-set/v1").list(self.0.len());
+        for (member, statement) in &self.0 {
+            canonical = canonical
+                .u64(member.get().into())
+                .bytes(statement.as_bytes());
+        }
+        canonical.hash()
+    }
+
+    /// Each member and the digest of its statement, ascending.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&MemberIndex, &Digest)> {
+        self.0.iter()
+    }
+
+    /// The digest of a member's statement.
+    pub fn statement(&self, of: MemberIndex) -> Option<&Digest> {
+        self.0.get(&of)
+    }
+}
+
+impl FromIterator<(MemberIndex, Digest)> for SharedSet {
+    fn from_iter<T: IntoIterator<Item = (MemberIndex, Digest)>>(statements: T) -> Self {
+        Self(statements.into_iter().collect())
+    }
 }

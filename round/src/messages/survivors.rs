@@ -6,6 +6,7 @@ use consort_aggregation::{Canonical, ChunkTree, Digest, MemberIndex, RoundKeyCon
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
 use super::{UpdateSeal, member_set_hash};
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
@@ -73,24 +74,43 @@ impl Survivors {
 pub struct Confirmation {
     /// Who.
     pub member: MemberIndex,
-    /// Over ctx2, H(U2), H(U3), the input root and the log head.
+    /// What it signed. It travels along so that who reads two of one member can prove it.
+    pub sets: ConfirmedSets,
+    /// Over ctx2 and the sets.
     pub signature: Signature,
 }
 
-/// What a confirmation covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConfirmedSets {
-    pub(crate) context2: RoundKeyContext,
-    pub(crate) u2: Digest,
-    pub(crate) u3: Digest,
-    pub(crate) inputs_root: Digest,
-    pub(crate) log_head: Digest,
+/// What a confirmation covers besides ctx2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfirmedSets {
+    /// S(U2), over the statements of U2.
+    pub u2: Digest,
+    /// H(U3).
+    pub u3: Digest,
+    /// Merkle root over the survivors' seals.
+    pub inputs_root: Digest,
+    /// The head of the audit log that P0 announced.
+    pub log_head: Digest,
 }
 
 impl ConfirmedSets {
-    pub(crate) fn signed_bytes(&self, member: MemberIndex) -> Vec<u8> {
-        Canonical::new("consort/round/confirmation/v1")
-            .bytes(self.context2.digest().as_bytes())
+    /// Signs the sets as a member.
+    pub fn sign(
+        self,
+        context2: &RoundKeyContext,
+        member: MemberIndex,
+        identity: &IdentitySecret,
+    ) -> Confirmation {
+        Confirmation {
+            member,
+            sets: self,
+            signature: identity.sign(&self.signed_bytes(context2, member)),
+        }
+    }
+
+    fn signed_bytes(&self, context2: &RoundKeyContext, member: MemberIndex) -> Vec<u8> {
+        Canonical::new("consort/round/confirmation/v2")
+            .bytes(context2.digest().as_bytes())
             .u64(member.get().into())
             .bytes(self.u2.as_bytes())
             .bytes(self.u3.as_bytes())
@@ -98,24 +118,27 @@ impl ConfirmedSets {
             .bytes(self.log_head.as_bytes())
             .finish()
     }
+}
 
-    pub(crate) fn sign(&self, member: MemberIndex, identity: &IdentitySecret) -> Confirmation {
-        Confirmation {
-            member,
-            signature: identity.sign(&self.signed_bytes(member)),
+impl Confirmation {
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext) -> Signed {
+        Signed {
+            bytes: self.sets.signed_bytes(context2, self.member),
+            signature: self.signature,
         }
     }
 
-    /// Checks a confirmation, by the rule of whoever reads it: a member's R16a or the coordinator's C8.
+    /// Checks that it is over these sets, by the rule of whoever reads it: a member's R16a or the coordinator's C8.
     pub(crate) fn verify(
         &self,
-        confirmation: &Confirmation,
+        context2: &RoundKeyContext,
+        sets: &ConfirmedSets,
         identity: &IdentityKey,
         rule: Rule,
     ) -> Result<(), Rejection> {
-        let signed = self.signed_bytes(confirmation.member);
-        rule.require_ok(identity.verify(&signed, &confirmation.signature), |_| {
-            Rejection::Signature(confirmation.member)
-        })
+        let signed = sets.signed_bytes(context2, self.member);
+        let holds = self.sets == *sets && identity.verify(&signed, &self.signature).is_ok();
+        rule.require(holds, || Rejection::Signature(self.member))
     }
 }

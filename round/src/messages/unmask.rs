@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use consort_aggregation::{Canonical, Digest, MemberIndex, RoundKeyContext, Share};
+use consort_aggregation::{Canonical, MemberIndex, RoundKeyContext, Share};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
-use super::{Confirmation, UpdateSeal};
+use super::{Confirmation, ConfirmedSets, UpdateSeal};
 use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
@@ -46,15 +46,15 @@ pub struct UnmaskShares {
     pub member: MemberIndex,
     /// The shares.
     pub shares: SecretShares,
-    /// Over ctx2, H(U3) and the shares.
+    /// Over ctx2, S(U2), H(U3) and the shares.
     pub signature: Signature,
 }
 
 impl UnmaskShares {
-    /// Signs shares as their sender.
+    /// Signs shares as their sender, under the sets that it confirmed.
     pub fn sign(
         context2: &RoundKeyContext,
-        u3: &Digest,
+        sets: &ConfirmedSets,
         member: MemberIndex,
         shares: SecretShares,
         identity: &IdentitySecret,
@@ -64,14 +64,15 @@ impl UnmaskShares {
             shares,
             signature: Signature([0; 64]),
         };
-        message.signature = identity.sign(&message.signed_bytes(context2, u3));
+        message.signature = identity.sign(&message.signed_bytes(context2, sets));
         message
     }
 
-    fn signed_bytes(&self, context2: &RoundKeyContext, u3: &Digest) -> Vec<u8> {
-        let mut canonical = Canonical::new("consort/round/unmask/v1")
+    fn signed_bytes(&self, context2: &RoundKeyContext, sets: &ConfirmedSets) -> Vec<u8> {
+        let mut canonical = Canonical::new("consort/round/unmask/v2")
             .bytes(context2.digest().as_bytes())
-            .bytes(u3.as_bytes())
+            .bytes(sets.u2.as_bytes())
+            .bytes(sets.u3.as_bytes())
             .u64(self.member.get().into());
         for shares in [&self.shares.self_mask, &self.shares.mask_key] {
             canonical = canonical.list(shares.len());
@@ -85,9 +86,9 @@ impl UnmaskShares {
     }
 
     /// As it was signed.
-    pub(crate) fn signed(&self, context2: &RoundKeyContext, u3: &Digest) -> Signed {
+    pub(crate) fn signed(&self, context2: &RoundKeyContext, sets: &ConfirmedSets) -> Signed {
         Signed {
-            bytes: self.signed_bytes(context2, u3),
+            bytes: self.signed_bytes(context2, sets),
             signature: self.signature,
         }
     }
@@ -95,10 +96,10 @@ impl UnmaskShares {
     pub(crate) fn verify(
         &self,
         context2: &RoundKeyContext,
-        u3: &Digest,
+        sets: &ConfirmedSets,
         identity: &IdentityKey,
     ) -> Result<(), Rejection> {
-        let signed = self.signed_bytes(context2, u3);
+        let signed = self.signed_bytes(context2, sets);
         Rule::C9.require_ok(identity.verify(&signed, &self.signature), |_| {
             Rejection::Signature(self.member)
         })

@@ -14,7 +14,7 @@ pub struct UpdateSeal {
     pub member: MemberIndex,
     /// Tree hash over the chunks of the masked vector.
     pub tree_hash: Digest,
-    /// Over ctx2, H(U2) and the tree hash.
+    /// Over ctx2, S(U2) and the tree hash.
     pub signature: Signature,
 }
 
@@ -40,7 +40,7 @@ impl UpdateSeal {
         member: MemberIndex,
         tree_hash: &Digest,
     ) -> Vec<u8> {
-        Canonical::new("consort/round/update/v1")
+        Canonical::new("consort/round/update/v2")
             .bytes(context2.digest().as_bytes())
             .bytes(u2.as_bytes())
             .u64(member.get().into())

@@ -184,7 +184,7 @@ impl Advertised {
         };
         let own = self.seat.member;
         let context2 = peers.context2;
-        let threshold = self.seat.open.terms.thresholds.share_threshold();
+        let threshold = self.seat.open.terms.share_threshold();
         let holders: Vec<_> = peers.adverts.keys().copied().collect();
         let self_mask = SelfMaskSecret::random(&mut around.rng);
         let (mask_commitments, mut mask_shares) = split(
@@ -292,7 +292,7 @@ impl Advertised {
             Rejection::Terms("2t must exceed |U1| + c")
         })?;
         let context2 = context_of_heads(&context, &heads);
-        let graph = terms.thresholds.graph();
+        let graph = terms.graph();
         let seating = graph.seat(&context2, heads.keys().copied().chain([own]));
         let adverts = self.judged(list, &seating, around)?;
         Ok(Peers {

@@ -21,7 +21,7 @@ pub struct Ready {
     pub(super) context2: RoundKeyContext,
     pub(super) seating: Seating,
     pub(super) u2: BTreeSet<MemberIndex>,
-    pub(super) u2_hash: Digest,
+    pub(super) u2_root: Digest,
     pub(super) self_seed: MaskSeed,
     pub(super) pairs: Vec<(MaskSeed, Sign)>,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
@@ -42,7 +42,7 @@ impl Ready {
             .expect("some neighbour of each member is in U2, or U2 would be refused");
         let seal = UpdateSeal::sign(
             &self.context2,
-            &self.u2_hash,
+            &self.u2_root,
             self.seat.member,
             masked.tree_hash(),
             identity,
@@ -52,7 +52,7 @@ impl Ready {
             context2: self.context2,
             seating: self.seating,
             u2: self.u2,
-            u2_hash: self.u2_hash,
+            u2_root: self.u2_root,
             held: self.held,
             seal: seal.clone(),
         };

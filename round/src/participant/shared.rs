@@ -12,7 +12,7 @@ use super::Seat;
 use super::advertised::Peers;
 use super::ready::Ready;
 use crate::blame::{Blame, Proceedings};
-use crate::messages::{KeyList, ShareKeys, SharesDelivery, member_set_hash};
+use crate::messages::{KeyList, ShareKeys, SharedSet, SharesDelivery};
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
@@ -56,8 +56,8 @@ impl Shared {
         });
         let pairs = pairs.collect();
         Ok(Ready {
-            u2_hash: member_set_hash(&u2),
-            u2,
+            u2_root: u2.root(),
+            u2: u2.iter().map(|(member, _)| *member).collect(),
             self_seed: self_mask_seed(&self.self_mask, &context2, own),
             pairs,
             held,
@@ -71,7 +71,7 @@ impl Shared {
     fn opened(
         &self,
         delivery: &SharesDelivery,
-    ) -> Result<(BTreeMap<MemberIndex, SharePair>, BTreeSet<MemberIndex>), Rejection> {
+    ) -> Result<(BTreeMap<MemberIndex, SharePair>, SharedSet), Rejection> {
         let terms = &self.seat.open.terms;
         let own = self.seat.member;
         let Peers {
@@ -83,7 +83,7 @@ impl Shared {
         Rule::R12c.require(delivery.statements.len() <= adverts.len(), || {
             Rejection::Malformed("more share statements than adverts")
         })?;
-        let mut held = BTreeMap::new();
+        let (mut held, mut shared) = (BTreeMap::new(), BTreeMap::new());
         for statement in &delivery.statements {
             let owner = statement.member;
             statement.verify(context2, terms, seating, adverts)?;
@@ -96,23 +96,24 @@ impl Shared {
                 self.open_from(owner, statement, delivery)?
             };
             let again = held.insert(owner, pair).is_some();
+            shared.insert(owner, statement.digest(context2));
             Rule::R12c.require(!again, || Rejection::Equivocation(owner))?;
         }
         Rule::R12b.require(held.contains_key(&own), || {
             Rejection::Malformed("the delivery lacks this member's own share statement")
         })?;
-        let mut u2: BTreeSet<_> = held.keys().copied().collect();
-        for other in &delivery.others {
+        for (other, statement) in &delivery.others {
             let far = seating.contains(*other) && !adverts.contains_key(other);
             Rule::R12d.require(far, || Rejection::NotAsked(*other))?;
-            u2.insert(*other);
+            shared.insert(*other, *statement);
         }
+        let u2: BTreeSet<_> = shared.keys().copied().collect();
         let have = u32::try_from(u2.len()).unwrap_or(u32::MAX);
         let need = terms.thresholds.fewest_survivors();
         Rule::R12a.require(have >= need, || Rejection::TooFew { have, need })?;
         // Before the update is paid for: no survivors among these could be opened.
         Rule::R12e.require(seating.covered_by(&u2), || Rejection::Gap)?;
-        Ok((held, u2))
+        Ok((held, shared.into_iter().collect()))
     }
 
     /// What a refused delivery proves against the dealer `owner`: its own signed statement, the box that it names, and what

@@ -20,7 +20,7 @@ pub struct Submitted {
     pub(super) context2: RoundKeyContext,
     pub(super) seating: Seating,
     pub(super) u2: BTreeSet<MemberIndex>,
-    pub(super) u2_hash: Digest,
+    pub(super) u2_root: Digest,
     pub(super) held: BTreeMap<MemberIndex, SharePair>,
     pub(super) seal: UpdateSeal,
 }
@@ -42,15 +42,15 @@ impl Submitted {
             return Err(Box::new((self, rejection)));
         }
         let sets = ConfirmedSets {
-            context2: self.context2,
-            u2: self.u2_hash,
+            u2: self.u2_root,
             u3: member_set_hash(&survivors.members),
             inputs_root: survivors.inputs_root,
             log_head: self.seat.open.terms.log_head,
         };
-        let confirmation = sets.sign(self.seat.member, around.identity);
+        let confirmation = sets.sign(&self.context2, self.seat.member, around.identity);
         let confirmed = Confirmed {
             seat: self.seat,
+            context2: self.context2,
             seating: self.seating,
             held: self.held,
             sets,
@@ -88,6 +88,7 @@ impl Submitted {
 #[cfg_attr(test, derive(Clone))]
 pub struct Confirmed {
     pub(super) seat: Seat,
+    context2: RoundKeyContext,
     seating: Seating,
     held: BTreeMap<MemberIndex, SharePair>,
     sets: ConfirmedSets,
@@ -127,8 +128,8 @@ impl Confirmed {
             }
         }
         let answer = UnmaskShares::sign(
-            &self.sets.context2,
-            &self.sets.u3,
+            &self.context2,
+            &self.sets,
             self.seat.member,
             shares,
             around.identity,
@@ -156,7 +157,7 @@ impl Confirmed {
                 Rejection::NotAsked(member)
             })?;
             let identity = terms.identity(member).ok_or(Rejection::NotAsked(member))?;
-            self.sets.verify(confirmation, identity, Rule::R16a)?;
+            confirmation.verify(&self.context2, &self.sets, identity, Rule::R16a)?;
             let first = signed.insert(member);
             Rule::R16b.require(first, || Rejection::Equivocation(member))?;
         }
@@ -189,7 +190,7 @@ impl Confirmed {
             let identity = terms
                 .identity(seal.member)
                 .ok_or(Rejection::NotAsked(seal.member))?;
-            let sealed = seal.verify(&self.sets.context2, &self.sets.u2, identity);
+            let sealed = seal.verify(&self.context2, &self.sets.u2, identity);
             Rule::R16e.require_ok(sealed, |refusal| refusal)?;
         }
         Ok(())

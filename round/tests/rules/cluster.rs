@@ -10,7 +10,9 @@ use consort_aggregation::{
 };
 use consort_contract::{ConsortiumId, IdentitySecret, JobId, OrganisationId, Thresholds};
 use consort_round::coordinator::{Accepted, Input, Opening, Round};
-use consort_round::messages::{RoundKeyJudge, RoundKeys, keys_context, member_set_hash};
+use consort_round::messages::{
+    ConfirmedSets, RoundKeyJudge, RoundKeys, SharedSet, keys_context, member_set_hash,
+};
 use consort_round::participant::{Answer, Expectations, Member, Surroundings};
 use consort_round::{
     Attempt, CohortMember, Deadlines, Directive, MemberMessage, Millis, Rejection, RoundNumber,
@@ -315,17 +317,35 @@ impl Cluster {
 
     /// Signs changed shares with the member's own key, as a malicious member would.
     pub fn sign_unmask(&self, member: MemberIndex, changed: UnmaskShares) -> UnmaskShares {
-        let survivors = self.stored.iter().find_map(|input| match input {
-            Input::AnnounceSurvivors(survivors) => Some(member_set_hash(&survivors.members)),
-            _ => None,
-        });
         UnmaskShares::sign(
             &self.context2(),
-            &survivors.unwrap(),
+            &self.sets(),
             member,
             changed.shares,
             &self.identities[&member],
         )
+    }
+
+    /// What the members sign: the hashes of U2 and, once the survivors are announced, of U3.
+    pub fn sets(&self) -> ConfirmedSets {
+        let context2 = self.context2();
+        let shared = self.stored.iter().filter_map(|input| match input {
+            Input::ShareKeys(message) => {
+                let statement = &message.statement;
+                Some((statement.member, statement.digest(&context2)))
+            }
+            _ => None,
+        });
+        let survivors = self.stored.iter().find_map(|input| match input {
+            Input::AnnounceSurvivors(survivors) => Some(survivors),
+            _ => None,
+        });
+        ConfirmedSets {
+            u2: shared.collect::<SharedSet>().root(),
+            u3: survivors.map_or(Digest::of(b"none yet"), |s| member_set_hash(&s.members)),
+            inputs_root: survivors.map_or(Digest::of(b"none yet"), |s| s.inputs_root),
+            log_head: self.open.terms.log_head,
+        }
     }
 
     /// A seal over something else than what was uploaded, rightly signed by nobody.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_aggregation::{Circle, Graph, MemberIndex, Seating};
+use consort_aggregation::{Circle, Digest, Graph, MemberIndex, Seating};
 use consort_round::coordinator::Round;
 use consort_round::messages::UpdateSeal;
 use consort_round::{Confirmations, Directive, MemberMessage, Rejection, Survivors};
@@ -142,14 +142,15 @@ fn deliveries_with_a_hole_are_refused(cluster: &mut Cluster) {
         (0..circle(cluster).reach as usize).map(|i| seats.seats()[(opposite + i) % N as usize]);
     let mut delivery = honest.clone();
     for member in row {
-        assert!(delivery.others.remove(&member), "far from {own}");
+        let far = delivery.others.remove(&member);
+        assert!(far.is_some(), "far from {own}");
     }
     let refusal = refused(cluster, own, &Directive::Submit(delivery));
     assert_eq!(refusal, Rejection::Gap);
 
     for stranger in [index(N + 1), *seats.neighbours(own).first().unwrap()] {
         let mut delivery = honest.clone();
-        delivery.others.insert(stranger);
+        delivery.others.insert(stranger, Digest::of(b"a statement"));
         let refusal = refused(cluster, own, &Directive::Submit(delivery));
         assert_eq!(refusal, Rejection::NotAsked(stranger));
     }

@@ -26,6 +26,7 @@ fn options_out_of_range_are_refused_with_a_code_and_the_range() {
         (["--drop", "clinic-9@1"], "demo_drop", "clinic-5"),
         (["--crash-coordinator", "99"], "demo_round", "1 to 20"),
         (["--dataset", "heart"], "demo_data", "--data"),
+        (["--algorithm", "sgd"], "usage", "dp-fedsgd, fedavg"),
         (["--members", "many"], "usage", "many"),
     ] {
         let (error, found) = refused(&arguments);

@@ -111,7 +111,7 @@ async fn votes_no(channel: impl Future<Output = Channel>, identity: IdentitySecr
     });
     let refused = fetched.await.unwrap_err();
     assert_eq!(
-        consort_daemon::errors::code_of(&refused).as_deref(),
+        consort_proto::errors::code_of(&refused).as_deref(),
         Some("model_not_current")
     );
 

@@ -1,20 +1,21 @@
 //! Vectors of one block: AES-NI.
 
 use super::{
-    Position, Sign, Word, as_bytes,
-    kernel::{PIECE_BYTES, ROW_BYTES, ROWS, kernel},
+    ByteSums, Position, Sign, Span, Word, as_bytes,
+    kernel::{ROW_BLOCKS, ROW_BYTES, SHARING_BLOCKS, kernel},
     round_keys::RoundKeys,
 };
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_add_epi64, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_loadu_si128,
-    _mm_set_epi32, _mm_storeu_si128, _mm_sub_epi32, _mm_sub_epi64, _mm_xor_si128,
+    __m128i, _mm_add_epi16, _mm_add_epi32, _mm_add_epi64, _mm_aesenc_si128, _mm_aesenclast_si128,
+    _mm_loadu_si128, _mm_set_epi32, _mm_shuffle_epi8, _mm_storeu_si128, _mm_sub_epi16,
+    _mm_sub_epi32, _mm_sub_epi64, _mm_xor_si128,
 };
 use zeroize::Zeroize;
 
 type Vector = __m128i;
 const LANES: usize = 1;
 
-kernel!("aes");
+kernel!("aes,ssse3");
 
 #[inline]
 #[target_feature(enable = "sse2")]
@@ -70,20 +71,27 @@ fn last_round(state: Vector, key: Vector) -> Vector {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn plus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm_add_epi32(words, masks)
-    } else {
-        _mm_add_epi64(words, masks)
+fn plus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm_add_epi16(sums, masks),
+        4 => _mm_add_epi32(sums, masks),
+        _ => _mm_add_epi64(sums, masks),
     }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn minus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm_sub_epi32(words, masks)
-    } else {
-        _mm_sub_epi64(words, masks)
+fn minus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm_sub_epi16(sums, masks),
+        4 => _mm_sub_epi32(sums, masks),
+        _ => _mm_sub_epi64(sums, masks),
     }
+}
+
+/// Puts into each byte of a block the one that its place in `from` names, or a zero.
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn shuffle(bytes: Vector, from: Vector) -> Vector {
+    _mm_shuffle_epi8(bytes, from)
 }

@@ -1,4 +1,5 @@
-//! The keystream by the AES instructions of x86-64, added to the words without a buffer between.
+//! The keystream by the AES instructions of x86-64, added to words or byte sums without a buffer between; and packed elements
+//! added by byte permutes.
 //!
 //! This folder has the project's only unsafe code: loads and stores through references of the right length, one view of
 //! words as bytes, and calls of functions for instructions that were found on this processor.
@@ -6,10 +7,11 @@
 mod aesni;
 mod kernel;
 mod round_keys;
+pub(super) mod unpack;
 mod vaes256;
 mod vaes512;
 
-use super::{Position, Sign, Tier, Word};
+use super::{ByteSums, Position, Sign, Span, Tier, Word};
 use round_keys::RoundKeys;
 
 /// An expanded key and the instructions that use it, which this processor has.
@@ -47,16 +49,41 @@ impl VectorKeystream {
         Some(Self { keys, instructions })
     }
 
-    /// Adds or subtracts the keystream from `position` on.
-    pub(super) fn add<W: Word>(&self, words: &mut [W], position: Position, sign: Sign) {
+    /// Adds or subtracts the keystream from `position` on, in words of their own size.
+    pub(super) fn add_to_words<W: Word>(&self, words: &mut [W], position: Position, sign: Sign) {
         let keys = &self.keys;
         match self.instructions {
-            // SAFETY: `new` found AES-NI on this processor.
-            Instructions::AesNi => unsafe { aesni::add(keys, words, position, sign) },
+            // SAFETY: `new` found AES-NI and SSSE3 on this processor.
+            Instructions::AesNi => unsafe { aesni::add_to_words(keys, words, position, sign) },
             // SAFETY: `new` found VAES and AVX2 on this processor.
-            Instructions::Vaes256 => unsafe { vaes256::add(keys, words, position, sign) },
-            // SAFETY: `new` found VAES and AVX-512F on this processor.
-            Instructions::Vaes512 => unsafe { vaes512::add(keys, words, position, sign) },
+            Instructions::Vaes256 => unsafe { vaes256::add_to_words(keys, words, position, sign) },
+            // SAFETY: `new` found VAES and AVX-512BW on this processor.
+            Instructions::Vaes512 => unsafe { vaes512::add_to_words(keys, words, position, sign) },
+        }
+    }
+
+    /// Adds or subtracts whole blocks of keystream, from `position` on, in the planes of [`ByteSums`].
+    pub(super) fn add_to_sums(&self, planes: [&mut [u8]; 2], position: Position, sign: Sign) {
+        let keys = &self.keys;
+        match self.instructions {
+            // SAFETY: `new` found AES-NI and SSSE3 on this processor.
+            Instructions::AesNi => unsafe { aesni::add_to_sums(keys, planes, position, sign) },
+            // SAFETY: `new` found VAES and AVX2 on this processor.
+            Instructions::Vaes256 => unsafe { vaes256::add_to_sums(keys, planes, position, sign) },
+            // SAFETY: `new` found VAES and AVX-512BW on this processor.
+            Instructions::Vaes512 => unsafe { vaes512::add_to_sums(keys, planes, position, sign) },
+        }
+    }
+
+    /// [`ByteSums::settle`] with the instructions of this keystream.
+    pub(super) fn settle<W: Word>(&self, sums: &mut ByteSums, words: &mut [W], span: Span) {
+        match self.instructions {
+            // SAFETY: `new` found AES-NI and SSSE3 on this processor.
+            Instructions::AesNi => unsafe { aesni::settle(sums, words, span) },
+            // SAFETY: `new` found VAES and AVX2 on this processor.
+            Instructions::Vaes256 => unsafe { vaes256::settle(sums, words, span) },
+            // SAFETY: `new` found VAES and AVX-512BW on this processor.
+            Instructions::Vaes512 => unsafe { vaes512::settle(sums, words, span) },
         }
     }
 }
@@ -82,11 +109,11 @@ mod tests {
         let keystream = VectorKeystream::new(&bytes(key), tier)?;
         let (keys, block) = (&keystream.keys, bytes(block));
         let encrypted = match keystream.instructions {
-            // SAFETY: `new` found AES-NI on this processor.
+            // SAFETY: `new` found AES-NI and SSSE3 on this processor.
             Instructions::AesNi => unsafe { aesni::encrypt(keys, &block) },
             // SAFETY: `new` found VAES and AVX2 on this processor.
             Instructions::Vaes256 => unsafe { vaes256::encrypt(keys, &block) },
-            // SAFETY: `new` found VAES and AVX-512F on this processor.
+            // SAFETY: `new` found VAES and AVX-512BW on this processor.
             Instructions::Vaes512 => unsafe { vaes512::encrypt(keys, &block) },
         };
         Some(hex::encode(encrypted))

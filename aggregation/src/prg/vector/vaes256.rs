@@ -1,14 +1,15 @@
 //! Vectors of two blocks: VAES on AVX2 registers.
 
 use super::{
-    Position, Sign, Word, as_bytes,
-    kernel::{PIECE_BYTES, ROW_BYTES, ROWS, kernel},
+    ByteSums, Position, Sign, Span, Word, as_bytes,
+    kernel::{ROW_BLOCKS, ROW_BYTES, SHARING_BLOCKS, kernel},
     round_keys::RoundKeys,
 };
 use std::arch::x86_64::{
-    __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_aesenc_epi128,
-    _mm256_aesenclast_epi128, _mm256_broadcastsi128_si256, _mm256_loadu_si256, _mm256_set_epi32,
-    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_sub_epi64, _mm256_xor_si256,
+    __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_epi64,
+    _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_broadcastsi128_si256,
+    _mm256_loadu_si256, _mm256_set_epi32, _mm256_shuffle_epi8, _mm256_storeu_si256,
+    _mm256_sub_epi16, _mm256_sub_epi32, _mm256_sub_epi64, _mm256_xor_si256,
 };
 use zeroize::Zeroize;
 
@@ -76,20 +77,27 @@ fn last_round(state: Vector, key: Vector) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn plus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm256_add_epi32(words, masks)
-    } else {
-        _mm256_add_epi64(words, masks)
+fn plus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm256_add_epi16(sums, masks),
+        4 => _mm256_add_epi32(sums, masks),
+        _ => _mm256_add_epi64(sums, masks),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn minus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm256_sub_epi32(words, masks)
-    } else {
-        _mm256_sub_epi64(words, masks)
+fn minus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm256_sub_epi16(sums, masks),
+        4 => _mm256_sub_epi32(sums, masks),
+        _ => _mm256_sub_epi64(sums, masks),
     }
+}
+
+/// Puts into each byte of a block the one that its place in `from` names, or a zero.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shuffle(bytes: Vector, from: Vector) -> Vector {
+    _mm256_shuffle_epi8(bytes, from)
 }

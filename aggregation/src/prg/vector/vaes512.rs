@@ -1,21 +1,22 @@
 //! Vectors of four blocks: VAES on AVX-512 registers.
 
 use super::{
-    Position, Sign, Word, as_bytes,
-    kernel::{PIECE_BYTES, ROW_BYTES, ROWS, kernel},
+    ByteSums, Position, Sign, Span, Word, as_bytes,
+    kernel::{ROW_BLOCKS, ROW_BYTES, SHARING_BLOCKS, kernel},
     round_keys::RoundKeys,
 };
 use std::arch::x86_64::{
-    __m512i, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_epi64, _mm512_aesenc_epi128,
-    _mm512_aesenclast_epi128, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_set_epi32,
-    _mm512_set4_epi32, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_sub_epi64, _mm512_xor_si512,
+    __m512i, _mm_loadu_si128, _mm512_add_epi16, _mm512_add_epi32, _mm512_add_epi64,
+    _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_broadcast_i32x4, _mm512_loadu_si512,
+    _mm512_set_epi32, _mm512_set4_epi32, _mm512_shuffle_epi8, _mm512_storeu_si512,
+    _mm512_sub_epi16, _mm512_sub_epi32, _mm512_sub_epi64, _mm512_xor_si512,
 };
 use zeroize::Zeroize;
 
 type Vector = __m512i;
 const LANES: usize = 4;
 
-kernel!("avx512f,vaes");
+kernel!("avx512bw,vaes");
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -89,21 +90,28 @@ fn last_round(state: Vector, key: Vector) -> Vector {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn plus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm512_add_epi32(words, masks)
-    } else {
-        _mm512_add_epi64(words, masks)
+#[target_feature(enable = "avx512bw")]
+fn plus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm512_add_epi16(sums, masks),
+        4 => _mm512_add_epi32(sums, masks),
+        _ => _mm512_add_epi64(sums, masks),
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn minus<W: Word>(words: Vector, masks: Vector) -> Vector {
-    if W::BYTES == 4 {
-        _mm512_sub_epi32(words, masks)
-    } else {
-        _mm512_sub_epi64(words, masks)
+#[target_feature(enable = "avx512bw")]
+fn minus<const LANE: usize>(sums: Vector, masks: Vector) -> Vector {
+    match LANE {
+        2 => _mm512_sub_epi16(sums, masks),
+        4 => _mm512_sub_epi32(sums, masks),
+        _ => _mm512_sub_epi64(sums, masks),
     }
+}
+
+/// Puts into each byte of a block the one that its place in `from` names, or a zero.
+#[inline]
+#[target_feature(enable = "avx512bw")]
+fn shuffle(bytes: Vector, from: Vector) -> Vector {
+    _mm512_shuffle_epi8(bytes, from)
 }

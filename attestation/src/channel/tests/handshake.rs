@@ -90,7 +90,9 @@ async fn a_client_that_would_resume_is_given_no_ticket() {
         let connector = TlsConnector::from(Arc::new(config));
         let mut stream = connector.connect(name, far).await.unwrap();
         // Tickets would come before the hello does.
-        frame::read(&mut stream).await.unwrap();
+        frame::read(&mut stream, super::super::MAX_FRAME_BYTES)
+            .await
+            .unwrap();
         stream.get_ref().1.tls13_tickets_received()
     };
     let (accepted, tickets) = tokio::join!(accept_on(near, &server), client);

@@ -6,11 +6,16 @@ use consort_aggregation::{Canonical, ChunkTree, Digest, RoundKeyContext};
 use consort_audit::ENTRIES_FILE;
 use consort_proto::convert::{AttemptKey, directive_from_wire};
 use consort_proto::wire::round::v1::follow_response::Event;
+use consort_round::Millis;
 use consort_round::blame::Complaint;
-use consort_round::{Advert, Directive, KeyList, MemberMessage, ShareKeys, SharesDelivery};
+use consort_round::{
+    Advert, ConfirmedSets, Directive, KeyList, MemberMessage, ShareKeys, SharedSet, SharesDelivery,
+    UpdateSeal,
+};
 
 use super::cluster::{Cluster, index};
 use crate::driver::Command;
+use crate::error::{Refusal, RefusalKind};
 use crate::jobs;
 use crate::testing::{organisation, secret};
 
@@ -95,6 +100,27 @@ fn a_member_that_signs_two_adverts_is_convicted_in_the_log_once_and_over_a_resta
 }
 
 #[test]
+fn who_was_convicted_is_asked_in_no_later_attempt_also_after_a_restart_and_the_job_goes_on_without_it()
+ {
+    let mut cluster = Cluster::new(3);
+    cluster.settle_until("joining");
+    let (key, adverts) = adverts(&mut cluster, 2);
+    let [second, first] = &adverts[..] else {
+        panic!("two adverts")
+    };
+    say(&mut cluster, &key, first).unwrap();
+    say(&mut cluster, &key, second).unwrap_err();
+    // The attempt in which it was convicted goes on with it.
+    cluster.settle_until("unmasking");
+    cluster.settle_until("joining");
+    cluster.restart_coordinator();
+    cluster.settle();
+    assert!(cluster.driver().state().has_ended());
+    assert_eq!(cluster.survivors(), [5, 4, 4]);
+    cluster.verify_audit();
+}
+
+#[test]
 fn a_member_that_says_the_same_again_or_is_imitated_is_not_convicted() {
     let mut cluster = Cluster::new(1);
     cluster.settle_until("joining");
@@ -135,6 +161,12 @@ fn context2(cluster: &Cluster, keys: &KeyList) -> RoundKeyContext {
         tree.push(&leaf);
     }
     RoundKeyContext::new(&context, &tree.root())
+}
+
+/// ctx2 of the attempt that runs, from what the log's reader would have: the stored adverts.
+fn context2_of(cluster: &Cluster) -> RoundKeyContext {
+    let round = cluster.driver().round.as_ref().unwrap();
+    *round.proceedings().unwrap().context2()
 }
 
 /// An honest message of clinic-5 with another box for clinic-1, which the dealer signs for.
@@ -204,15 +236,15 @@ fn a_dealer_of_a_wrong_box_is_convicted_by_whom_it_cheated_and_the_round_goes_on
     cluster.restart_coordinator();
     assert_eq!(convicted_of(&cluster), expected);
 
-    // Clinic-5 refuses its own statement, which is not the one it made: the two of them are the dropouts of this attempt.
-    for i in [1, 5] {
-        let process = cluster.processes.get_mut(&i).unwrap();
-        process.silent_in.push("collecting");
-    }
+    // Clinic-1 complained and clinic-5 starts again: both are gone, and when the others have sealed nobody is waited for. Three
+    // are too few to open, and that is said without the deadline.
+    cluster.start(5);
+    let process = cluster.processes.get_mut(&5).unwrap();
+    process.silent_in.push("collecting");
     cluster.settle();
-    cluster.expire();
-    cluster.settle();
+    assert_eq!(cluster.now.mono, Millis(0));
     assert!(cluster.driver().state().has_ended());
+    assert!(log(&cluster).contains("abort_too_few_survivors"));
     assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 1);
     let report = cluster.verify_audit();
     let named = "clinic-5 is convicted of a wrong-box in round 1 attempt 1 of job job-1";
@@ -238,5 +270,109 @@ fn a_complaint_of_a_right_box_or_with_anothers_agreement_is_refused_and_convicts
     assert_eq!(cluster.complaint(2, &delivery), None);
     assert_eq!(convicted_of(&cluster), [""; 5]);
     assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 0);
+    cluster.verify_audit();
+}
+
+#[test]
+fn who_complained_is_asked_no_more_and_holds_up_nobody_also_after_a_restart_of_the_coordinator() {
+    let (mut cluster, key, delivery) = cheated();
+    let complaint = cluster.complaint(1, &delivery).unwrap();
+    complain(&mut cluster, 1, &key, &complaint).unwrap();
+    cluster.restart_coordinator();
+    let attempt = cluster.driver().state().attempt.as_ref().unwrap();
+    assert!(attempt.departed.contains(&index(1)));
+    let link = cluster.processes[&1].link;
+    let wanted = cluster
+        .driver()
+        .services
+        .board
+        .wanted(&organisation(1), &link);
+    let delivered = |event: &Arc<Event>| matches!(**event, Event::SharesDelivery(_));
+    assert!(!wanted.unwrap().iter().any(delivered));
+    let upload = Command::Upload {
+        from: organisation(1),
+        key: key.clone(),
+    };
+    assert_eq!(cluster.ask(upload).unwrap_err().code, "round_not_asked");
+    // A complaint that convicts nobody drops nobody.
+    let of_nothing = Complaint {
+        dealer: index(3),
+        ..complaint
+    };
+    complain(&mut cluster, 2, &key, &of_nothing).unwrap_err();
+    let attempt = cluster.driver().state().attempt.as_ref().unwrap();
+    assert!(!attempt.departed.contains(&index(2)));
+}
+
+#[test]
+fn a_second_seal_convicts_its_signer_although_its_update_does_not_hash_to_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.settle_until("collecting");
+    let (key, masked, seal) = cluster.mask(2);
+    cluster.upload_all(2, &key, &masked);
+    cluster
+        .say(organisation(2), &key, MemberMessage::Seal(seal.clone()))
+        .unwrap();
+    let Directive::Submit(delivery) = asked(&cluster, 1).1 else {
+        panic!("a delivery is due")
+    };
+    // What is signed is over ctx2 and S(U2); both stand in any honest seal's bytes, and are made again here.
+    let context2 = context2_of(&cluster);
+    let u2: SharedSet = delivery
+        .statements
+        .iter()
+        .map(|statement| (statement.member, statement.digest(&context2)))
+        .collect();
+    let tree_hash = Digest::of(b"another update");
+    let bytes = Canonical::new("consort/round/update/v2")
+        .bytes(context2.digest().as_bytes())
+        .bytes(u2.root().as_bytes())
+        .u64(2)
+        .bytes(tree_hash.as_bytes())
+        .finish();
+    let second = |signature| UpdateSeal {
+        member: index(2),
+        tree_hash,
+        signature,
+    };
+    let refused = |cluster: &mut Cluster, seal| {
+        let command = Command::UploadRefused {
+            from: organisation(2),
+            key: key.clone(),
+            refusal: Refusal::new(RefusalKind::Invalid, "update_tree_hash", "why"),
+            seal: Some(Box::new(seal)),
+        };
+        assert_eq!(cluster.ask(command).unwrap_err().code, "update_tree_hash");
+    };
+    refused(&mut cluster, second(seal.signature));
+    assert_eq!(convicted_of(&cluster), [""; 5]);
+    refused(&mut cluster, second(secret(2).sign(&bytes)));
+    assert_eq!(convicted_of(&cluster), ["", "contradiction", "", "", ""]);
+    cluster.settle();
+    assert!(cluster.driver().state().has_ended());
+    cluster.verify_audit();
+}
+
+#[test]
+fn a_second_confirmation_convicts_its_signer_and_the_round_goes_on() {
+    let mut cluster = Cluster::new(1);
+    cluster.settle_until("confirming");
+    let (key, directive) = asked(&cluster, 3);
+    let context2 = context2_of(&cluster);
+    let Some(MemberMessage::Confirmation(first)) = cluster.reply(3, &key, &directive) else {
+        panic!("a confirmation is given")
+    };
+    let message = MemberMessage::Confirmation(first.clone());
+    cluster.say(organisation(3), &key, message).unwrap();
+    let other = ConfirmedSets {
+        u3: Digest::of(b"other survivors"),
+        ..first.sets
+    };
+    let second = other.sign(&context2, index(3), &secret(3));
+    let refused = cluster.say(organisation(3), &key, MemberMessage::Confirmation(second));
+    assert_eq!(refused.unwrap_err().code, "round_equivocation");
+    assert_eq!(convicted_of(&cluster), ["", "", "contradiction", "", ""]);
+    cluster.settle();
+    assert!(cluster.driver().state().has_ended());
     cluster.verify_audit();
 }

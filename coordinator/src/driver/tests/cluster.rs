@@ -413,11 +413,13 @@ impl Cluster {
                 .iter()
                 .map(|i| update(*i, round, elements))
                 .collect();
-            let parameters = updates[0].len() - 1;
-            let sum: Vec<i64> = (0..parameters)
+            let sum: Vec<i64> = (0..updates[0].len())
                 .map(|j| updates.iter().map(|update| update[j]).sum())
                 .collect();
-            state.step(plan.step(), &sum).unwrap()
+            let survivors = u32::try_from(members.len()).unwrap();
+            let id = &self.contract.id;
+            let stepped = plan.advance((id, job), round, &state, &sum, survivors);
+            stepped.unwrap().0
         };
         (1..)
             .zip(survivors)

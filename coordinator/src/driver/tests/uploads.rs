@@ -137,6 +137,7 @@ fn a_changed_chunk_is_kept_by_name_in_the_log_and_a_gap_is_not() {
             from: organisation(2),
             key: key.clone(),
             refusal: Refusal::new(kind, code, "why"),
+            seal: None,
         };
         assert_eq!(cluster.ask(command).unwrap_err().code, code);
     }

@@ -1,0 +1,119 @@
+//! What a verification costs, per evidence and for a round of 100 peers: `cargo run --release -p consort-attestation --example cost`.
+//!
+//! Uncached is a verifier that has never seen the certificate; cached is one that has. Times are of one thread; of many runs the
+//! shortest and the median are told, since other work on the machine only ever adds. With `CONSORT_SNP_VECTORS` the evidence is
+//! AMD's own, with RSA-4096; without it is simulated, with RSA-2048.
+#![expect(clippy::unwrap_used, reason = "a measurement")]
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor};
+use consort_attestation::{
+    Attester, ChipId, Evidence, Expected, HostData, MachineBinding, Measurement, Policy, Product,
+    ReportData, Tcb, TrustStore, Verifier, certificate_der,
+};
+
+const RUNS: usize = 50;
+const PEERS: usize = 100;
+
+fn main() {
+    let (name, policy, store, evidence, now) = match std::env::var_os("CONSORT_SNP_VECTORS") {
+        Some(directory) => genuine(Path::new(&directory)),
+        None => simulated(),
+    };
+    let verifier = || Verifier::new(policy.clone(), &store).unwrap();
+    // It is asked for what it says: REPORT_DATA, HOST_DATA and CHIP_ID (AMD 56860, table 23).
+    let report = evidence.report();
+    let machine = MachineBinding {
+        chip_id: ChipId::new(report[0x1A0..0x1E0].try_into().unwrap()),
+        host_data: HostData::new(report[0xC0..0xE0].try_into().unwrap()),
+    };
+    let expected = Expected {
+        machine: &machine,
+        report_data: ReportData::new(report[0x50..0x90].try_into().unwrap()),
+    };
+    let judge = |verifier: &Verifier| verifier.verify(&evidence, &expected, now).unwrap();
+    let uncached = times(RUNS, || {
+        let fresh = verifier();
+        let start = Instant::now();
+        judge(&fresh);
+        start.elapsed()
+    });
+    let warm = verifier();
+    judge(&warm);
+    let cached = times(RUNS, || {
+        let start = Instant::now();
+        judge(&warm);
+        start.elapsed()
+    });
+    let round = times(5, || {
+        let start = Instant::now();
+        for _ in 0..PEERS {
+            judge(&warm);
+        }
+        start.elapsed()
+    });
+    println!("{name}");
+    println!("uncached      {}", told(&uncached));
+    println!("cached        {}", told(&cached));
+    println!("{PEERS} peers     {}", told(&round));
+}
+
+fn times(runs: usize, mut run: impl FnMut() -> Duration) -> Vec<Duration> {
+    let mut times: Vec<_> = (0..runs).map(|_| run()).collect();
+    times.sort();
+    times
+}
+
+fn told(sorted: &[Duration]) -> String {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let (least, median) = (ms(sorted[0]), ms(sorted[sorted.len() / 2]));
+    format!("least {least:8.3} ms, median {median:8.3} ms")
+}
+
+type World = (&'static str, Policy, TrustStore, Evidence, SystemTime);
+
+fn genuine(directory: &Path) -> World {
+    let read = |file: &str| std::fs::read(directory.join(file)).unwrap();
+    let mut store = TrustStore::new();
+    store
+        .add_pem_bundle(&read("roots/genoa_ask_ark_asvk.pem"))
+        .unwrap();
+    let report = read("genoa/oak.genoa_oc.report.bin").try_into().unwrap();
+    let vcek = certificate_der(&read("genoa/oak.genoa_oc.vcek.der")).unwrap();
+    let policy = Policy::amd_roots_alone().with_roots_of(&store).unwrap();
+    // 2025-11-01: inside the VCEK's validity.
+    let now = UNIX_EPOCH + Duration::from_secs(1_761_955_200);
+    let evidence = Evidence::new(report, vcek).unwrap();
+    ("genuine, Genoa, RSA-4096", policy, store, evidence, now)
+}
+
+fn simulated() -> World {
+    let now = SystemTime::now();
+    let tcb = Tcb {
+        fmc: None,
+        bootloader: 10,
+        tee: 0,
+        snp: 25,
+        microcode: 84,
+    };
+    let machine = SimulatedMachine {
+        chip_id: ChipId::new([0xC1; 64]),
+        measurement: Measurement::new([0x4D; 48]),
+        host_data: HostData::new([0x4F; 32]),
+        tcb,
+    };
+    let vendor = SimulatedVendor::create(Product::Genoa, now).unwrap();
+    let attester = vendor.attester(machine, now).unwrap();
+    let policy = format!(
+        "[trust]\nroots = []\ndangerous_simulated_roots = [\"{}\"]\n[snp]\nreport_versions = [3]\nmeasurements = [\"{}\"]\n\
+         [snp.min_tcb.genoa]\nbootloader = 10\ntee = 0\nsnp = 25\nmicrocode = 84\n",
+        hex::encode(vendor.root_hash().unwrap()),
+        machine.measurement,
+    );
+    let evidence = attester.attest(ReportData::new([0x5A; 64])).unwrap();
+    let store = vendor.trust_store().unwrap();
+    let policy = Policy::from_toml(&policy).unwrap();
+    ("simulated, Genoa, RSA-2048", policy, store, evidence, now)
+}

@@ -1,0 +1,162 @@
+//! Roots and revocation lists that are not taken.
+
+use std::time::Duration;
+
+use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
+use x509_cert::ext::Extension;
+
+use super::world::{STATEMENT, attester, judge, policy_text, start, vendor};
+use crate::simulated::SimulatedVendor;
+use crate::simulated::bad::ASK_SERIAL;
+use crate::{AMD_ROOT_HASHES, Policy, Product, Reason, TrustError, TrustStore, Verifier};
+
+fn add(pem: &str) -> Result<(), TrustError> {
+    TrustStore::new().add_pem_bundle(pem.as_bytes())
+}
+
+fn add_crl(crl: &[u8]) -> Result<(), TrustError> {
+    vendor().trust_store().unwrap().add_crl(crl)
+}
+
+#[test]
+fn a_signing_key_that_does_not_say_it_is_an_authority_is_refused() {
+    // The bundle holds the ASK, then the ARK.
+    for index in [0, 1] {
+        let without = |at: usize| {
+            let edit = |tbs: &mut x509_cert::TbsCertificate| {
+                tbs.extensions.as_mut().unwrap().remove(at);
+            };
+            vendor().edited_roots_pem(index, edit).unwrap()
+        };
+        assert_eq!(
+            add(&without(0)),
+            Err(TrustError::NotAnAuthority),
+            "no constraints"
+        );
+        assert_eq!(
+            add(&without(1)),
+            Err(TrustError::NotAnAuthority),
+            "no key usage"
+        );
+    }
+    assert_eq!(add(&vendor().edited_roots_pem(0, |_| ()).unwrap()), Ok(()));
+}
+
+#[test]
+fn a_bundle_may_hold_the_ask_the_asvk_or_both_but_neither_twice() {
+    let ask = vendor().roots_pem().unwrap();
+    let asvk = vendor().provider(start()).unwrap().roots_pem;
+    let asvk_alone = asvk
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .next()
+        .unwrap();
+    assert_eq!(add(&asvk), Ok(()));
+    assert_eq!(add(&format!("{asvk_alone}{ask}")), Ok(()));
+    let twice = format!("{asvk_alone}{asvk_alone}{ask}");
+    assert_eq!(add(&twice), Err(TrustError::NotOneAsk));
+    let unknown = ask.replacen("CERTIFICATE", "PRIVATE KEY", 2);
+    assert_eq!(add(&unknown), Err(TrustError::NotPem));
+}
+
+#[test]
+fn a_revocation_list_of_another_root_or_that_was_edited_is_refused() {
+    let good = vendor()
+        .edited_revocation_list(&[9], start(), |_| ())
+        .unwrap();
+    assert_eq!(add_crl(&good), Ok(()));
+    let other = SimulatedVendor::create(Product::Genoa, start()).unwrap();
+    let of_same_name = other.edited_revocation_list(&[], start(), |_| ()).unwrap();
+    assert_eq!(add_crl(&of_same_name), Err(TrustError::CrlNotSigned));
+    let other = SimulatedVendor::create(Product::Turin, start()).unwrap();
+    let of_other_name = other.edited_revocation_list(&[], start(), |_| ()).unwrap();
+    assert_eq!(add_crl(&of_other_name), Err(TrustError::CrlUnknownIssuer));
+    for bit in (0..good.len() * 8).step_by(5) {
+        let mut flipped = good.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            add_crl(&flipped).is_err(),
+            "bit {bit} was flipped and nobody minded"
+        );
+    }
+}
+
+#[test]
+fn a_revocation_list_that_is_partial_or_names_no_successor_is_refused() {
+    // An issuing distribution point: the list is about some certificates only.
+    let partial = |critical| {
+        vendor().edited_revocation_list(&[], start(), |list| {
+            list.crl_extensions = Some(vec![Extension {
+                extn_id: ObjectIdentifier::new_unwrap("2.5.29.28"),
+                critical,
+                extn_value: OctetString::new(vec![0x30, 0]).unwrap(),
+            }]);
+        })
+    };
+    let endless = vendor().edited_revocation_list(&[], start(), |list| list.next_update = None);
+    let indirect = vendor().edited_revocation_list(&[9], start(), |list| {
+        list.revoked_certificates.as_mut().unwrap()[0].crl_entry_extensions =
+            Some(vec![Extension {
+                extn_id: ObjectIdentifier::new_unwrap("2.5.29.29"),
+                critical: true,
+                extn_value: OctetString::new(vec![0x30, 0]).unwrap(),
+            }]);
+    });
+    assert_eq!(
+        add_crl(&partial(true).unwrap()),
+        Err(TrustError::CrlMalformed)
+    );
+    assert_eq!(add_crl(&partial(false).unwrap()), Ok(()));
+    assert_eq!(add_crl(&endless.unwrap()), Err(TrustError::CrlMalformed));
+    assert_eq!(add_crl(&indirect.unwrap()), Err(TrustError::CrlMalformed));
+    let good = vendor()
+        .edited_revocation_list(&[], start(), |_| ())
+        .unwrap();
+    for garbage in [Vec::new(), vec![0x30, 0], [good, vec![0]].concat()] {
+        assert_eq!(add_crl(&garbage), Err(TrustError::CrlMalformed));
+    }
+}
+
+/// As nodes are given it: in the file of roots.
+#[test]
+fn a_revocation_list_in_the_bundle_is_obeyed() {
+    use x509_cert::der::pem::{LineEnding, encode_string};
+
+    let crl = vendor()
+        .edited_revocation_list(&[ASK_SERIAL], start(), |_| ())
+        .unwrap();
+    let pem = encode_string("X509 CRL", LineEnding::LF, &crl).unwrap();
+    let mut store = TrustStore::new();
+    let bundle = vendor().roots_pem().unwrap() + &pem;
+    store.add_pem_bundle(bundle.as_bytes()).unwrap();
+    let policy = Policy::from_toml(&policy_text("")).unwrap();
+    let verifier = Verifier::new(policy, &store).unwrap();
+    let evidence = crate::Attester::attest(attester(), STATEMENT).unwrap();
+    assert_eq!(
+        judge(&verifier, &evidence).unwrap_err(),
+        Reason::CertificateRevoked
+    );
+    assert_eq!(
+        vendor().trust_store().unwrap().add_crl(pem.as_bytes()),
+        Ok(())
+    );
+    let foreign = SimulatedVendor::create(Product::Genoa, start()).unwrap();
+    let foreign = foreign
+        .edited_revocation_list(&[], start() + Duration::from_secs(1), |_| ())
+        .unwrap();
+    let foreign = encode_string("X509 CRL", LineEnding::LF, &foreign).unwrap();
+    let bundle = vendor().roots_pem().unwrap() + &foreign;
+    assert_eq!(add(&bundle), Err(TrustError::CrlNotSigned));
+}
+
+#[test]
+fn the_policy_without_a_file_pins_three_roots_and_refuses_what_it_can_judge() {
+    let policy = Policy::amd_roots_alone();
+    assert_eq!(policy.roots().len(), AMD_ROOT_HASHES.len());
+    assert!(policy.simulated_roots().is_empty());
+    let switches = policy.snp.switches;
+    assert!(
+        !switches.allow_debug && !switches.allow_migration_agent && switches.require_alias_check
+    );
+    assert!(policy.snp.denied_products.contains(&Product::Milan));
+    assert!(policy.snp.allow_vlek_csp_ids.is_empty());
+}

@@ -1,0 +1,101 @@
+//! The files that `consort attest` reads.
+
+use std::path::Path;
+
+use consort_attestation::{Evidence, Policy, REPORT_BYTES, TrustStore, certificate_der};
+
+use crate::failure::{Failure, at};
+
+/// What a file holds.
+pub(super) enum Read {
+    /// A report and its certificate.
+    Evidence(Evidence),
+    /// A report alone.
+    Report(Box<[u8; REPORT_BYTES]>),
+}
+
+/// Reads evidence as nodes exchange it, or a report, with its certificate if one is given.
+pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Read, Failure> {
+    let bytes = std::fs::read(file).map_err(at(file))?;
+    let Ok(report) = <[u8; REPORT_BYTES]>::try_from(bytes.as_slice()) else {
+        if vcek.is_some() {
+            let what = format!(
+                "{} is no report of 1184 bytes, so --vcek says nothing",
+                file.display()
+            );
+            return Err(Failure::usage("attest_not_a_report", what));
+        }
+        let evidence = Evidence::from_bytes(&bytes).map_err(|reason| {
+            let what = format!(
+                "{} is neither evidence nor a report of 1184 bytes: {}",
+                file.display(),
+                reason.meaning()
+            );
+            Failure::refused(reason.code(), what)
+        })?;
+        return Ok(Read::Evidence(evidence));
+    };
+    let Some(vcek) = vcek else {
+        return Ok(Read::Report(Box::new(report)));
+    };
+    let der = certificate_der(&std::fs::read(vcek).map_err(at(vcek))?).ok_or_else(|| {
+        let what = format!("{} is neither DER nor one PEM certificate", vcek.display());
+        Failure::usage("attest_certificate_unusable", what)
+    })?;
+    let evidence = Evidence::new(report, der)
+        .map_err(|reason| Failure::refused(reason.code(), reason.meaning()))?;
+    Ok(Read::Evidence(evidence))
+}
+
+/// Reads a report with its certificate.
+pub(super) fn evidence(file: &Path, vcek: Option<&Path>) -> Result<Evidence, Failure> {
+    match evidence_or_report(file, vcek)? {
+        Read::Evidence(evidence) => Ok(evidence),
+        Read::Report(_) => Err(Failure::usage(
+            "attest_certificate_missing",
+            "a report alone cannot be judged: give the certificate of its key with --vcek FILE",
+        )),
+    }
+}
+
+/// Reads every bundle of roots of a folder, then every revocation list.
+pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
+    let mut files = std::fs::read_dir(dir)
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(at(dir))?;
+    files.sort();
+    let unusable = |file: &Path, error: consort_attestation::TrustError| {
+        Failure::usage(error.code(), format!("{}: {error}", file.display()))
+    };
+    let ends = |file: &Path, extension: &str| file.extension().is_some_and(|it| it == extension);
+    let mut store = TrustStore::new();
+    for file in files.iter().filter(|file| ends(file, "pem")) {
+        let bundle = std::fs::read(file).map_err(at(file))?;
+        store
+            .add_pem_bundle(&bundle)
+            .map_err(|error| unusable(file, error))?;
+    }
+    for file in files.iter().filter(|file| ends(file, "crl")) {
+        let list = std::fs::read(file).map_err(at(file))?;
+        store
+            .add_crl(&list)
+            .map_err(|error| unusable(file, error))?;
+    }
+    Ok(store)
+}
+
+/// Reads a policy; without one, what can be asked of any evidence, under those of AMD's roots that were given.
+pub(super) fn policy(file: Option<&Path>, store: &TrustStore) -> Result<Policy, Failure> {
+    let Some(file) = file else {
+        return Policy::amd_roots_alone().with_roots_of(store).ok_or_else(|| {
+            let what = "none of AMD's roots is in the folder of roots; give its bundles, or a policy that pins others";
+            Failure::usage("attest_roots_missing", what)
+        });
+    };
+    Policy::from_toml(&std::fs::read_to_string(file).map_err(at(file))?)
+        .map_err(|error| Failure::usage(error.code(), format!("{}: {error}", file.display())))
+}

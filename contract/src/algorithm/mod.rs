@@ -1,0 +1,121 @@
+//! How a job trains: one strategy, each in a file of its own, over the same rounds.
+
+mod averaging;
+mod dp_fedsgd;
+mod fedavg;
+
+pub use averaging::{Averaging, EncodeFault, LOSS_RANGE};
+pub use dp_fedsgd::DpFedSgd;
+pub use fedavg::{FedAvg, MAX_LOCAL_STEPS, MAX_VALUE_BITS, MIN_VALUE_BITS, Rotation};
+
+use consort_aggregation::Canonical;
+use consort_privacy::{NoiseSource, QuantityError, Steps};
+
+use crate::job::JobError;
+
+/// The algorithm of a job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Algorithm {
+    /// One clipped-gradient sum a round; the members' noise adds up.
+    DpFedSgd(DpFedSgd),
+    /// Noised local steps at each site; what they moved is averaged.
+    FedAvg(FedAvg),
+}
+
+/// What every algorithm says about the records of a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecordTerms {
+    /// C: largest L2 norm of one record's contribution to one sum.
+    pub clip: f64,
+    /// Share of a record's norm that the loss query may take; 0 asks no loss.
+    pub loss_weight: f64,
+    /// Most records of one member.
+    pub max_records_per_member: u32,
+}
+
+impl Algorithm {
+    /// Rounds of the job.
+    pub fn rounds(&self) -> u32 {
+        match self {
+            Self::DpFedSgd(a) => a.rounds,
+            Self::FedAvg(a) => a.rounds,
+        }
+    }
+
+    /// What becomes of a record.
+    pub fn records(&self) -> RecordTerms {
+        match self {
+            Self::DpFedSgd(a) => RecordTerms {
+                clip: a.clip,
+                loss_weight: a.loss_weight,
+                max_records_per_member: a.max_records_per_member,
+            },
+            Self::FedAvg(a) => RecordTerms {
+                clip: a.clip,
+                loss_weight: a.loss_weight,
+                max_records_per_member: a.max_records_per_member,
+            },
+        }
+    }
+
+    /// Whose noise keeps the promise.
+    pub(crate) fn noise_source(&self) -> Result<NoiseSource, QuantityError> {
+        match self {
+            Self::DpFedSgd(_) => Ok(NoiseSource::Cohort),
+            Self::FedAvg(a) => Ok(NoiseSource::Site {
+                steps: Steps::new(a.local_steps)?,
+            }),
+        }
+    }
+
+    /// The name of a field that every algorithm has, as it is written in the job.
+    pub(crate) fn field(&self, field: RecordField) -> &'static str {
+        match (self, field) {
+            (Self::DpFedSgd(_), RecordField::Clip) => "dp_fedsgd.clip",
+            (Self::DpFedSgd(_), RecordField::MaxRecords) => "dp_fedsgd.max_records_per_member",
+            (Self::FedAvg(_), RecordField::Clip) => "fedavg.clip",
+            (Self::FedAvg(_), RecordField::MaxRecords) => "fedavg.max_records_per_member",
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), JobError> {
+        match self {
+            Self::DpFedSgd(a) => a.check(),
+            Self::FedAvg(a) => a.check(),
+        }
+    }
+
+    /// Its parts of the job's hash.
+    pub(crate) fn encode(&self, job: Canonical) -> Canonical {
+        match self {
+            Self::DpFedSgd(a) => a.encode(job),
+            Self::FedAvg(a) => a.encode(job),
+        }
+    }
+}
+
+/// A field that every algorithm has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordField {
+    Clip,
+    MaxRecords,
+}
+
+/// One rule about a number of a job: whether it holds, the field, what it says, what it may say.
+pub(crate) type NumberRule = (bool, &'static str, f64, &'static str);
+
+/// The first rule that does not hold.
+pub(crate) fn first_broken(rules: impl IntoIterator<Item = NumberRule>) -> Result<(), JobError> {
+    match rules.into_iter().find(|(holds, ..)| !holds) {
+        Some((_, field, value, range)) => Err(JobError::Range {
+            field,
+            value,
+            range,
+        }),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
+}
