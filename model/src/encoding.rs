@@ -4,12 +4,13 @@
 //! followed by that many bytes; an integer is a part of 8 big-endian bytes; the first part is the label. It is repeated
 //! here in a few lines so that a model needs no curve arithmetic.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// Values that are turned into bytes at a time for a hash: 16 KiB, which stay in a first-level cache.
-const HASHED_VALUES: usize = 4096;
+/// Values that are turned into bytes at a time: 16 KiB, which stay in a first-level cache.
+const PIECE_VALUES: usize = 4096;
 
 /// SHA-256 over the canonical encoding of an architecture, of parameters or of an optimizer state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,16 +58,6 @@ impl Parts {
         self
     }
 
-    /// A part of little-endian f32 values.
-    pub(crate) fn floats(mut self, values: &[f32]) -> Self {
-        self.0.reserve_exact(4 + 4 * values.len());
-        self.0.extend_from_slice(&float_part_length(values));
-        let start = self.0.len();
-        self.0.resize(start + 4 * values.len(), 0);
-        write_le(values, &mut self.0[start..]);
-        self
-    }
-
     pub(crate) fn u64(self, value: u64) -> Self {
         self.bytes(&value.to_be_bytes())
     }
@@ -80,18 +71,41 @@ impl Parts {
     }
 }
 
-/// The hash of an encoding of a label and one part of values, which is not made in memory: a model may have 256 MiB.
+/// The hash of an encoding of a label and one part of values.
 pub(crate) fn hash_floats(label: &str, values: &[f32]) -> ModelHash {
+    hash_encoding(|put| put_labelled_floats(label, &[values], put))
+}
+
+/// The hash of what `encode` puts.
+pub(crate) fn hash_encoding(
+    encode: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Infallible>) -> Result<(), Infallible>,
+) -> ModelHash {
     let mut hash = Sha256::new();
-    hash.update(Parts::new(label).finish());
-    hash.update(float_part_length(values));
-    let mut bytes = [0; 4 * HASHED_VALUES];
-    for some in values.chunks(HASHED_VALUES) {
-        let bytes = &mut bytes[..4 * some.len()];
-        write_le(some, bytes);
-        hash.update(bytes);
-    }
+    let Ok(()) = encode(&mut |piece| {
+        hash.update(piece);
+        Ok(())
+    });
     ModelHash(hash.finalize().into())
+}
+
+/// Puts the encoding of a label and parts of little-endian f32 values piece by piece, so that it need not be in memory: a model may
+/// have 256 MiB.
+pub(crate) fn put_labelled_floats<E>(
+    label: &str,
+    parts: &[&[f32]],
+    put: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    put(&Parts::new(label).finish())?;
+    let mut bytes = [0; 4 * PIECE_VALUES];
+    for values in parts {
+        put(&float_part_length(values))?;
+        for some in values.chunks(PIECE_VALUES) {
+            let bytes = &mut bytes[..4 * some.len()];
+            write_le(some, bytes);
+            put(bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Values as little-endian bytes, four for each: `bytes` has just that length.
@@ -128,11 +142,10 @@ mod tests {
 
     #[test]
     fn values_are_hashed_as_the_encoding_that_they_have_in_memory() {
-        for count in [0, 1, HASHED_VALUES, 2 * HASHED_VALUES + 3] {
+        for count in [0, 1, PIECE_VALUES, 2 * PIECE_VALUES + 3] {
             let values: Vec<f32> = (0_u16..).take(count).map(f32::from).collect();
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             let parts = Parts::new("label").bytes(&bytes).finish();
-            assert_eq!(Parts::new("label").floats(&values).finish(), parts);
             let hash = ModelHash(Sha256::digest(&parts).into());
             assert_eq!(hash_floats("label", &values), hash, "{count}");
         }

@@ -3,9 +3,10 @@
 //! The step is post-processing of the noised sum, so it costs no privacy. Every operation is one IEEE 754 f32
 //! operation per element in a fixed order: no fused multiply-add, no reduction across elements, no transcendental.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use crate::encoding::{ModelHash, Parts, split_part};
+use crate::encoding::{ModelHash, hash_encoding, put_labelled_floats, split_part};
 use crate::parameters::{Parameters, ParametersError};
 use crate::spec::ModelSpec;
 
@@ -151,9 +152,23 @@ impl OptimizerState {
         &self.parameters
     }
 
-    /// The state in the canonical encoding: label, parameters, velocity.
+    /// Puts the state in the canonical encoding piece by piece: label, parameters, velocity.
+    ///
+    /// # Errors
+    /// The first that `put` returns.
+    pub fn encode<E>(&self, put: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let parts = [self.parameters.as_slice(), self.velocity.as_slice()];
+        put_labelled_floats(STATE_LABEL, &parts, put)
+    }
+
+    /// The state in the canonical encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.canonical().finish()
+        let mut bytes = Vec::new();
+        let Ok(()) = self.encode::<Infallible>(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        bytes
     }
 
     /// Reads what [`Self::to_bytes`] wrote, for this model, and nothing else.
@@ -176,13 +191,7 @@ impl OptimizerState {
 
     /// SHA-256 over [`Self::to_bytes`].
     pub fn hash(&self) -> ModelHash {
-        self.canonical().hash()
-    }
-
-    fn canonical(&self) -> Parts {
-        Parts::new(STATE_LABEL)
-            .floats(self.parameters.as_slice())
-            .floats(self.velocity.as_slice())
+        hash_encoding(|put| self.encode(put))
     }
 }
 

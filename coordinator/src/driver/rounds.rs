@@ -218,7 +218,9 @@ impl Driver {
                 }
             };
         let step_took = started.elapsed().saturating_sub(sum_took);
-        self.put_blob(&state_key(&key.job, key.round.0)?, &stepped.to_bytes())?;
+        self.put_blob(&state_key(&key.job, key.round.0)?, |put| {
+            stepped.encode(put)
+        })?;
         let result = RoundResult::new(
             opening.context,
             opening.survivors.clone(),
@@ -271,7 +273,7 @@ impl Driver {
         };
         let file =
             release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
-        self.put_blob(&model_key, &file)?;
+        self.put_blob(&model_key, |put| put(&file))?;
         // An interrupted release has left its own file, which is the one that stays.
         let file = services.blobs.read(&model_key, u64::MAX)?;
         let manifest = Manifest::of(
@@ -281,7 +283,7 @@ impl Driver {
             &services.dangerous,
             &file,
         );
-        self.put_blob(&manifest_key, &manifest.sign(&services.identity))?;
+        self.put_blob(&manifest_key, |put| put(&manifest.sign(&services.identity)))?;
         let manifest = services.blobs.read(&manifest_key, u64::MAX)?;
         self.released = Some((Digest::of(&file), Digest::of(&manifest)));
         self.end(
@@ -315,10 +317,14 @@ impl Driver {
     }
 
     /// Writes a blob that is there once; one that is there already is kept.
-    fn put_blob(&self, key: &BlobKey, bytes: &[u8]) -> Result<(), Fault> {
+    fn put_blob(
+        &self,
+        key: &BlobKey,
+        content: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), BlobError>) -> Result<(), BlobError>,
+    ) -> Result<(), Fault> {
         let write = || {
             let mut writer = self.services.blobs.begin(key)?;
-            writer.write(bytes)?;
+            content(&mut |piece| writer.write(piece).map(drop))?;
             writer.finish()
         };
         match write() {

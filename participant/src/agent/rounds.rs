@@ -15,7 +15,7 @@ use rand_core::OsRng;
 
 use super::{Agent, AgentFault, Effect, Site, model_digest};
 use crate::ledger::PayError;
-use crate::randomness::PagedOsRng;
+use crate::randomness::StretchedOsRng;
 use crate::state::StateFault;
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
@@ -356,7 +356,7 @@ impl Agent {
         let spent = self.ledger.spent(dataset).value();
         metrics::gauge!("consort_participant_epsilon_spent", "dataset" => dataset.to_string())
             .set(spent);
-        let mut rng = PagedOsRng::default();
+        let mut rng = StretchedOsRng::default();
         match contribution.encode(&joined.key, &agreement.agreed, debit, &mut rng) {
             Ok(update) => {
                 tracing::info!(%job, round, epsilon_spent = spent, "the round is paid for and the update is masked");

@@ -111,7 +111,7 @@ impl Contribution {
     /// [`EncodingFault`]; nothing leaves then, and the round stays spent.
     ///
     /// # Security
-    /// `rng` must be the operating system's randomness.
+    /// `rng` must be as unpredictable as the operating system's.
     pub fn encode<R: RngCore + CryptoRng>(
         self,
         key: &AttemptKey,
@@ -141,7 +141,7 @@ impl TrainingTask {
     /// [`TrainingFault`]; nothing was released.
     ///
     /// # Security
-    /// `rng` must be the operating system's randomness: who can guess the noise can subtract it.
+    /// `rng` must be as unpredictable as the operating system's: who can guess the noise can subtract it.
     pub fn run<R: RngCore + CryptoRng>(&self, rng: &mut R) -> Result<Contribution, TrainingFault> {
         let mut watch = Stopwatch::started();
         let contribution = match self.agreed.1.step() {

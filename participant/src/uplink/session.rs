@@ -25,7 +25,7 @@ use wire::round_service_client::RoundServiceClient;
 
 use super::{MAX_MESSAGE_BYTES, upload};
 use crate::agent::{Effect, Input};
-use crate::randomness::PagedOsRng;
+use crate::randomness::StretchedOsRng;
 use crate::trainer::{TrainingFault, TrainingTask};
 
 /// How long a small call may take. The coordinator stores before it answers: milliseconds, or a disk in trouble.
@@ -288,7 +288,7 @@ pub(super) async fn train(task: TrainingTask, turn: Arc<Semaphore>, inputs: mpsc
         return;
     };
     let key = task.key.clone();
-    let work = tokio::task::spawn_blocking(move || task.run(&mut PagedOsRng::default()));
+    let work = tokio::task::spawn_blocking(move || task.run(&mut StretchedOsRng::default()));
     let result = work.await.unwrap_or(Err(TrainingFault::Lost));
     if inputs.send(Input::Trained { key, result }).await.is_err() {
         tracing::debug!("the agent ended");
