@@ -105,8 +105,11 @@ fn measurement(digest: SnpLaunchDigest) -> Result<Measurement, MeasureError> {
 
 /// Whether every offset and length that a firmware file names lies inside it.
 fn check_firmware(path: &Path) -> Result<(), MeasureError> {
-    let length = std::fs::metadata(path).map_err(|error| MeasureError::file(path, error))?;
-    if length.len() > MAX_FIRMWARE_BYTES {
+    let metadata = std::fs::metadata(path).map_err(|error| MeasureError::file(path, error))?;
+    if !metadata.is_file() {
+        return Err(MeasureError::Firmware("it is no file"));
+    }
+    if metadata.len() > MAX_FIRMWARE_BYTES {
         return Err(MeasureError::Firmware("it is longer than any firmware"));
     }
     let data = std::fs::read(path).map_err(|error| MeasureError::file(path, error))?;
@@ -127,9 +130,9 @@ fn metadata_entry(mut table: &[u8]) -> Result<&[u8], MeasureError> {
     let mut found = None;
     while let Some(header) = table.len().checked_sub(ENTRY_HEADER_BYTES) {
         let entry = length_at(table, header)
-            .and_then(|length| Some(length.checked_sub(ENTRY_HEADER_BYTES)?.min(header)))
-            .and_then(|length| table.get(header - length..header))
-            .ok_or(MeasureError::Firmware("an entry is shorter than an entry"))?;
+            .and_then(|length| header.checked_sub(length.checked_sub(ENTRY_HEADER_BYTES)?))
+            .and_then(|start| table.get(start..header))
+            .ok_or(MeasureError::Firmware("an entry of its table does not fit"))?;
         if table[header + 2..] == METADATA_GUID {
             found = Some(entry);
         }
@@ -163,7 +166,9 @@ fn check_metadata(data: &[u8], entry: &[u8]) -> Result<(), MeasureError> {
         .chunks_exact(METADATA_ITEM_BYTES)
     {
         let size = word_at(item, 4).unwrap_or(usize::MAX);
-        if word_at(item, 8) == Some(KERNEL_HASHES) && size != PAGE_BYTES {
+        // `sev` reads the lowest byte of the kind alone.
+        let is_hashes = word_at(item, 8).is_some_and(|kind| kind & 0xFF == KERNEL_HASHES);
+        if is_hashes && size != PAGE_BYTES {
             return Err(MeasureError::Firmware("its hashes do not take one page"));
         }
         pages = pages.saturating_add(size / PAGE_BYTES);

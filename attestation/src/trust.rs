@@ -92,7 +92,23 @@ impl TrustStore {
         for crl in crls {
             anchor.add_crl(crl)?;
         }
-        self.anchors.push(anchor);
+        // Bundles of one ARK, with its ASK and with its ASVK, obey the same lists, whichever of them brought them.
+        let mut lists = std::mem::take(&mut anchor.crls);
+        let mut of_this_ark = vec![anchor];
+        let (same, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.anchors)
+            .into_iter()
+            .partition(|known| known.ark_hash == of_this_ark[0].ark_hash);
+        lists.extend(
+            same.first()
+                .map(|known| known.crls.clone())
+                .unwrap_or_default(),
+        );
+        of_this_ark.extend(same);
+        for anchor in &mut of_this_ark {
+            anchor.crls.clone_from(&lists);
+        }
+        self.anchors = others;
+        self.anchors.extend(of_this_ark);
         Ok(())
     }
 

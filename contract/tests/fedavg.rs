@@ -230,17 +230,17 @@ fn debit(plan: &Plan) -> Debit {
 fn member(job: &Job, plan: &Plan, seed: u64) -> (PrivateModelUpdate, Vec<f32>) {
     let (noise, global) = (plan.noise(), start(job));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut local = LocalModel::at(global.as_slice(), averaging(plan).local_rule());
+    let mut local = LocalModel::at(global.as_slice(), averaging(plan).local_rule(), noise).unwrap();
     for _ in 0..noise.round_mechanism().steps().count() {
         let drawn = DiscreteGaussian::new(noise.member_variance());
         let drawn = drawn.sample_vector(22, &mut rng).unwrap();
         let mut sum = RecordSum::new(noise.grid(), noise.record_cap(), 22);
         sum.add_record(&[0.1; 22]).unwrap();
-        local.step(sum, drawn, noise).unwrap();
+        local.step(sum, drawn).unwrap();
     }
     let pairs = local.values().iter().zip(global.as_slice());
     let moved = pairs.map(|(local, global)| local - global).collect();
-    let update = local.finish(global.as_slice(), noise).unwrap();
+    let update = local.finish(global.as_slice()).unwrap();
     (update.release(noise, debit(plan)).unwrap(), moved)
 }
 

@@ -20,8 +20,8 @@ const KEY_BYTES: usize = 32;
 /// system's. So a page tells nothing of those before it (fast key erasure, Bernstein 2017), nor of those after it.
 ///
 /// # Security
-/// As unpredictable as the system's own generator, whose construction it repeats. Bytes wait in memory until they are used, as
-/// the noise made of them does; pages and keys are zeroised. The value must not outlive a `fork`, which this program does not do.
+/// As unpredictable as the system's own generator, whose construction it repeats. What was given out stays in
+/// memory until the page is turned, as the noise made of it does; pages and keys are zeroised. The value must not outlive a `fork`, which this program does not do.
 #[derive(Default)]
 pub(crate) struct StretchedOsRng {
     key: Zeroizing<[u8; KEY_BYTES]>,

@@ -82,20 +82,28 @@ impl LocalRuleError {
 pub struct LocalModel {
     #[zeroize(skip)]
     rule: LocalRule,
+    #[zeroize(skip)]
+    plan: NoisePlan,
+    planned: u32,
     taken: u32,
     values: Vec<f32>,
     loss: f64,
 }
 
 impl LocalModel {
-    /// A local model at the global one.
-    pub fn at(global: &[f32], rule: LocalRule) -> Self {
-        Self {
+    /// A local model at the global one, for one round of a plan.
+    ///
+    /// # Errors
+    /// [`ReleaseError::OtherSource`] if the plan counts on the noise of others.
+    pub fn at(global: &[f32], rule: LocalRule, plan: &NoisePlan) -> Result<Self, ReleaseError> {
+        Ok(Self {
             rule,
+            plan: *plan,
+            planned: steps_of(plan)?,
             taken: 0,
             values: global.to_vec(),
             loss: 0.0,
-        }
+        })
     }
 
     /// The parameters now.
@@ -106,23 +114,17 @@ impl LocalModel {
     /// Takes one step by a sum (its last coordinate is the loss query, which moves nothing) and fresh noise.
     ///
     /// # Errors
-    /// [`ReleaseError`] if sum or noise do not belong to the plan, or the plan does not count on the site alone; both are dropped
-    /// and the model stays.
-    pub fn step(
-        &mut self,
-        sum: RecordSum,
-        noise: NoiseVector,
-        plan: &NoisePlan,
-    ) -> Result<(), ReleaseError> {
-        let planned = steps_of(plan)?;
-        check_parts(&sum, &noise, plan)?;
+    /// [`ReleaseError`] if sum or noise do not belong to the plan, or all of its steps were taken; both are dropped and the model
+    /// stays.
+    pub fn step(&mut self, sum: RecordSum, noise: NoiseVector) -> Result<(), ReleaseError> {
+        check_parts(&sum, &noise, &self.plan)?;
         if sum.elements() != self.values.len() + 1 {
             return Err(ReleaseError::OtherLength);
         }
-        if self.taken >= planned {
+        if self.taken >= self.planned {
             return Err(ReleaseError::OtherSteps {
                 taken: self.taken.saturating_add(1),
-                planned,
+                planned: self.planned,
             });
         }
         let grid = sum.grid();
@@ -144,12 +146,11 @@ impl LocalModel {
     ///
     /// # Errors
     /// [`ReleaseError`] if steps of the plan's round are missing, or the global model has another length.
-    pub fn finish(mut self, global: &[f32], plan: &NoisePlan) -> Result<LocalUpdate, ReleaseError> {
-        let planned = steps_of(plan)?;
-        if self.taken != planned {
+    pub fn finish(mut self, global: &[f32]) -> Result<LocalUpdate, ReleaseError> {
+        if self.taken != self.planned {
             return Err(ReleaseError::OtherSteps {
                 taken: self.taken,
-                planned,
+                planned: self.planned,
             });
         }
         if global.len() != self.values.len() {
@@ -159,7 +160,7 @@ impl LocalModel {
             *value -= global;
         }
         Ok(LocalUpdate {
-            taken: self.taken,
+            plan: self.plan,
             values: std::mem::take(&mut self.values),
             loss: self.loss,
         })
@@ -176,7 +177,8 @@ impl fmt::Debug for LocalModel {
 /// What all local steps of a round have moved: noised, and not paid for. Wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct LocalUpdate {
-    taken: u32,
+    #[zeroize(skip)]
+    plan: NoisePlan,
     values: Vec<f32>,
     loss: f64,
 }
@@ -185,18 +187,14 @@ impl LocalUpdate {
     /// Makes it private against a debit of all its steps, which is taken in any case: what was booked stays spent.
     ///
     /// # Errors
-    /// [`ReleaseError`] if steps or debit do not belong to the plan.
+    /// [`ReleaseError`] if the steps were noised under another plan, or the debit is not one of its round.
     pub fn release(
         mut self,
         plan: &NoisePlan,
         debit: Debit,
     ) -> Result<PrivateModelUpdate, ReleaseError> {
-        let planned = steps_of(plan)?;
-        if self.taken != planned {
-            return Err(ReleaseError::OtherSteps {
-                taken: self.taken,
-                planned,
-            });
+        if self.plan != *plan {
+            return Err(ReleaseError::OtherPlan);
         }
         if *debit.mechanism() != plan.round_mechanism() {
             return Err(ReleaseError::OtherDebit);

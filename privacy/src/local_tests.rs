@@ -61,14 +61,14 @@ fn sum(plan: &NoisePlan) -> RecordSum {
     sum
 }
 
-fn start() -> LocalModel {
-    LocalModel::at(&GLOBAL, LocalRule::new(0.5, 4.0).unwrap())
+fn start(plan: &NoisePlan) -> Result<LocalModel, ReleaseError> {
+    LocalModel::at(&GLOBAL, LocalRule::new(0.5, 4.0).unwrap(), plan)
 }
 
 #[test]
 fn a_local_model_moves_against_each_noised_sum_and_its_update_is_the_way_it_went() {
     let plan = site(2);
-    let mut model = start();
+    let mut model = start(&plan).unwrap();
     let mut expected = GLOBAL;
     let unit = 0.5 / 2_f32.powi(plan.grid().bits().bits().into());
     let mut loss = 0.0;
@@ -80,11 +80,11 @@ fn a_local_model_moves_against_each_noised_sum_and_its_update_is_the_way_it_went
         }
         loss = whole[2] as f64 / plan.grid().bits().units() as f64;
         model
-            .step(sum(&plan), noise(plan.member_variance(), seed), &plan)
+            .step(sum(&plan), noise(plan.member_variance(), seed))
             .unwrap();
         assert_eq!(model.values(), expected);
     }
-    let update = model.finish(&GLOBAL, &plan).unwrap();
+    let update = model.finish(&GLOBAL).unwrap();
     let update = update
         .release(&plan, debit(plan.round_mechanism()))
         .unwrap();
@@ -100,11 +100,10 @@ fn a_local_model_moves_against_each_noised_sum_and_its_update_is_the_way_it_went
 #[test]
 fn a_step_too_few_and_a_step_too_many_are_refused() {
     let plan = site(2);
-    let take =
-        |model: &mut LocalModel| model.step(sum(&plan), noise(plan.member_variance(), 1), &plan);
-    let mut model = start();
+    let take = |model: &mut LocalModel| model.step(sum(&plan), noise(plan.member_variance(), 1));
+    let mut model = start(&plan).unwrap();
     take(&mut model).unwrap();
-    let early = model.finish(&GLOBAL, &plan).unwrap_err();
+    let early = model.finish(&GLOBAL).unwrap_err();
     assert_eq!(
         early,
         ReleaseError::OtherSteps {
@@ -112,7 +111,7 @@ fn a_step_too_few_and_a_step_too_many_are_refused() {
             planned: 2
         }
     );
-    let mut model = start();
+    let mut model = start(&plan).unwrap();
     take(&mut model).unwrap();
     take(&mut model).unwrap();
     let held = model.values().to_vec();
@@ -128,11 +127,9 @@ fn noise_of_a_share_only_and_a_plan_that_counts_on_others_are_refused() {
     let (alone, shared) = (site(1), plan(NoiseSource::Cohort));
     // A third of the variance: what a member of the cohort would draw.
     let share = NoiseVariance::new(alone.member_variance().sigma_squared() / 3).unwrap();
-    let refused = start().step(sum(&alone), noise(share, 1), &alone);
+    let refused = start(&alone).unwrap().step(sum(&alone), noise(share, 1));
     assert_eq!(refused.unwrap_err(), ReleaseError::OtherNoise);
-    let drawn = noise(shared.member_variance(), 1);
-    let refused = start().step(sum(&shared), drawn, &shared);
-    assert_eq!(refused.unwrap_err(), ReleaseError::OtherSource);
+    assert_eq!(start(&shared).unwrap_err(), ReleaseError::OtherSource);
     let refused = crate::PrivateUpdate::release(
         sum(&alone),
         noise(alone.member_variance(), 1),
@@ -145,12 +142,12 @@ fn noise_of_a_share_only_and_a_plan_that_counts_on_others_are_refused() {
 #[test]
 fn a_debit_of_one_step_does_not_pay_for_two() {
     let plan = site(2);
-    let mut model = start();
+    let mut model = start(&plan).unwrap();
     for seed in [1, 2] {
         let drawn = noise(plan.member_variance(), seed);
-        model.step(sum(&plan), drawn, &plan).unwrap();
+        model.step(sum(&plan), drawn).unwrap();
     }
-    let update = model.finish(&GLOBAL, &plan).unwrap();
+    let update = model.finish(&GLOBAL).unwrap();
     let round = plan.round_mechanism();
     let one = Mechanism::new(
         round.noise_multiplier(),
@@ -161,6 +158,20 @@ fn a_debit_of_one_step_does_not_pay_for_two() {
     );
     let refused = update.release(&plan, debit(one)).unwrap_err();
     assert_eq!(refused, ReleaseError::OtherDebit);
+}
+
+#[test]
+fn steps_that_were_noised_under_another_plan_are_not_released() {
+    let (one, two) = (site(1), site(2));
+    let mut model = start(&one).unwrap();
+    model
+        .step(sum(&one), noise(one.member_variance(), 1))
+        .unwrap();
+    let update = model.finish(&GLOBAL).unwrap();
+    let refused = update
+        .release(&two, debit(two.round_mechanism()))
+        .unwrap_err();
+    assert_eq!(refused, ReleaseError::OtherPlan);
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub enum Unit {
 }
 
 /// A cap on sampled batches: of those drawn at most so many are taken, at random.
+///
+/// The accountants count with exactly this number of records, as dp-accounting does with its `dataset_size`. Fewer records cost more, since
+/// each is kept more often when the cap bites: an upper bound on the size of a data set is no substitute for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Truncation {
     max_batch: u32,
@@ -38,7 +41,7 @@ pub struct Truncation {
 }
 
 impl Truncation {
-    /// At most `max_batch` of a data set of at most `records`, public numbers both.
+    /// At most `max_batch` of a data set of `records`, public numbers both.
     ///
     /// # Errors
     /// [`QuantityError::Truncation`] if one of them is 0.
@@ -54,7 +57,7 @@ impl Truncation {
         self.max_batch
     }
 
-    /// Most records of the data set.
+    /// Records of the data set.
     pub fn records(self) -> u32 {
         self.records
     }

@@ -29,9 +29,13 @@ impl Epsilon {
         }
     }
 
-    /// What an accountant computed; zero is possible.
+    /// What an accountant computed; zero is possible. What is no number is no bound, so it counts as infinity.
     pub(crate) fn accounted(value: f64) -> Self {
-        Self(value.max(0.0))
+        Self(if value.is_nan() {
+            f64::INFINITY
+        } else {
+            value.max(0.0)
+        })
     }
 
     /// The number.

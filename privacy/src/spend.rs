@@ -126,7 +126,11 @@ pub(crate) fn pld(kinds: &[Mechanism], delta: Delta) -> Result<Epsilon, PldRefus
     }
     let mut worst = 0.0;
     for side in sides(first.relation()) {
-        worst = f64::max(worst, pld::epsilon(&parts(kinds, *side), delta, worst)?);
+        let epsilon = pld::epsilon(&parts(kinds, *side), delta, worst)?;
+        // What is no number stays, and counts as infinity.
+        if epsilon.is_nan() || epsilon > worst {
+            worst = epsilon;
+        }
     }
     Ok(Epsilon::accounted(worst))
 }

@@ -126,6 +126,9 @@ pub enum ReleaseError {
         /// Steps of a round of the plan.
         planned: u32,
     },
+    /// The steps of a local model were noised under another plan.
+    #[error("the steps were noised under another plan than the round's: report this as a bug")]
+    OtherPlan,
     /// The debit paid for something else.
     #[error("the debit paid for another release than a round of the plan: report this as a bug")]
     OtherDebit,
@@ -140,6 +143,7 @@ impl ReleaseError {
             Self::OtherNoise => "privacy_release_other_noise",
             Self::OtherSource => "privacy_release_other_source",
             Self::OtherSteps { .. } => "privacy_release_other_steps",
+            Self::OtherPlan => "privacy_release_other_plan",
             Self::OtherDebit => "privacy_release_other_debit",
         }
     }

@@ -149,6 +149,31 @@ fn a_revocation_list_in_the_bundle_is_obeyed() {
 }
 
 #[test]
+fn a_revocation_list_in_one_bundle_is_obeyed_for_every_bundle_of_its_root_in_either_order() {
+    use x509_cert::der::pem::{LineEnding, encode_string};
+
+    let crl = vendor()
+        .edited_revocation_list(&[ASK_SERIAL], start(), |_| ())
+        .unwrap();
+    let pem = encode_string("X509 CRL", LineEnding::LF, &crl).unwrap();
+    let without = vendor().roots_pem().unwrap();
+    let with = without.clone() + &pem;
+    for bundles in [[&without, &with], [&with, &without]] {
+        let mut store = TrustStore::new();
+        for bundle in bundles {
+            store.add_pem_bundle(bundle.as_bytes()).unwrap();
+        }
+        let policy = Policy::from_toml(&policy_text("")).unwrap();
+        let verifier = Verifier::new(policy, &store).unwrap();
+        let evidence = crate::Attester::attest(attester(), STATEMENT).unwrap();
+        assert_eq!(
+            judge(&verifier, &evidence).unwrap_err(),
+            Reason::CertificateRevoked
+        );
+    }
+}
+
+#[test]
 fn the_policy_without_a_file_pins_three_roots_and_refuses_what_it_can_judge() {
     let policy = Policy::amd_roots_alone();
     assert_eq!(policy.roots().len(), AMD_ROOT_HASHES.len());

@@ -58,7 +58,8 @@ pub(super) fn evidence(file: &Path, vcek: Option<&Path>) -> Result<Evidence, Fai
     }
 }
 
-/// Reads every bundle of roots of a folder, then every revocation list.
+/// Reads every bundle of roots of a folder, then every revocation list; which is which, their content says. A file that is neither is
+/// an error: a list that was passed over would be a revocation that nobody sees.
 pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
     let mut files = std::fs::read_dir(dir)
         .and_then(|entries| {
@@ -71,22 +72,34 @@ pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
     let unusable = |file: &Path, error: consort_attestation::TrustError| {
         Failure::usage(error.code(), format!("{}: {error}", file.display()))
     };
-    let ends = |file: &Path, extension: &str| file.extension().is_some_and(|it| it == extension);
-    let mut store = TrustStore::new();
-    for file in files.iter().filter(|file| ends(file, "pem")) {
-        let bundle = std::fs::read(file).map_err(at(file))?;
-        store
-            .add_pem_bundle(&bundle)
-            .map_err(|error| unusable(file, error))?;
+    let (mut store, mut lists) = (TrustStore::new(), Vec::new());
+    for file in &files {
+        let content = std::fs::read(file).map_err(at(file))?;
+        let holds = |label: &[u8]| content.windows(label.len()).any(|bytes| bytes == label);
+        if holds(b"-----BEGIN CERTIFICATE-----") {
+            store
+                .add_pem_bundle(&content)
+                .map_err(|error| unusable(file, error))?;
+        } else if holds(b"-----BEGIN X509 CRL-----") || content.first() == Some(&DER_SEQUENCE) {
+            lists.push((file, content));
+        } else {
+            let what = format!(
+                "{} is neither a PEM bundle of roots nor a revocation list; keep nothing else in the folder of roots",
+                file.display()
+            );
+            return Err(Failure::usage("attest_roots_file", what));
+        }
     }
-    for file in files.iter().filter(|file| ends(file, "crl")) {
-        let list = std::fs::read(file).map_err(at(file))?;
+    for (file, list) in lists {
         store
             .add_crl(&list)
             .map_err(|error| unusable(file, error))?;
     }
     Ok(store)
 }
+
+/// With which DER begins a certificate or a revocation list.
+const DER_SEQUENCE: u8 = 0x30;
 
 /// Reads a policy; without one, what can be asked of any evidence, under those of AMD's roots that were given.
 pub(super) fn policy(file: Option<&Path>, store: &TrustStore) -> Result<Policy, Failure> {

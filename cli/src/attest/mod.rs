@@ -15,6 +15,9 @@ use consort_attestation::{ChipId, HostData, Measurement, ReportData, Verifier, W
 
 use crate::failure::Failure;
 
+/// The end of the year 9999, the last that certificates can name.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// What can be done with evidence.
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -52,7 +55,7 @@ pub(crate) struct Judged {
     /// The attestation policy (TOML). Without one: AMD's roots, no debugging, no Milan, no VLEK, an alias check; any software
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Folder with the PEM bundles of the roots (ARK, ASK, ASVK) and with revocation lists (.crl, DER or PEM)
+    /// Folder with the PEM bundles of the roots (ARK, ASK, ASVK) and with revocation lists (DER or PEM), and nothing else
     #[arg(long, value_name = "DIR")]
     roots: PathBuf,
     /// The statement the report must be about: 128 hexadecimal digits
@@ -68,7 +71,7 @@ pub(crate) struct Judged {
     #[arg(long, value_name = "HEX", value_parser = measurement)]
     measurement: Option<Measurement>,
     /// Judge as of this time, in seconds since 1970, instead of now
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LAST_SECOND))]
     at_unix_s: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
@@ -141,12 +144,9 @@ fn judge(judged: &Judged, explain: bool) -> Result<(), Failure> {
         measurement: judged.measurement,
         report_data: judged.report_data,
     };
-    let now = match judged.at_unix_s {
-        Some(seconds) => SystemTime::UNIX_EPOCH
-            .checked_add(Duration::from_secs(seconds))
-            .ok_or_else(|| Failure::usage("usage", "--at-unix-s is out of range"))?,
-        None => SystemTime::now(),
-    };
+    let now = judged.at_unix_s.map_or_else(SystemTime::now, |seconds| {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    });
     let explanation = verifier.explain(&evidence, &wanted, now);
     if judged.json {
         println!("{}", table::explanation_json(&explanation, explain));

@@ -176,6 +176,11 @@ fn files_that_cannot_be_judged_are_refused_by_what_they_lack() {
     files.write("roots/another.crl", b"nothing");
     assert_eq!(
         refused(&format!("verify <evidence.bin> {JUDGED}")),
+        "attest_roots_file"
+    );
+    files.write("roots/another.crl", &[0x30, 0]);
+    assert_eq!(
+        refused(&format!("verify <evidence.bin> {JUDGED}")),
         "trust.crl-malformed"
     );
     assert_eq!(

@@ -69,13 +69,13 @@ impl Run {
         );
         let sampler = DiscreteGaussian::new(noise.member_variance());
         let elements = usize::try_from(noise.elements()).unwrap();
-        let mut local = LocalModel::at(global.as_slice(), averaging.local_rule());
+        let mut local = LocalModel::at(global.as_slice(), averaging.local_rule(), noise).unwrap();
         for _ in 0..self.terms.local_steps {
             let drawn = sampler.sample_vector(elements, rng).unwrap();
             let here = Parameters::new(self.job.model(), local.values().to_vec()).unwrap();
             let (model, cap) = (self.job.model(), noise.record_cap());
             let summed = clipped_sum(model, &here, &self.batch(site), &clipping, cap).unwrap();
-            local.step(summed.sum, drawn, noise).unwrap();
+            local.step(summed.sum, drawn).unwrap();
         }
         let pairs = local.values().iter().zip(global.as_slice());
         let moved: Vec<f32> = pairs.map(|(local, global)| local - global).collect();

@@ -211,6 +211,11 @@ impl Driver {
     /// Keeps what a refused input proves against its sender: once for each member and attempt, so that nobody fills the log
     /// by contradicting itself again and again. What is accepted proves nothing, and a refusal leaves the machine as it was.
     pub(super) fn blame(&mut self, said: &Input, now: Now) -> Result<(), Fault> {
+        let attempt = self.state.attempt.as_ref();
+        let is_blamed = |member| attempt.is_some_and(|attempt| attempt.blamed.contains(&member));
+        if said.sender().is_some_and(is_blamed) {
+            return Ok(());
+        }
         let record = self.round.as_ref().and_then(|round| round.blame(said));
         record.map_or(Ok(()), |record| self.convict(record, now))
     }

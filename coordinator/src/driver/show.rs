@@ -85,6 +85,7 @@ impl Driver {
             return Vec::new();
         };
         if !round.asks(index) {
+            self.asked.remove(&index);
             return Vec::new();
         }
         let phase = round.phase();

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use consort_contract::thresholds::MAX_COHORT;
 use consort_round::coordinator::Round;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +12,7 @@ use super::core::{Driver, Now};
 use crate::error::{Fault, Refusal, RefusalKind};
 
 /// Requests that may wait for one job: every member of the largest cohort twice over, so that nobody is turned away in a round.
-const QUEUE: usize = 512;
+const QUEUE: usize = 2 * MAX_COHORT as usize;
 
 /// How long the thread sleeps when nothing is due: for ever, in practice.
 const IDLE: Duration = Duration::from_secs(3600);

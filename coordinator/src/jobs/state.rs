@@ -281,7 +281,10 @@ impl JobState {
     }
 }
 
-/// Whether an abort with this code spends its round: only the two that happen before anybody is asked for an update do not.
+/// Whether an abort with this code spends its round: only those before anybody is asked for an update do not.
 pub(crate) fn is_spent(code: &str) -> bool {
-    !matches!(code, "abort_too_few_joined" | "abort_too_few_shared")
+    !matches!(
+        code,
+        "abort_too_few_joined" | "abort_too_few_shared" | "abort_gap_in_shared"
+    )
 }

@@ -1,5 +1,6 @@
+use consort_aggregation::MemberIndex;
 use consort_contract::{OrganisationId, Vote};
-use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
+use consort_round::{AbortReason, Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
 
 use super::*;
 use crate::testing::{contract, document, organisation, roster, secret};
@@ -196,4 +197,25 @@ fn a_job_with_a_stranger_is_refused_by_name() {
     let refused = Contract::propose(contract(2).id, job, &roster()).unwrap_err();
     assert_eq!(refused.code(), "job_member_not_in_roster");
     assert!(refused.to_string().contains("stranger"));
+}
+
+#[test]
+fn a_round_is_spent_by_the_aborts_after_which_members_may_have_submitted_and_by_no_other() {
+    let (have, need) = (1, 2);
+    for reason in [
+        AbortReason::TooFewJoined { have, need },
+        AbortReason::TooFewShared { have, need },
+        AbortReason::TooFewSurvivors { have, need },
+        AbortReason::TooFewConfirmed { have, need },
+        AbortReason::TooFewUnmasked { have, need },
+        AbortReason::GapInShared,
+        AbortReason::GapInSurvivors,
+        AbortReason::BadSecret(MemberIndex::new(1).unwrap()),
+    ] {
+        assert_eq!(
+            is_spent(reason.code()),
+            reason.after_submission(),
+            "{reason}"
+        );
+    }
 }

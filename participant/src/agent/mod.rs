@@ -233,7 +233,11 @@ impl Agent {
 
     /// A message that may come in parts, once it is whole.
     fn whole(&mut self, id: Option<wire::AttemptId>, part: Event) -> Option<Event> {
-        let key = attempt_from_wire(id).ok()?;
+        let key = attempt_from_wire(id)
+            .inspect_err(|error| {
+                tracing::warn!(code = error.code(), %error, "the coordinator sent a message that is not valid");
+            })
+            .ok()?;
         let Some(RunningRound::Joined(joined)) = self.rounds.get_mut(&key.job) else {
             return None;
         };

@@ -18,7 +18,7 @@ pub(super) fn local_steps<R: RngCore + CryptoRng>(
     let (job, plan) = &*task.agreed;
     let plan = plan.noise();
     let global = task.parameters.as_slice();
-    let mut local = LocalModel::at(global, averaging.local_rule());
+    let mut local = LocalModel::at(global, averaging.local_rule(), plan)?;
     for step in 0..plan.round_mechanism().steps().count() {
         let noise = watch.noise(|| task.noise(rng))?;
         let sum = if step == 0 {
@@ -27,7 +27,7 @@ pub(super) fn local_steps<R: RngCore + CryptoRng>(
             let here = Parameters::new(job.model(), local.values().to_vec());
             task.clipped_sum(&here.map_err(TrainingFault::Diverged)?)?
         };
-        local.step(sum, noise, plan)?;
+        local.step(sum, noise)?;
     }
-    Ok(local.finish(global, plan)?)
+    Ok(local.finish(global)?)
 }

@@ -50,6 +50,20 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// The member that said it; nobody when it comes of the coordinator itself.
+    pub fn sender(&self) -> Option<MemberIndex> {
+        match self {
+            Self::Advertise(advert) => Some(advert.advert().member),
+            Self::ShareKeys(message) => Some(message.statement.member),
+            Self::Seal(seal) => Some(seal.member),
+            Self::Confirm(confirmation) => Some(confirmation.member),
+            Self::Unmask(answer) => Some(answer.member),
+            Self::AnnounceSurvivors(_) | Self::Depart(_) | Self::Tick => None,
+        }
+    }
+}
+
 /// Where a round stands.
 #[derive(Debug)]
 pub enum Round {

@@ -128,10 +128,12 @@ impl Unmasking {
         let of_self_mask = answer.shares.self_mask.iter().find(|(owner, share)| {
             committed(owner).is_some_and(|s| !s.self_mask.verify(answer.member, share))
         });
-        let of_mask_key = answer.shares.mask_key.iter().find(|(owner, share)| {
-            committed(owner).is_some_and(|s| !s.mask_key.verify(answer.member, share))
-        });
-        let (owner, _) = of_self_mask.or(of_mask_key)?;
+        let of_mask_key = || {
+            answer.shares.mask_key.iter().find(|(owner, share)| {
+                committed(owner).is_some_and(|s| !s.mask_key.verify(answer.member, share))
+            })
+        };
+        let (owner, _) = of_self_mask.or_else(of_mask_key)?;
         Some(Blame::WrongShare {
             statement: committed(owner)?.signed(context2),
             answer: said,

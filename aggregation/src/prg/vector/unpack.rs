@@ -57,7 +57,8 @@ fn has_byte_permutes() -> bool {
 struct Spread {
     /// For each byte of the vector the loaded byte that is put there first.
     low: [u8; LONGEST],
-    /// For the lowest byte of each word the one behind those; none (a set highest bit) for the other bytes.
+    /// For the lowest byte of each word the one behind those. The other bytes have the highest bit set: none for `pshufb`; for `vpermb`, which
+    /// does not look at it, some byte that the shift leaves out, as it takes in 7 bits at most of the lowest.
     high: [u8; LONGEST],
     /// For each word, by how many bits it is shifted right; the bits from `high` then come from above.
     right: [u8; LONGEST],

@@ -183,6 +183,9 @@ impl Window {
         for (place, mass) in composed.masses.iter().enumerate().rev() {
             d = tilt_fall * (d + fall * less * c) + less * mass;
             c = tilt_fall * fall * c + mass;
+            if d.is_nan() {
+                return f64::INFINITY;
+            }
             let loss = (self.first + place as i64) as f64 * grid;
             let ln_target = ln_left + tilt * (loss - middle);
             if d.ln() >= ln_target {
