@@ -13,7 +13,7 @@ use x509_cert::name::Name;
 use crate::machine::{Product, Tcb};
 use crate::pem;
 use crate::reason::Reason;
-use crate::verify::require;
+use crate::require::require;
 
 /// AMD's extensions of a VCEK (AMD 57230, table 8) and a VLEK (AMD 58369), and the identifiers of keys.
 pub(crate) mod oid {

@@ -6,7 +6,7 @@ use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 use sha2::{Digest, Sha256};
 
 use crate::reason::Reason;
-use crate::verify::require;
+use crate::require::require;
 
 /// The length of an attestation report (AMD 56860, table 23).
 pub const REPORT_BYTES: usize = 1184;

@@ -9,12 +9,14 @@ pub mod channel;
 mod crl;
 mod evidence;
 pub mod fields;
+mod limits;
 mod machine;
 pub mod measure;
 
 mod pem;
 pub mod policy;
 mod reason;
+mod require;
 pub mod simulated;
 mod snp;
 pub mod statements;

@@ -21,8 +21,8 @@ use crate::certificate::EndorsementKey;
 use crate::evidence::REPORT_BYTES;
 use crate::machine::{ChipId, FirmwareVersion, HostData, Measurement, Product, Tcb};
 use crate::reason::Reason;
+use crate::require::require;
 use crate::statements::ReportData;
-use crate::verify::require;
 
 /// Where things are in a report (AMD 56860, table 23): offsets in bytes.
 pub(crate) mod layout {

@@ -26,9 +26,6 @@ use crate::trust::{Anchor, TrustStore};
 use chain::CheckedEndorsement;
 use checks::Checks;
 
-#[cfg(test)]
-pub(crate) use checks::mutants;
-pub(crate) use checks::require;
 pub use checks::{Finding, Verdict};
 pub use claims::Claims;
 

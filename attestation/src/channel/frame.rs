@@ -3,9 +3,7 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::ChannelError;
-
-/// The most bytes of a frame. Evidence is at most 16 KiB; there is room for other hardware's and nothing more.
-pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+use crate::limits::MAX_FRAME_BYTES;
 
 /// Writes a frame with one write: a header of its own would wait for the peer's delayed acknowledgement.
 pub(super) async fn write(

@@ -3,7 +3,7 @@
 use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 
 use super::error::{CoarseReason, CorrelationId};
-use super::frame::MAX_FRAME_BYTES;
+use crate::limits::MAX_FRAME_BYTES;
 use crate::machine::IdentityKey;
 
 /// The most bytes of an organisation's name: it is kept and shown before anything vouches for it.

@@ -31,9 +31,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+pub use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 pub use connector::AttestedConnector;
 pub use error::{ChannelError, CoarseReason, CorrelationId, PeerRefused, RefusalCause};
-pub use frame::MAX_FRAME_BYTES;
 pub use messages::{MAX_ORGANISATION_BYTES, message_of};
 pub use peer::{PeerDirectory, Refused, SessionId, VerifiedPeer};
 pub use stream::AttestedStream;
@@ -44,16 +44,8 @@ use crate::verify::Verifier;
 use exchange::Party;
 use tls::{Binding, TlsKey};
 
-/// How long handshake and exchange may take together, where the policy does not say less. It is some 15 ms on good days;
-/// firmware may throttle, links may be slow.
-pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long a TCP connection may take to open: three SYNs at the usual back-off.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a connection lives at most before its daemon closes it and the peer attests anew; the policy's
-/// [`crate::policy::SessionRules::max_age`] may say less.
-pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What one side of a channel needs.
 pub struct ChannelSettings {

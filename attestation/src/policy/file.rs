@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{CrlRule, Policy, PolicyError, SessionRules, SnpRules, Switches, TrustRules};
-use crate::channel::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 use crate::evidence::MAX_EVIDENCE_BYTES;
+use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 use crate::machine::{
     ChipId, FirmwareVersion, HostData, KeyDigest, LaunchId, Measurement, Product, Tcb,
 };

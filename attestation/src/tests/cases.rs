@@ -11,10 +11,10 @@ use x509_cert::ext::Extension;
 
 use super::world::{MACHINE, STATEMENT, TCB, attester, now, policy_text, start, vendor};
 use crate::certificate::oid;
+use crate::require::mutants;
 use crate::simulated::bad::{ASK_SERIAL, ASVK_SERIAL, SimulatedProvider};
 use crate::simulated::revocation::CRL_LIFETIME;
 use crate::simulated::{SimulatedMachine, SimulatedVendor};
-use crate::verify::mutants;
 use crate::{
     Attester, ChipId, Claims, Evidence, Expected, HostData, MAX_EVIDENCE_BYTES, MachineBinding,
     Policy, Product, REPORT_BYTES, Reason, ReportData, Tcb, TrustStore, Verifier,

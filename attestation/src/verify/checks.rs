@@ -1,6 +1,7 @@
 //! The one list of checks, with its two consumers: deciding stops at the first failure, explaining writes every check down.
 
 use crate::reason::Reason;
+use crate::require::require;
 
 /// How one check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,51 +169,5 @@ impl Checks {
                 verdict,
             });
         }
-    }
-}
-
-/// One check of a parser's, which stops it.
-#[track_caller]
-pub(crate) fn require(holds: bool, check: Reason) -> Result<(), Reason> {
-    #[cfg(test)]
-    let holds = holds || mutants::is_removed(std::panic::Location::caller(), check);
-    if holds { Ok(()) } else { Err(check) }
-}
-
-/// Checks removed one at a time, at run time: a mutation run over the verifier without compiling it once per mutant (mutant
-/// schemata; Untch, Offutt and Harrold, ISSTA 1993).
-#[cfg(test)]
-pub(crate) mod mutants {
-    use std::cell::RefCell;
-    use std::collections::BTreeSet;
-    use std::panic::Location;
-
-    use crate::reason::Reason;
-
-    /// Which check, and where it stands: file and line.
-    pub(crate) type Site = (Reason, &'static str, u32);
-
-    thread_local! {
-        static REMOVED: RefCell<Option<Site>> = const { RefCell::new(None) };
-        static SEEN: RefCell<BTreeSet<Site>> = const { RefCell::new(BTreeSet::new()) };
-    }
-
-    pub(super) fn is_removed(location: &'static Location<'static>, check: Reason) -> bool {
-        let site = (check, location.file(), location.line());
-        SEEN.with_borrow_mut(|seen| seen.insert(site));
-        REMOVED.with_borrow(|removed| *removed == Some(site))
-    }
-
-    /// Runs something in a verifier that lacks this check.
-    pub(crate) fn without<T>(site: Site, run: impl FnOnce() -> T) -> T {
-        REMOVED.set(Some(site));
-        let result = run();
-        REMOVED.set(None);
-        result
-    }
-
-    /// The checks that were made on this thread since the last call.
-    pub(crate) fn seen() -> BTreeSet<Site> {
-        SEEN.take()
     }
 }
