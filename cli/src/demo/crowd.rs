@@ -122,6 +122,10 @@ async fn completed(members: usize, aggregation: AggregationDocument) -> (wire::J
             panic!("{failure:?}: {log:?}")
         }
     };
+    let started = Instant::now();
+    let job = send(&mut operators, &layout.document, random_key())
+        .await
+        .unwrap();
     for site in &plan.sites {
         let mut config = consort_participant::Config::load(&layout.config(&site.name)).unwrap();
         // One process has one port of metrics at most.
@@ -132,11 +136,7 @@ async fn completed(members: usize, aggregation: AggregationDocument) -> (wire::J
             format!("{name} ended: {ended:?}")
         });
     }
-    let started = Instant::now();
     let work = async {
-        let job = send(&mut operators, &layout.document, random_key())
-            .await
-            .unwrap();
         let mut progress = Progress::new(true);
         follow(&layout, operators, job, &mut progress)
             .await
