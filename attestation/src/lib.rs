@@ -3,7 +3,7 @@
 //!
 //! Start reading at [`verify`], which is the list of checks, and at [`channel`], which is where they guard a connection.
 
-mod attester;
+pub mod attester;
 mod certificate;
 pub mod channel;
 mod crl;

@@ -1,6 +1,7 @@
 //! Evidence, the judgement on it, policies and the vendors' certificates.
 
 use crate::{Decoder, Outcome, code, text};
+use consort_attestation::attester::CertificateTable;
 use consort_attestation::channel::message_of;
 use consort_attestation::simulated::SimulatedMachine;
 use consort_attestation::{
@@ -34,6 +35,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "attestation-report",
         decode: report,
+    },
+    Decoder {
+        name: "certificate-table",
+        decode: certificate_table,
     },
     Decoder {
         name: "channel-message",
@@ -98,6 +103,11 @@ fn policy(bytes: &[u8]) -> Outcome {
 
 fn trust_bundle(bytes: &[u8]) -> Outcome {
     TrustStore::new().add_pem_bundle(bytes).map_err(code!())
+}
+
+/// The certificates that a host hands out beside a report.
+fn certificate_table(bytes: &[u8]) -> Outcome {
+    CertificateTable::parse(bytes).map(drop).map_err(code!())
 }
 
 fn revocation_list(bytes: &[u8]) -> Outcome {

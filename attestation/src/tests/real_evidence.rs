@@ -9,7 +9,7 @@ use x509_cert::der::{DecodePem, Encode};
 use crate::snp::Report;
 use crate::{
     AMD_ROOT_HASHES, ChipId, Claims, EndorsementKey, Evidence, Expected, MachineBinding, Policy,
-    Reason, ReportData, TrustStore, Verdict, Verifier, Wanted,
+    Product, Reason, ReportData, TrustStore, Verdict, Verifier, Wanted,
 };
 
 /// The vectors' directory; tests say so and end where it is absent, and the same checks run on simulated evidence everywhere.
@@ -42,6 +42,21 @@ fn load(directory: &std::path::Path, report: &str, certificate: &str) -> Evidenc
             .unwrap();
     }
     Evidence::new(report.try_into().unwrap(), certificate_bytes).unwrap()
+}
+
+/// Genuine evidence of one machine of each product that names itself, where the vectors are.
+pub(crate) fn genuine() -> Option<Vec<(Product, Evidence)>> {
+    let directory = vectors()?;
+    let of = |product: Product, name: &str| {
+        let file = |kind: &str| format!("{}/{name}.{kind}", product.name().to_lowercase());
+        let evidence = load(&directory, &file("report.bin"), &file("vcek.der"));
+        (product, evidence)
+    };
+    Some(vec![
+        of(Product::Milan, "oak.milan_oc_release"),
+        of(Product::Genoa, "oak.genoa_oc"),
+        of(Product::Turin, "oak.turin_oc"),
+    ])
 }
 
 fn store(directory: &std::path::Path) -> TrustStore {

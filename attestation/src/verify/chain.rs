@@ -209,7 +209,7 @@ impl Verifier {
             });
             return Ok(chip_id);
         }
-        let named = named_chip(endorsement);
+        let named = endorsement.chip();
         checks.require(masked || Some(chip_id) == named, Reason::VcekChipId, || {
             let wanted = named.map_or(String::new(), |named| named.to_string());
             (chip_id.to_string(), wanted)
@@ -299,15 +299,6 @@ impl Verifier {
             (format!("signing key {serial}"), "not revoked".to_owned())
         })
     }
-}
-
-/// The chip that a VCEK is for, as reports write it: Turin's 8 bytes are followed by zeros.
-fn named_chip(endorsement: &Endorsement) -> Option<ChipId> {
-    let mut bytes = [0; 64];
-    bytes
-        .get_mut(..endorsement.hardware_id.len())?
-        .copy_from_slice(&endorsement.hardware_id);
-    Some(ChipId::new(bytes))
 }
 
 fn check_csp(
