@@ -36,6 +36,7 @@ impl Evidence {
     pub(crate) const CHECKS: &'static [Reason] = &[
         Reason::EvidenceSize,
         Reason::EvidenceParavisor,
+        Reason::EvidenceTdx,
         Reason::EvidenceEncoding,
         Reason::ReportSize,
     ];
@@ -58,13 +59,14 @@ impl Evidence {
     /// Reads the canonical encoding, and nothing else.
     ///
     /// # Errors
-    /// [`Reason::EvidenceSize`], [`Reason::EvidenceParavisor`], [`Reason::EvidenceEncoding`] or [`Reason::ReportSize`].
+    /// One of the reasons for the form of evidence: [`Reason::EvidenceSize`] to [`Reason::ReportSize`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
         require(bytes.len() <= MAX_EVIDENCE_BYTES, Reason::EvidenceSize)?;
         require(
             !bytes.starts_with(PARAVISOR_SIGNATURE),
             Reason::EvidenceParavisor,
         )?;
+        require(!is_tdx_quote(bytes), Reason::EvidenceTdx)?;
         let (report, vcek_der) = Self::split(bytes).map_err(|_| Reason::EvidenceEncoding)?;
         let report = report.try_into().map_err(|_| Reason::ReportSize)?;
         Ok(Self {
@@ -105,6 +107,13 @@ impl Evidence {
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.to_bytes()).into()
     }
+}
+
+/// Whether this begins as a TDX quote does (Intel TDX DCAP quoting library API, appendix 3): a version of 4 or 5, an attestation key
+/// of ECDSA P-256 or P-384, and the TEE's type, each little-endian. The canonical encoding begins with a length of a few bytes.
+fn is_tdx_quote(bytes: &[u8]) -> bool {
+    const TDX: [u8; 4] = 0x81_u32.to_le_bytes();
+    matches!(bytes, [4 | 5, 0, 2 | 3, 0, tee @ ..] if tee.starts_with(&TDX))
 }
 
 impl fmt::Debug for Evidence {
@@ -163,6 +172,26 @@ mod tests {
         assert_eq!(Evidence::from_bytes(&blob), Err(Reason::EvidenceParavisor));
         blob[0] = b'h';
         assert_eq!(Evidence::from_bytes(&blob), Err(Reason::EvidenceEncoding));
+    }
+
+    #[test]
+    fn a_tdx_quote_is_refused_by_its_name() {
+        let header = [4, 0, 2, 0, 0x81, 0, 0, 0];
+        for (at, value, reason) in [
+            (0, 4, Reason::EvidenceTdx),
+            (0, 5, Reason::EvidenceTdx),
+            (2, 3, Reason::EvidenceTdx),
+            (0, 3, Reason::EvidenceEncoding),
+            (4, 0, Reason::EvidenceEncoding),
+        ] {
+            let mut quote = [header.as_slice(), &[7; 5000]].concat();
+            quote[at] = value;
+            assert_eq!(Evidence::from_bytes(&quote), Err(reason), "{at}: {value}");
+        }
+        assert_eq!(
+            Evidence::from_bytes(&header[..7]),
+            Err(Reason::EvidenceEncoding)
+        );
     }
 
     #[test]

@@ -44,6 +44,8 @@ reasons! {
     EvidenceSize = "evidence-size", "docs/protocol.md";
     /// The evidence is the report of an Azure paravisor, which speaks for a TPM and is not understood here yet.
     EvidenceParavisor = "evidence-paravisor", "Azure, HCL report";
+    /// The evidence is a quote of Intel TDX, which is not understood here yet.
+    EvidenceTdx = "evidence-tdx", "Intel TDX DCAP, quote format";
     /// The evidence is not the canonical encoding of a report and a certificate.
     EvidenceEncoding = "evidence-encoding", "docs/protocol.md";
     /// The report is not 1184 bytes.

@@ -1,5 +1,6 @@
 //! `consort attest`: looks at evidence offline, and computes what an image's evidence will say.
 
+mod collect;
 mod files;
 mod table;
 
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Verify(Judged),
     /// Judge evidence, and print every check: what the evidence says, what was wanted, how it ended
     Explain(Judged),
+    /// Have this machine make evidence, as a node does
+    Collect(collect::Collect),
     /// Compute the launch digest that an image's reports will show
     Measure(Image),
 }
@@ -113,6 +116,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Report { evidence, json } => report(&evidence, json),
         Command::Verify(judged) => judge(&judged, false),
         Command::Explain(judged) => judge(&judged, true),
+        Command::Collect(collect) => collect.run(),
         Command::Measure(image) => measure(image),
     }
 }

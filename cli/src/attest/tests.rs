@@ -180,6 +180,24 @@ fn what_is_no_evidence_is_refused_and_told_as_an_object_too() {
 }
 
 #[test]
+fn a_machine_that_can_make_no_evidence_says_so_and_writes_nothing() {
+    let files = Files::new();
+    for (option, interface) in [
+        ("", "/sys/kernel/config/tsm/report"),
+        (" --device", "/dev/sev-guest"),
+    ] {
+        if std::path::Path::new(interface).exists() {
+            eprintln!("skipped: this machine has {interface}");
+            continue;
+        }
+        let code = "attest.attester-no-interface".to_owned();
+        let line = format!("collect --out <new.bin>{option}");
+        assert_eq!(files.refuse(&line), (Exit::Failed, code));
+        assert!(!files.path("new.bin").exists());
+    }
+}
+
+#[test]
 fn files_that_cannot_be_judged_are_refused_by_what_they_lack() {
     let files = Files::new();
     let refused = |line: &str| files.refuse(line).1;

@@ -54,6 +54,11 @@ pub(super) fn form() -> Vec<Case> {
         [b"HCLA".as_slice(), &[0; 28], good.report()].concat(),
     );
     frame(
+        "a TDX quote",
+        Reason::EvidenceTdx,
+        [[4, 0, 2, 0, 0x81, 0, 0, 0].as_slice(), &[0; 4998]].concat(),
+    );
+    frame(
         "a short report",
         Reason::ReportSize,
         canonical(label, &good.report()[..REPORT_BYTES - 1]),
