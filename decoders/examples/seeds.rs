@@ -482,7 +482,7 @@ fn wire() {
     write("wire-approval", approval.encode_to_vec());
     let delivery = round::v1::SharesDelivery {
         id,
-        statements: vec![statement],
+        statements: vec![statement.encode_to_vec().into()],
         sealed,
         ..round::v1::SharesDelivery::default()
     };
