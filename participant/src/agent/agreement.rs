@@ -18,7 +18,7 @@ use consort_round::CohortMember;
 use consort_round::participant::Expectations;
 
 use super::{Agent, AgentFault, Effect, Site, model_digest};
-use crate::consent::ConsentRefused;
+use crate::consent::{self, ConsentRefused};
 use crate::data::{self, DataSet};
 use crate::state::StoredJob;
 
@@ -220,8 +220,7 @@ impl Agent {
     fn decide(&self, agreed: &(Job, Plan)) -> Result<DataSet, ConsentRefused> {
         let (job, plan) = agreed;
         let site = &self.site;
-        site.consent
-            .decide(&site.organisation, job, plan, &self.ledger)?;
+        consent::decide(&site.consent, &site.organisation, job, plan, &self.ledger)?;
         read_data(job, site)
     }
 

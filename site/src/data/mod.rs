@@ -8,7 +8,7 @@ mod error;
 mod features;
 mod schema;
 
-pub use csv::load;
+pub use csv::{load, parse};
 pub use error::DataError;
 
 use std::fmt;
