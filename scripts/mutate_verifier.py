@@ -39,7 +39,7 @@ ANSWERS = [
     ("machine.rs", "reaches", "true"),
 ]
 TESTS = [
-    "tests::cases::each_", "tests::trust", "tests::policies", "tests::bad_certificates::a_", "evidence::tests", "machine::tests",
+    "tests::cases::each_", "tests::cases::an_explanation_goes", "tests::trust", "tests::policies", "tests::bad_certificates::a_", "evidence::tests", "machine::tests",
 ]
 
 

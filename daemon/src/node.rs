@@ -242,20 +242,7 @@ impl Node {
         let identity = config.identity()?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
         let policy = Policy::from_toml(&config::read(&config.policy)?)?;
-        let mut store = TrustStore::new();
-        let mut lists = Vec::new();
-        for path in &config.roots {
-            let file = config::read_bytes(path)?;
-            // AMD publishes its revocation lists as DER, whose first byte no PEM file has.
-            if file.first() == Some(&DER_SEQUENCE) {
-                lists.push(file);
-            } else {
-                store.add_pem_bundle(&file)?;
-            }
-        }
-        for list in lists {
-            store.add_crl(&list)?;
-        }
+        let store = trust_store(&config.roots)?;
         let attester = config.attester.open()?;
         let verifier = Verifier::new(policy, &store)?;
         Ok(Self {
@@ -295,6 +282,24 @@ impl Node {
     }
 }
 
+/// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
+fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
+    let mut store = TrustStore::new();
+    let mut lists = Vec::new();
+    for path in files {
+        let file = config::read_bytes(path)?;
+        if file.first() == Some(&DER_SEQUENCE) {
+            lists.push(file);
+        } else {
+            store.add_pem_bundle(&file)?;
+        }
+    }
+    for list in lists {
+        store.add_crl(&list)?;
+    }
+    Ok(store)
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -308,4 +313,29 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use consort_attestation::Product;
+    use consort_attestation::simulated::SimulatedVendor;
+
+    use super::*;
+
+    #[test]
+    fn roots_and_their_revocation_lists_are_read_in_any_order() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let vendor = SimulatedVendor::create(Product::Genoa, now).unwrap();
+        let (roots, list) = (
+            folder.path().join("roots.pem"),
+            folder.path().join("roots.crl"),
+        );
+        std::fs::write(&roots, vendor.roots_pem().unwrap()).unwrap();
+        std::fs::write(&list, vendor.revocation_list(&[], now).unwrap()).unwrap();
+        for files in [[roots.clone(), list.clone()], [list.clone(), roots]] {
+            assert_eq!(trust_store(&files).unwrap().root_hashes().len(), 1);
+        }
+        let alone = trust_store(&[list]).err().unwrap();
+        assert_eq!(alone.code(), "trust.crl-unknown-issuer");
+    }
 }
