@@ -1,20 +1,18 @@
-//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and policy it judges others by.
+//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and manifest it judges others by.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use consort_aggregation::Digest;
-use consort_attestation::channel::ChannelSettings;
+use consort_attestation::channel::{ChannelSettings, InForce};
 use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor, SimulationFault};
-use consort_attestation::statements::SessionContext;
 use consort_attestation::{
-    Attester, ChipId, HostData, Measurement, Policy, PolicyError, Tcb, TrustError, TrustStore,
-    Verifier,
+    Attester, ChipId, HostData, Measurement, PolicyError, Tcb, TrustError, Verifier,
 };
-use consort_contract::{IdentitySecret, Roster, RosterEntry, RosterError, SignedRoster};
-use consort_round::PROTOCOL_VERSION;
+use consort_contract::{
+    IdentitySecret, ManifestError, Roster, RosterEntry, RosterError, SignedRoster,
+};
 use consort_vault::{StateKey, VaultError};
 use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
@@ -22,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
+use crate::manifest::{ManifestHistory, ManifestWatch, rules};
 use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
@@ -32,9 +31,9 @@ pub struct NodeConfig {
     pub organisation: String,
     /// The roster that all members signed (JSON).
     pub roster: PathBuf,
-    /// The attestation policy (TOML).
-    pub policy: PathBuf,
-    /// PEM bundles of the vendors' roots that the policy may name.
+    /// The attestation manifest that the members signed (JSON). While the daemon runs, a newer one may be put in its place.
+    pub manifest: PathBuf,
+    /// PEM bundles of the vendors' roots that the manifest's policy may name.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
@@ -91,6 +90,14 @@ pub enum NodeError {
     /// The roster.
     #[error("the roster is refused: {0}")]
     Roster(#[from] RosterError),
+    /// The manifest.
+    #[error("the manifest {path} is refused: {source}")]
+    Manifest {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
     /// The attestation policy.
     #[error("the attestation policy is refused: {0}")]
     Policy(#[from] PolicyError),
@@ -126,6 +133,7 @@ impl NodeError {
             Self::Compute(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Roster(error) => error.code(),
+            Self::Manifest { source, .. } => source.code(),
             Self::Policy(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
@@ -156,7 +164,7 @@ impl NodeConfig {
     pub fn resolve(&mut self, base: &Path) {
         for path in [
             &mut self.roster,
-            &mut self.policy,
+            &mut self.manifest,
             &mut self.state_dir,
             &mut self.dangerous_state_key_file,
         ] {
@@ -167,6 +175,14 @@ impl NodeConfig {
         }
         let AttesterConfig::Simulated(simulated) = &mut self.attester;
         simulated.vendor_dir = base.join(&simulated.vendor_dir);
+    }
+
+    /// The manifests of this roster that this node saw.
+    ///
+    /// # Errors
+    /// [`NodeError`] when one of them does not follow from the one before it any more.
+    pub fn manifests(&self, roster: &Arc<Roster>) -> Result<ManifestHistory, NodeError> {
+        ManifestHistory::open(&self.state_dir, roster)
     }
 
     /// Where `init` leaves the roster entry, for whoever writes the roster.
@@ -273,8 +289,10 @@ pub struct Node {
     pub attester: Arc<dyn Attester>,
     /// The roster, every signature checked.
     pub roster: Arc<Roster>,
-    /// Judges evidence by the policy.
-    pub verifier: Arc<Verifier>,
+    /// By what peers are judged now, and which sessions live.
+    pub in_force: Arc<InForce>,
+    /// The manifests that this node saw, the newest of them in force.
+    manifests: ManifestHistory,
 }
 
 impl Node {
@@ -285,20 +303,19 @@ impl Node {
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
         let identity = config.identity()?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
-        let policy = Policy::from_toml(&config::read(&config.policy)?)?;
-        let mut store = TrustStore::new();
-        for path in &config.roots {
-            store.add_pem_bundle(config::read(path)?.as_bytes())?;
-        }
+        let roster = Arc::new(roster);
+        let mut manifests = config.manifests(&roster)?;
+        let taken = manifests.take(&config.manifest, &config.roots)?;
         let AttesterConfig::Simulated(simulated) = &config.attester;
         let vendor = SimulatedVendor::load(&simulated.vendor_dir)?;
         let attester = vendor.attester(config.simulated_machine()?, SystemTime::now())?;
-        let verifier = Verifier::new(policy, &store)?;
+        let in_force = InForce::new(rules(&roster, &taken.manifest, taken.verifier));
         Ok(Self {
             identity,
             attester: Arc::new(attester),
-            roster: Arc::new(roster),
-            verifier: Arc::new(verifier),
+            in_force: Arc::new(in_force),
+            manifests,
+            roster,
             config,
         })
     }
@@ -307,31 +324,38 @@ impl Node {
 impl Node {
     /// How the roster judges peers.
     pub fn peers(&self) -> RosterPeers {
-        RosterPeers::new(self.roster.clone(), self.verifier.clone())
+        RosterPeers::new(self.roster.clone(), self.in_force.clone())
     }
 
-    /// What this node's side of an attested channel needs. Connections serve all jobs; the manifest in force is the roster.
+    /// The verifier of now.
+    pub fn verifier(&self) -> Arc<Verifier> {
+        self.in_force.rules().verifier.clone()
+    }
+
+    /// Looks after the manifest's file while the daemon runs.
+    pub fn manifest_watch(&self) -> ManifestWatch {
+        ManifestWatch::new(
+            &self.config,
+            self.roster.clone(),
+            self.manifests.clone(),
+            self.in_force.clone(),
+        )
+    }
+
+    /// What this node's side of an attested channel needs.
     pub fn channel_settings(&self) -> ChannelSettings {
-        let consortium = Digest::of(self.roster.consortium().as_str().as_bytes());
-        let manifest = self.roster.root();
         ChannelSettings {
             organisation: self.config.organisation.clone(),
             identity: SigningKey::from_bytes(&self.identity.to_seed()),
             attester: self.attester.clone(),
-            verifier: self.verifier.clone(),
-            directory: Arc::new(self.peers()),
-            context: SessionContext::new(
-                PROTOCOL_VERSION,
-                consortium.as_bytes(),
-                manifest.as_bytes(),
-                b"",
-            ),
+            in_force: self.in_force.clone(),
             clock: SystemTime::now,
         }
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file in one step, durably.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("new");
@@ -343,5 +367,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)
+    std::fs::rename(&temporary, path)?;
+    // The name itself is on disk only with the folder.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

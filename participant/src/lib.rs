@@ -22,5 +22,5 @@ mod test_world;
 pub use config::Config;
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
-pub use roster::{init, sign_roster};
+pub use roster::{init, sign_manifest, sign_roster};
 pub use serve::{CRASH_POINTS, open_ledger, serve};

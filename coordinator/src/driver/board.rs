@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consort_contract::{JobId, OrganisationId};
+use consort_daemon::manifest::ALERT;
 use consort_proto::wire::job::v1::Job as JobView;
 use consort_proto::wire::round::v1::follow_response::Event;
 use tokio::sync::watch;
@@ -48,7 +49,26 @@ struct Inner {
     /// In the order of submission.
     jobs: Vec<(JobId, Poster)>,
     links: BTreeMap<OrganisationId, Link>,
+    quarantined: BTreeMap<OrganisationId, Quarantined>,
     generation: u64,
+}
+
+/// What becomes of the session that an organisation may have already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnSession {
+    /// Another connection failed; if there is a session, it goes on.
+    GoesOn,
+    /// It is what failed.
+    Failed,
+}
+
+/// Why a member is kept out, and since when. It shows what the gate, the round and the manifest decide, and decides nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Quarantined {
+    /// The code of the check that its evidence failed last.
+    code: String,
+    /// Since when, milliseconds since 1970.
+    since_unix_ms: u64,
 }
 
 impl Default for Board {
@@ -97,6 +117,50 @@ impl Board {
         self.changed();
     }
 
+    /// Shows a member whose evidence failed as quarantined, until it verifies again, and alerts once. A member whose own session goes
+    /// on is not: somebody has its identity key on another machine, and the alert says so.
+    pub fn quarantine(&self, organisation: &str, code: &str, live: OwnSession, now_unix_ms: u64) {
+        let Ok(member) = OrganisationId::new(organisation) else {
+            return;
+        };
+        let mut inner = self.lock();
+        if live == OwnSession::GoesOn && inner.links.contains_key(&member) {
+            drop(inner);
+            tracing::error!(target: ALERT, alert = "identity_elsewhere", organisation, code, "an organisation's identity key is used on a machine whose evidence fails, while its own session goes on");
+            return;
+        }
+        let known = inner.quarantined.get(&member);
+        let since_unix_ms = known.map_or(now_unix_ms, |known| known.since_unix_ms);
+        let is_new = known.is_none_or(|known| known.code != code);
+        if let Some(known) = known.filter(|_| is_new) {
+            quarantine_gauge(organisation, &known.code).set(0.0);
+        }
+        let quarantined = Quarantined {
+            code: code.to_owned(),
+            since_unix_ms,
+        };
+        inner.quarantined.insert(member, quarantined);
+        drop(inner);
+        if is_new {
+            quarantine_gauge(organisation, code).set(1.0);
+            tracing::error!(target: ALERT, alert = "member_quarantined", organisation, code, "a member's evidence fails; it is kept out until it verifies");
+            self.changed();
+        }
+    }
+
+    /// A member's evidence verified.
+    pub fn readmit(&self, organisation: &str) {
+        let Ok(member) = OrganisationId::new(organisation) else {
+            return;
+        };
+        let known = self.lock().quarantined.remove(&member);
+        if let Some(known) = known {
+            quarantine_gauge(organisation, &known.code).set(0.0);
+            tracing::info!(organisation, "a member that was quarantined verifies again");
+            self.changed();
+        }
+    }
+
     /// The newest stream of a member.
     pub fn link(&self, member: &OrganisationId) -> Option<Link> {
         self.lock().links.get(member).copied()
@@ -122,7 +186,7 @@ impl Board {
     pub fn view(&self, job: &JobId) -> Option<JobView> {
         let inner = self.lock();
         let (_, poster) = inner.jobs.iter().find(|(id, _)| id == job)?;
-        Some(with_links(&poster.view, &inner.links))
+        Some(with_members(&poster.view, &inner))
     }
 
     /// All jobs, oldest first.
@@ -131,7 +195,7 @@ impl Board {
         inner
             .jobs
             .iter()
-            .map(|(_, poster)| with_links(&poster.view, &inner.links))
+            .map(|(_, poster)| with_members(&poster.view, &inner))
             .collect()
     }
 
@@ -150,11 +214,27 @@ impl Board {
     }
 }
 
-fn with_links(view: &JobView, links: &BTreeMap<OrganisationId, Link>) -> JobView {
+fn quarantine_gauge(organisation: &str, code: &str) -> metrics::Gauge {
+    let (organisation, reason) = (organisation.to_owned(), code.to_owned());
+    metrics::gauge!("consort_members_quarantined", "organisation" => organisation, "reason" => reason)
+}
+
+/// A view with what is known of its members beside the job.
+fn with_members(view: &JobView, inner: &Inner) -> JobView {
     let mut view = view.clone();
     for member in &mut view.members {
-        member.connected =
-            OrganisationId::new(&member.organisation).is_ok_and(|name| links.contains_key(&name));
+        let Ok(name) = OrganisationId::new(&member.organisation) else {
+            continue;
+        };
+        member.connected = inner.links.contains_key(&name);
+        if let Some(quarantined) = inner.quarantined.get(&name) {
+            member.quarantined_for.clone_from(&quarantined.code);
+            member.quarantined_since_unix_ms = quarantined.since_unix_ms;
+        }
     }
     view
 }
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;
