@@ -103,6 +103,17 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
+/// Reads a file.
+///
+/// # Errors
+/// [`ConfigError::Read`].
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// The folder that relative paths in a configuration file start from: the file's own.
 fn base_of(file: &Path) -> PathBuf {
     file.parent()

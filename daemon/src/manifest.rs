@@ -25,6 +25,9 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// The folder in the state folder; in it one for each roster, named by its root.
 const FOLDER: &str = "manifests";
 
+/// With which DER begins a revocation list.
+const DER_SEQUENCE: u8 = 0x30;
+
 /// Reads a manifest's file, which is untrusted. No more than the largest manifest is read.
 ///
 /// # Errors
@@ -63,8 +66,18 @@ fn refused(path: &Path) -> impl Fn(ManifestError) -> NodeError + '_ {
 pub fn verifier(document: &ManifestDocument, roots: &[PathBuf]) -> Result<Verifier, NodeError> {
     let policy = Policy::from_toml(&document.policy)?;
     let mut store = TrustStore::new();
+    let mut lists = Vec::new();
     for path in roots {
-        store.add_pem_bundle(config::read(path)?.as_bytes())?;
+        let file = config::read_bytes(path)?;
+        // AMD publishes its revocation lists as DER, whose first byte no PEM file has.
+        if file.first() == Some(&DER_SEQUENCE) {
+            lists.push(file);
+        } else {
+            store.add_pem_bundle(&file)?;
+        }
+    }
+    for list in &lists {
+        store.add_crl(list)?;
     }
     for list in &document.revocation_lists {
         store.add_crl(&list.0)?;

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use consort_attestation::channel::{ChannelSettings, InForce};
-use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor, SimulationFault};
-use consort_attestation::{
-    Attester, ChipId, HostData, Measurement, PolicyError, Tcb, TrustError, Verifier,
-};
+use consort_attestation::simulated::SimulationFault;
+use consort_attestation::{Attester, AttesterFault, PolicyError, TrustError, Verifier};
 use consort_contract::{
     IdentitySecret, ManifestError, Roster, RosterEntry, RosterError, SignedRoster,
 };
@@ -18,6 +16,7 @@ use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
+pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
 use crate::manifest::{ManifestHistory, ManifestWatch, rules};
@@ -33,7 +32,7 @@ pub struct NodeConfig {
     pub roster: PathBuf,
     /// The attestation manifest that the members signed (JSON). While the daemon runs, a newer one may be put in its place.
     pub manifest: PathBuf,
-    /// PEM bundles of the vendors' roots that the manifest's policy may name.
+    /// PEM bundles of the vendors' roots that the manifest's policy may name, and their revocation lists, DER or in a bundle.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
@@ -51,28 +50,6 @@ pub struct NodeConfig {
     /// One JSON object per log line instead of text.
     #[serde(default)]
     pub log_json: bool,
-}
-
-/// What makes a machine's evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum AttesterConfig {
-    /// A machine of software, for laptops and tests. Policies accept it only under `dangerous_simulated_roots`.
-    Simulated(SimulatedConfig),
-}
-
-/// What a simulated machine declares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimulatedConfig {
-    /// The folder of the simulated vendor.
-    pub vendor_dir: PathBuf,
-    /// 64 bytes, hexadecimal.
-    pub chip_id: String,
-    /// 48 bytes, hexadecimal. Declared, not measured.
-    pub measurement: String,
-    /// 32 bytes, hexadecimal.
-    pub host_data: String,
 }
 
 /// Why a node cannot start.
@@ -107,6 +84,9 @@ pub enum NodeError {
     /// The simulated machine.
     #[error("the simulated machine cannot be made: {0}")]
     Simulation(#[from] SimulationFault),
+    /// The machine.
+    #[error(transparent)]
+    Attester(#[from] AttesterFault),
     /// No identity yet.
     #[error("this node has no identity in {0}; run `init` first")]
     NoIdentity(PathBuf),
@@ -137,21 +117,13 @@ impl NodeError {
             Self::Policy(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
+            Self::Attester(error) => error.code(),
             Self::NoIdentity(_) => "node_no_identity",
             Self::State { .. } => "node_state",
             Self::NotInRoster(_) => "node_not_in_roster",
         }
     }
 }
-
-/// The firmware level that simulated machines declare; policies for them may demand up to this.
-pub const SIMULATED_TCB: Tcb = Tcb {
-    fmc: None,
-    bootloader: 10,
-    tee: 0,
-    snp: 23,
-    microcode: 84,
-};
 
 /// Where the sealed identity lies in the state folder.
 const IDENTITY_FILE: &str = "identity.sealed";
@@ -173,8 +145,7 @@ impl NodeConfig {
         for path in &mut self.roots {
             *path = base.join(&*path);
         }
-        let AttesterConfig::Simulated(simulated) = &mut self.attester;
-        simulated.vendor_dir = base.join(&simulated.vendor_dir);
+        self.attester.resolve(base);
     }
 
     /// The manifests of this roster that this node saw.
@@ -192,11 +163,11 @@ impl NodeConfig {
 
     /// What weakens a promise in this configuration, for the log and the audit trail.
     pub fn dangerous(&self) -> Vec<String> {
-        let AttesterConfig::Simulated(_) = &self.attester;
-        vec![
-            "dangerous_state_key_file".to_owned(),
-            "simulated attester".to_owned(),
-        ]
+        let mut dangerous = vec!["dangerous_state_key_file".to_owned()];
+        if self.attester.is_simulated() {
+            dangerous.push("simulated attester".to_owned());
+        }
+        dangerous
     }
 
     /// Makes the identity key, sealed, unless it is there, and writes the roster entry beside it.
@@ -219,7 +190,7 @@ impl NodeConfig {
             );
             write_new(&path, &sealed).map_err(failed(&path))?;
         }
-        let machine = self.simulated_machine()?;
+        let machine = self.attester.machine()?;
         let entry = RosterEntry {
             identity: self.identity()?.public(),
             chip_id: *machine.chip_id.as_bytes(),
@@ -258,25 +229,6 @@ impl NodeConfig {
             &self.dangerous_state_key_file,
         )?)
     }
-
-    fn simulated_machine(&self) -> Result<SimulatedMachine, NodeError> {
-        let AttesterConfig::Simulated(config) = &self.attester;
-        let wrong = |field: &str, bytes: usize| {
-            let problem = format!(
-                "attester.simulated.{field} must be {} hexadecimal characters",
-                2 * bytes
-            );
-            ConfigError::invalid(&self.state_dir, problem)
-        };
-        Ok(SimulatedMachine {
-            chip_id: ChipId::from_hex(&config.chip_id).ok_or_else(|| wrong("chip_id", 64))?,
-            measurement: Measurement::from_hex(&config.measurement)
-                .ok_or_else(|| wrong("measurement", 48))?,
-            host_data: HostData::from_hex(&config.host_data)
-                .ok_or_else(|| wrong("host_data", 32))?,
-            tcb: SIMULATED_TCB,
-        })
-    }
 }
 
 /// A node that is ready: it can prove itself and judge others.
@@ -306,13 +258,11 @@ impl Node {
         let roster = Arc::new(roster);
         let mut manifests = config.manifests(&roster)?;
         let taken = manifests.take(&config.manifest, &config.roots)?;
-        let AttesterConfig::Simulated(simulated) = &config.attester;
-        let vendor = SimulatedVendor::load(&simulated.vendor_dir)?;
-        let attester = vendor.attester(config.simulated_machine()?, SystemTime::now())?;
+        let attester = config.attester.open()?;
         let in_force = InForce::new(rules(&roster, &taken.manifest, taken.verifier));
         Ok(Self {
             identity,
-            attester: Arc::new(attester),
+            attester,
             in_force: Arc::new(in_force),
             manifests,
             roster,

@@ -135,6 +135,7 @@ fn attestation() {
     let attester = vendor.attester(consort_decoders::MACHINE, start).unwrap();
     let evidence = attester.attest(ReportData::new([0x5A; 64])).unwrap();
     write("attestation-report", evidence.report());
+    write("certificate-table", certificate_table(evidence.vcek_der()));
     let evidence = evidence.to_bytes();
     write("evidence", &evidence);
     write("evidence-judged", &evidence);
@@ -151,6 +152,25 @@ fn attestation() {
     );
     write("attestation-policy", policy);
     channel();
+}
+
+/// A host's table (AMD 56421, section 4.1.8.1): an ASK, which is passed over, and the VCEK.
+fn certificate_table(vcek_der: &[u8]) -> Vec<u8> {
+    let rows = [
+        ("4ab7b379bbac4fe4a02f05aef327c782", b"no ASK".as_slice()),
+        ("63da758de6644564adc5f4b93be8accd", vcek_der),
+    ];
+    let mut offset = 24 * (rows.len() + 1);
+    let (mut table, mut certificates) = (Vec::new(), Vec::new());
+    for (guid, certificate) in rows {
+        table.extend(hex::decode(guid).unwrap());
+        table.extend(u32::try_from(offset).unwrap().to_le_bytes());
+        table.extend(u32::try_from(certificate.len()).unwrap().to_le_bytes());
+        certificates.extend(certificate);
+        offset += certificate.len();
+    }
+    table.extend([0; 24]);
+    [table, certificates].concat()
 }
 
 /// The messages of the exchange in front of every connection.
@@ -483,7 +503,7 @@ fn wire() {
     write("wire-approval", approval.encode_to_vec());
     let delivery = round::v1::SharesDelivery {
         id,
-        statements: vec![statement],
+        statements: vec![statement.encode_to_vec().into()],
         sealed,
         ..round::v1::SharesDelivery::default()
     };

@@ -4,7 +4,7 @@ mod bad_certificates;
 mod bad_evidence;
 mod cases;
 mod policies;
-mod real_evidence;
+pub(crate) mod real_evidence;
 mod sample;
 mod trust;
 pub(crate) mod world;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use consort_attestation::fields::Field;
-use consort_attestation::{Explanation, Finding, Verdict};
+use consort_attestation::{Explanation, Finding, Reason, Verdict};
 use serde_json::{Value, json};
 
 /// Values longer than this are cut in text, where a table is read by eye. JSON has all of them.
@@ -45,6 +45,16 @@ pub(super) fn fields_json(fields: &[Field]) -> Value {
     json!({ "fields": fields })
 }
 
+/// What is not shown field by field, and why.
+pub(super) fn unreadable_json(reason: Reason) -> Value {
+    json!({
+        "verdict": "refused",
+        "reason": reason.code(),
+        "meaning": reason.meaning(),
+        "source": reason.source(),
+    })
+}
+
 /// The verdict with what decided it; every check where they are asked for.
 pub(super) fn explanation_text(explanation: &Explanation, every: bool) -> String {
     let mut text = String::new();
@@ -63,7 +73,7 @@ pub(super) fn explanation_text(explanation: &Explanation, every: bool) -> String
         found.count()
     };
     let verdict = match &explanation.outcome {
-        Ok(claims) if claims.simulated() => {
+        Ok(unrefused) if unrefused.simulated => {
             "ACCEPTED, and SIMULATED: no hardware vouches for it".to_owned()
         }
         Ok(_) => "ACCEPTED".to_owned(),
@@ -153,7 +163,7 @@ pub(super) fn explanation_json(explanation: &Explanation, every: bool) -> Value 
     json!({
         "verdict": if explanation.outcome.is_ok() { "accepted" } else { "refused" },
         "reason": explanation.outcome.as_ref().err().map(|reason| reason.code()),
-        "simulated": explanation.outcome.as_ref().ok().map(consort_attestation::Claims::simulated),
+        "simulated": explanation.outcome.ok().map(|unrefused| unrefused.simulated),
         "not_judged": unjudged,
         "checks": findings,
     })
