@@ -1,4 +1,4 @@
-//! What the members agree to, against the published vectors: thresholds, roster, job, plan, contract and votes, the model that a
+//! What the members agree to, against the published vectors: thresholds, roster, manifests, job, plan, contract and votes, the model that a
 //! job starts with and the server's steps.
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use answers::{array, at, bytes, digest, list, number, read, small, text};
 use consort_contract::{
     ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
-    SignedRoster, Thresholds, Vote,
+    SignedManifest, SignedRoster, Thresholds, Vote,
 };
 use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters};
 use serde_json::Value;
@@ -94,6 +94,30 @@ fn the_roster_of_the_reference_is_accepted_and_signed_in_the_same_bytes() {
     }
     let root = roster.verify().unwrap().root();
     assert_eq!(root, digest(&contract, "/roster/root"));
+}
+
+#[test]
+fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_bytes() {
+    let contract = contract();
+    let roster: SignedRoster =
+        serde_json::from_value(at(&contract, "/roster/file").clone()).unwrap();
+    let roster = roster.verify().unwrap();
+    let mut in_force = None;
+    for said in list(&contract, "/manifests") {
+        let file = at(said, "/file").to_string();
+        let manifest = SignedManifest::from_json(file.as_bytes()).unwrap();
+        for (name, signed) in &manifest.signatures {
+            let signature = manifest.document.sign(&secret(&contract, name.as_str()));
+            assert_eq!(consort_contract::identity::hex(&signature.0), *signed);
+        }
+        assert_eq!(manifest.document.hash(), digest(said, "/hash"));
+        assert_eq!(
+            manifest.document.hash(),
+            consort_aggregation::Digest::of(&bytes(said, "/bytes"))
+        );
+        in_force = Some(manifest.verify(&roster, in_force.as_ref()).unwrap());
+    }
+    assert_eq!(in_force.unwrap().version(), 5);
 }
 
 /// A job of dp_fedsgd and one of fedavg, each with its plan.
@@ -204,6 +228,7 @@ fn state_bytes(round: &Value) -> Vec<u8> {
 fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
     let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
     let [gradient, average] = agreed();
+    let workers = std::num::NonZeroUsize::new(3).unwrap();
     for (contract, steps) in [(gradient, "/by_gradient"), (average, "/by_average")] {
         let (job, steps) = (job(&contract), at(&file, steps));
         let plan = plan(&contract, &job);
@@ -220,7 +245,7 @@ fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
                 .pointer("/survivors")
                 .map_or(7, |_| small(round, "/survivors"));
             (state, _) = plan
-                .advance((&id, &job), number, &state, &sum, survivors)
+                .advance((&id, &job), number, &state, &sum, survivors, workers)
                 .unwrap();
             assert_eq!(state.to_bytes(), state_bytes(round), "{id}, step {number}");
             let hash = state.parameters().hash();

@@ -16,9 +16,9 @@ def statement(domain, **parts):
 
 def file(agreed, opened, keys):
     """The round keys are those of the attempt's first two members."""
-    terms, root = opened["terms"], bytes.fromhex(agreed["roster"]["root"])
+    terms, in_force = opened["terms"], bytes.fromhex(agreed["manifests"][-1]["hash"])
     consortium = sha256(terms["consortium"].encode())
-    about = {"protocol": 1, "consortium": consortium, "manifest": root, "job": b""}
+    about = {"protocol": 2, "consortium": consortium, "manifest": in_force, "job": b""}
     context = digest("consort/attest/context/v1", *about.values())
 
     def round_keys(advert):
@@ -33,7 +33,7 @@ def file(agreed, opened, keys):
             organisation=own["organisation"],
             mask_key=bytes.fromhex(advert["mask_key"]),
             share_key=bytes.fromhex(advert["share_key"]),
-            manifest=root,
+            manifest=in_force,
         )
 
     def session(role, peer):
@@ -58,7 +58,7 @@ def file(agreed, opened, keys):
                 "consort/attest/identity/v1",
                 organisation=own["organisation"],
                 identity_key=bytes.fromhex(own["identity"]),
-                manifest=root,
+                manifest=in_force,
                 log_head=bytes.fromhex(terms["log_head"]),
             )
         ],

@@ -32,7 +32,7 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
     NodeConfig {
         organisation: name.to_owned(),
         roster: "../roster.json".into(),
-        policy: "../policy.toml".into(),
+        manifest: "../manifest.json".into(),
         roots: vec![Path::new("../simulated").join(ROOTS_FILE)],
         state_dir: "state".into(),
         dangerous_state_key_file: "state.key".into(),

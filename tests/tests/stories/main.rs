@@ -10,6 +10,7 @@ mod consortium;
 mod crash;
 mod demo;
 mod evidence;
+mod manifest;
 mod program;
 mod refusals;
 mod uplink;
