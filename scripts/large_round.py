@@ -135,7 +135,8 @@ def submit_and_watch(folder):
         lines = operate(folder, ["job", "list", "--json"]).stdout.splitlines()
         view = next(view for view in map(json.loads, lines) if view["id"] == job)
         if view["state"] in ("completed", "failed", "cancelled"):
-            return view
+            # The list has the newest round of each job alone.
+            return json.loads(operate(folder, ["job", "show", "--json", job]).stdout)
         # Each question is a process with a TLS connection of its own: asked often, it takes from the rounds what it measures.
         time.sleep(POLL_S)
     sys.exit("the job does not end")
