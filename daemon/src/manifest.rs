@@ -19,8 +19,8 @@ use crate::node::{NodeConfig, NodeError, write_new};
 use crate::peers::RosterDirectory;
 
 /// Between two looks at the file. A change is taken when two looks saw the same, so that no half-written file is judged: within
-/// a second of its last byte.
-pub const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+/// half a second of its last byte. A look reads and hashes one small file.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The folder in the state folder; in it one for each roster, named by its root.
 const FOLDER: &str = "manifests";

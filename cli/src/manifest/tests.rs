@@ -169,6 +169,18 @@ fn a_next_manifest_is_shown_with_what_it_changes_and_holds_with_a_quorum() {
     files
         .run("new --policy <policy-2.toml> --roster <roster.json> --previous <manifest.json> --out <second.json>")
         .unwrap();
+    // What is signed must follow what the node has in force: at its first start, or as here.
+    files.refused(
+        "sign --config <clinic-1/config.toml> <second.json>",
+        "manifest_gap",
+    );
+    for name in ["clinic-1", "clinic-2", "clinic-3"] {
+        files
+            .run(&format!(
+                "adopt --config <{name}/config.toml> <manifest.json>"
+            ))
+            .unwrap();
+    }
     files.sign("second.json", &["clinic-1", "clinic-2"]);
     let verify = "verify <second.json> --roster <roster.json> --previous <manifest.json>";
     let said = files.refused(verify, "manifest_too_few_signatures");
