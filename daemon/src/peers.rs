@@ -53,7 +53,8 @@ impl PeerDirectory for RosterPeers {
     ) -> Result<MachineBinding, Refused> {
         let entry = match role {
             Role::Coordinator if organisation == COORDINATOR => self.roster.coordinator(),
-            Role::Coordinator => return Err(Refused::Role),
+            // A roster names no brokers: each organisation pins its own.
+            Role::Coordinator | Role::Broker => return Err(Refused::Role),
             Role::Participant => {
                 let name =
                     OrganisationId::new(organisation).map_err(|_| Refused::UnknownOrganisation)?;

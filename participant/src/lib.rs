@@ -7,6 +7,7 @@ pub mod config;
 pub mod consent;
 pub mod data;
 mod error;
+pub mod keys;
 pub mod ledger;
 mod loopback;
 mod randomness;

@@ -108,15 +108,25 @@ pub(super) struct Nonces {
 /// One side: who it is and by what it judges.
 pub(super) struct Party {
     role: Role,
+    /// The only role that the other side may play.
+    peer_role: Role,
     settings: ChannelSettings,
 }
 
 impl Party {
-    pub(super) fn new(role: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
+    pub(super) fn new(
+        role: Role,
+        peer_role: Role,
+        settings: ChannelSettings,
+    ) -> Result<Self, ChannelError> {
         if settings.organisation.len() > MAX_ORGANISATION_BYTES {
             return Err(ChannelError::Name);
         }
-        Ok(Self { role, settings })
+        Ok(Self {
+            role,
+            peer_role,
+            settings,
+        })
     }
 
     pub(super) fn now(&self) -> SystemTime {
@@ -135,13 +145,6 @@ impl Party {
 
     fn max_frame_bytes(&self) -> usize {
         self.settings.verifier.policy().session().max_frame_bytes
-    }
-
-    fn peer_role(&self) -> Role {
-        match self.role {
-            Role::Coordinator => Role::Participant,
-            Role::Participant => Role::Coordinator,
-        }
     }
 
     /// The own proof. The attester may block, so it is asked on a thread of its own.
@@ -172,7 +175,7 @@ impl Party {
         binding: &Binding,
         nonces: Nonces,
     ) -> Result<VerifiedPeer, Box<PeerRefused>> {
-        let role = self.peer_role();
+        let role = self.peer_role;
         match self.check(&proof, role, binding, nonces) {
             Ok((claims, evidence)) => Ok(VerifiedPeer {
                 organisation: proof.organisation,

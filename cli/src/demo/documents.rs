@@ -48,6 +48,22 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
     }
 }
 
+/// What a clinic's broker has: its own machine and policy under its organisation's name. No metrics: the demo looks at its log.
+pub(super) fn broker_node(organisation: &str, machine: &str, policy: &str) -> NodeConfig {
+    NodeConfig {
+        organisation: organisation.to_owned(),
+        policy: policy.into(),
+        metrics_address: None,
+        attester: AttesterConfig::Simulated(SimulatedConfig {
+            vendor_dir: "../simulated".into(),
+            chip_id: chip_id(machine),
+            measurement: measurement("consort-broker"),
+            host_data: hex(Digest::of(format!("host data of {machine}").as_bytes()).as_bytes()),
+        }),
+        ..node(organisation, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+}
+
 /// A chip of its own for each simulated machine.
 fn chip_id(name: &str) -> String {
     let half = |part: &str| {
@@ -72,9 +88,21 @@ fn measurement(program: &str) -> String {
     text
 }
 
-/// The policy that accepts this demo's machines and nothing else.
+/// The policy that accepts this demo's coordinator and participants and nothing else.
 pub(super) fn policy(simulated_root: &str) -> String {
+    policy_for(
+        simulated_root,
+        &["consort-coordinator", "consort-participant"],
+    )
+}
+
+/// The policy that accepts these programs of this demo and nothing else.
+pub(super) fn policy_for(simulated_root: &str, programs: &[&str]) -> String {
     let tcb = SIMULATED_TCB;
+    let measurements: String = programs
+        .iter()
+        .map(|program| format!("    \"{}\", # {program}\n", measurement(program)))
+        .collect();
     format!(
         "# What evidence must say to be accepted. SIMULATED: the root below is a program's on this machine.\n\
          [trust]\n\
@@ -83,20 +111,15 @@ pub(super) fn policy(simulated_root: &str) -> String {
          \n\
          [snp]\n\
          report_versions = [3, 5]\n\
-         # The coordinator's and the participant's programs, as simulated machines declare them.\n\
-         measurements = [\n    \"{}\",\n    \"{}\",\n]\n\
+         # The programs, as simulated machines declare them.\n\
+         measurements = [\n{measurements}]\n\
          \n\
          [snp.min_tcb.genoa]\n\
          bootloader = {}\n\
          tee = {}\n\
          snp = {}\n\
          microcode = {}\n",
-        measurement("consort-coordinator"),
-        measurement("consort-participant"),
-        tcb.bootloader,
-        tcb.tee,
-        tcb.snp,
-        tcb.microcode,
+        tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode,
     )
 }
 

@@ -102,8 +102,8 @@ impl Session {
                 again,
             } => self.upload(key, update, seal, again).await,
             Effect::FetchModel { job, model, bytes } => self.fetch(job, model, bytes).await,
-            // Training needs no connection: the uplink starts it itself.
-            Effect::Train(_) => {}
+            // These need no connection to the coordinator: the uplink starts them itself.
+            Effect::Train(_) | Effect::FetchKey(_) => {}
         }
     }
 
@@ -317,7 +317,7 @@ fn is_broken(code: Code) -> bool {
 }
 
 /// A status for people: its stable code, if it has one, and what it says.
-pub(super) fn describe(status: &Status) -> String {
+pub(crate) fn describe(status: &Status) -> String {
     match code_of(status) {
         Some(code) => format!("{} ({code})", status.message()),
         None => super::with_sources(status),

@@ -12,4 +12,5 @@ mod demo;
 mod evidence;
 mod program;
 mod refusals;
+mod sealed_data;
 mod uplink;
