@@ -35,13 +35,17 @@ fn refused(world: &World, answer: Result<SealedKey, NotReleased>) -> (String, Co
     else {
         panic!("it was not refused: {answer:?}");
     };
-    let found = log(world).into_iter().find_map(|event| match event {
-        Event::KeyRefused {
+    let found = log(world).into_iter().find_map(|event| {
+        if let Event::KeyRefused {
             code,
             correlation: named,
             ..
-        } if named.as_str() == correlation => Some(code.to_string()),
-        _ => None,
+        } = event
+        {
+            (named.as_str() == correlation).then(|| code.to_string())
+        } else {
+            None
+        }
     });
     (found.unwrap(), coarse)
 }
@@ -328,6 +332,32 @@ async fn a_version_older_than_its_rule_is_refused_and_a_younger_one_is_not() {
             .await
             .unwrap();
     }
+    let broker = started(&world);
+    let answer = ask(&world, &broker, |_| ()).await;
+    assert_eq!(refused(&world, answer).0, "key_too_old");
+    let answer = ask(&world, &broker, |request| request.version = 2).await;
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_job_may_ask_for_a_younger_key_than_the_rule_does_and_never_gets_an_older_one() {
+    let mut world = World::new().await;
+    let id = label("breast-cancer-key");
+    let store = crate::KeyStore::new(world.config.keys_dir());
+    let keys = crate::OrganisationKeys::open(&world.config).unwrap();
+    std::fs::remove_file(world.config.keys_dir().join(format!("{id}.json"))).unwrap();
+    for days in [31, 29] {
+        let made = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        store
+            .rotate(&id, &label("breast-cancer"), &keys, made)
+            .await
+            .unwrap();
+    }
+    world.job = job(|document| {
+        document.data_access.encryption = Some(consort_contract::job::EncryptionDocument {
+            key_rotation_days: 30,
+        });
+    });
     let broker = started(&world);
     let answer = ask(&world, &broker, |_| ()).await;
     assert_eq!(refused(&world, answer).0, "key_too_old");

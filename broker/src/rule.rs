@@ -13,7 +13,7 @@ use consort_privacy::{AccountError, Mechanism, QuantityError, Steps};
 use consort_proto::convert::{KeyRequest, WireError};
 use consort_vault::release::ReleaseError;
 
-use crate::config::KeyRule;
+use crate::config::{KeyRule, days};
 use crate::keys::{KeyFault, StoredVersion, unix_ms};
 
 /// Whom a broker serves, and by what it judges.
@@ -52,8 +52,10 @@ impl Judge<'_> {
         if !rule.purposes.contains(&document.purpose) {
             return Err(Refusal::Purpose(document.purpose.clone()));
         }
-        young_enough(version, rule.max_age(), now)?;
         let (job, plan) = &request.contract;
+        let asked = job.document().data_access.encryption;
+        let asked = asked.map_or(Duration::MAX, |it| days(it.key_rotation_days));
+        young_enough(version, rule.max_age().min(asked), now)?;
         let rounds = Steps::new(job.algorithm().rounds())?;
         let whole_job = plan.noise().mechanism_of(rounds)?;
         let (simulated, report) = claims;

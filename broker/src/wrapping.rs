@@ -6,6 +6,7 @@ use consort_daemon::config::ConfigError;
 use consort_vault::{DataKey, KeyName, StateKey, VaultError};
 
 use crate::config::{Config, WrappingConfig};
+use crate::kms::{AwsKms, KmsFault};
 
 /// What a wrapped key is bound to: it opens as nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,8 @@ impl std::fmt::Debug for OrganisationKeys {
 enum OrganisationKey {
     /// In a file.
     Local(StateKey),
+    /// In a service.
+    AwsKms(AwsKms),
 }
 
 impl OrganisationKey {
@@ -108,13 +111,14 @@ impl OrganisationKey {
             WrappingConfig::Local(local) => Ok(Self::Local(StateKey::from_dangerous_file(
                 &local.dangerous_key_file,
             )?)),
-            WrappingConfig::AwsKms(_) => Err(WrappingFault::NotBuilt),
+            WrappingConfig::AwsKms(kms) => Ok(Self::AwsKms(AwsKms::open(kms)?)),
         }
     }
 
     fn name(&self) -> String {
         match self {
             Self::Local(key) => format!("local/{}", key.fingerprint()),
+            Self::AwsKms(kms) => kms.name(),
         }
     }
 
@@ -125,12 +129,14 @@ impl OrganisationKey {
                 let wrapped = self.wrap(what, &key).await?;
                 Ok((key, wrapped))
             }
+            Self::AwsKms(kms) => kms.generate(what).await,
         }
     }
 
     async fn wrap(&self, what: &Wrapped, key: &DataKey) -> Result<Vec<u8>, WrappingFault> {
         match self {
             Self::Local(own) => Ok(own.seal(KIND, &what.place(), key.expose())),
+            Self::AwsKms(kms) => kms.wrap(what, key).await,
         }
     }
 
@@ -140,6 +146,7 @@ impl OrganisationKey {
                 let plain = own.open(KIND, &what.place(), wrapped)?;
                 DataKey::from_slice(&plain).ok_or(WrappingFault::Length)
             }
+            Self::AwsKms(kms) => kms.unwrap(what, wrapped).await,
         }
     }
 }
@@ -176,9 +183,9 @@ pub enum WrappingFault {
     /// What was unwrapped is no data key.
     #[error("what was unwrapped is no data key of 32 bytes")]
     Length,
-    /// This program cannot speak to the service.
-    #[error("this program was built without AWS KMS: build it with the feature aws-kms")]
-    NotBuilt,
+    /// The service.
+    #[error(transparent)]
+    Kms(#[from] KmsFault),
 }
 
 impl WrappingFault {
@@ -189,7 +196,7 @@ impl WrappingFault {
             Self::Config(error) => error.code(),
             Self::Unknown(_) => "wrapping_unknown",
             Self::Length => "wrapping_length",
-            Self::NotBuilt => "wrapping_not_built",
+            Self::Kms(fault) => fault.code(),
         }
     }
 }

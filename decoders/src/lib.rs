@@ -9,6 +9,8 @@ mod attestation;
 mod audit;
 mod blame;
 mod documents;
+#[cfg(feature = "vault")]
+mod vault;
 #[cfg(feature = "wire")]
 mod wire;
 
@@ -37,6 +39,8 @@ pub fn all() -> impl Iterator<Item = Decoder> {
         audit::DECODERS,
         blame::DECODERS,
         documents::DECODERS,
+        #[cfg(feature = "vault")]
+        vault::DECODERS,
         #[cfg(feature = "wire")]
         wire::DECODERS,
     ]

@@ -146,3 +146,28 @@ fn a_file_of_another_data_set_or_a_plain_one_gets_a_no() {
         vote.reason
     );
 }
+
+#[test]
+fn a_job_that_asks_for_encrypted_data_gets_a_no_where_it_lies_plain() {
+    let asks = |document: &mut consort_contract::JobDocument| {
+        document.data_access.encryption = Some(consort_contract::job::EncryptionDocument {
+            key_rotation_days: 30,
+        });
+    };
+    let (world, folder) = encrypted(&DataKey::random());
+    let (job, plan) = job_of(asks);
+    for (encrypted, answer) in [(true, true), (false, false)] {
+        let mut site = site(1, &world.files[&1].1);
+        if encrypted {
+            let dataset = site.datasets.get_mut(&label("records")).unwrap();
+            dataset.path = folder.path().join("train.sealed");
+            dataset.key_id = Some(label("records-key"));
+        }
+        let records: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+        let mut agent = agent(site, &records);
+        let event = Event::Proposal(proposal(&job, &plan));
+        let effects = agent.handle(Input::Said(Box::new(event))).unwrap();
+        let vote = vote_of(&effects);
+        assert_eq!(vote.approve, answer, "{}", vote.reason);
+    }
+}

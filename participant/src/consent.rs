@@ -138,6 +138,9 @@ pub enum ConsentRefused {
         "the data set {0} lies encrypted and this organisation's broker has not released its key"
     )]
     NoKey(Label),
+    /// The job wants its data encrypted and the data set lies plain.
+    #[error("the job asks for encrypted data and the data set {0} lies plain here")]
+    NotEncrypted(Label),
     /// Too few members.
     #[error(
         "a sum of {opened} members could be opened and this organisation asks for at least {least}"
@@ -187,6 +190,7 @@ impl ConsentRefused {
             Self::Dataset(_) => "consent_dataset",
             Self::NoFile(_) => "consent_no_file",
             Self::NoKey(_) => "consent_no_key",
+            Self::NotEncrypted(_) => "consent_not_encrypted",
             Self::Cohort { .. } => "consent_cohort",
             Self::Parameters { .. } => "consent_parameters",
             Self::EpsilonPerJob { .. } => "consent_epsilon_per_job",

@@ -7,7 +7,8 @@ use consort_aggregation::Digest;
 use consort_attestation::simulated::ROOTS_FILE;
 use consort_contract::identity::hex;
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
+    PrivacyDocument,
 };
 use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Rotation};
 use consort_daemon::compute::ComputeConfig;
@@ -20,6 +21,9 @@ use crate::failure::Failure;
 
 /// What the model of the demo is for.
 pub(super) const PURPOSE: &str = "diagnosis-support";
+
+/// Where the demo's data lies encrypted, the job asks that it does, under keys no older than this.
+const KEY_ROTATION_DAYS: u32 = 30;
 
 /// On one machine a phase takes milliseconds; a member that was killed is back within seconds.
 const PHASE_MS: u64 = 20_000;
@@ -181,6 +185,11 @@ pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Fa
             c_noise: job.colluding_noise,
         },
         aggregation: AggregationDocument::default(),
+        data_access: DataAccessDocument {
+            encryption: plan.sealed_data.then_some(EncryptionDocument {
+                key_rotation_days: KEY_ROTATION_DAYS,
+            }),
+        },
         deadlines: DeadlineDocument {
             voting_ms: PHASE_MS,
             joining_ms: PHASE_MS,

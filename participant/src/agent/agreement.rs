@@ -240,6 +240,11 @@ impl Agent {
         let site = &self.site;
         site.consent
             .decide(&site.organisation, job, plan, &self.ledger)?;
+        // How old the key may be is its broker's to judge.
+        let document = job.document();
+        if document.data_access.encryption.is_some() && dataset(job, site)?.key_id.is_none() {
+            return Err(ConsentRefused::NotEncrypted(document.dataset.clone()));
+        }
         read_data(job, site)
     }
 

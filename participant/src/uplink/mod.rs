@@ -191,7 +191,8 @@ pub(crate) fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
             if simulated {
                 tracing::warn!(
                     organisation = peer.organisation(),
-                    "the coordinator's evidence is SIMULATED: no hardware vouches for it"
+                    role = %peer.role(),
+                    "the peer's evidence is SIMULATED: no hardware vouches for it"
                 );
             }
             "accepted"

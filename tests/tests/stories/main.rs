@@ -10,6 +10,7 @@ mod consortium;
 mod crash;
 mod demo;
 mod evidence;
+mod key_replay;
 mod program;
 mod refusals;
 mod sealed_data;

@@ -145,11 +145,12 @@ impl Header {
     /// # Errors
     /// [`SealedDataError::Header`], or [`SealedDataError::Io`].
     pub fn read(from: &mut impl Read) -> Result<Self, SealedDataError> {
-        let short = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
+        let short = |error: std::io::Error| {
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 SealedDataError::Header("it ends in the middle of its header")
+            } else {
+                SealedDataError::Io(error)
             }
-            _ => SealedDataError::Io(error),
         };
         let mut length = [0; 4];
         from.read_exact(&mut length).map_err(short)?;
