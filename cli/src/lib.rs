@@ -13,6 +13,7 @@ mod failure;
 mod job;
 mod model;
 mod participant;
+mod privacy;
 mod roster;
 mod serve;
 mod simulate;
@@ -67,6 +68,9 @@ enum Command {
     /// Released models
     #[command(subcommand)]
     Model(model::Command),
+    /// What privacy costs, what keeps it, what is spent and what it means
+    #[command(subcommand)]
+    Privacy(privacy::Command),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -116,6 +120,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Roster(command) => roster::run(command),
             Command::Job(command) => job::run(command).await,
             Command::Model(command) => model::run(command).await,
+            Command::Privacy(command) => privacy::run(command),
             Command::Audit(command) => audit::run(command),
             Command::Attest(command) => attest::run(command),
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use consort_contract::{JobId, Label};
 use consort_privacy::{
-    Account, Cap, Debit, DebitKey, Entry, EntryError, Epsilon, Ledger, LedgerError, Mechanism,
-    Refused, Spend,
+    Account, AccountError, Cap, Debit, DebitKey, Entry, EntryError, Epsilon, Ledger, LedgerError,
+    Mechanism, Refused, Spend,
 };
 use consort_storage::{InvalidName, RecordChange, RecordError, RecordKey, RecordStore, StoreFault};
 
@@ -71,6 +71,28 @@ impl PrivacyLedger {
         spent
             .and_then(Result::ok)
             .map_or(Epsilon::ZERO, |spend| spend.enforced())
+    }
+
+    /// The cap over the life of each data set.
+    pub fn cap(&self) -> Cap {
+        self.cap
+    }
+
+    /// The data sets from which something was released.
+    pub fn data_sets(&self) -> BTreeSet<Label> {
+        let names = self.accounts.keys();
+        names.filter_map(|name| Label::new(name).ok()).collect()
+    }
+
+    /// How many releases a data set has paid for, and what they cost together by each accountant.
+    ///
+    /// # Errors
+    /// [`AccountError`] if they cannot be accounted together.
+    pub fn account(&self, data_set: &Label) -> Result<(u64, Spend), AccountError> {
+        match self.accounts.get(data_set.as_str()) {
+            Some(ledger) => Ok((ledger.sequence(), ledger.spent()?)),
+            None => Ok((0, new_account(data_set, self.cap).spent()?)),
+        }
     }
 
     /// What a data set would have spent after this release too. Books nothing.

@@ -24,4 +24,4 @@ pub use config::Config;
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
 pub use roster::{init, sign_roster};
-pub use serve::{CRASH_POINTS, serve};
+pub use serve::{CRASH_POINTS, open_ledger, serve};

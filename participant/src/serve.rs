@@ -9,7 +9,7 @@ use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::{Node, NodeError};
 use consort_daemon::peers::attest_round_keys;
 use consort_daemon::telemetry;
-use consort_storage::{EmbeddedStore, RecordStore};
+use consort_storage::{EmbeddedStore, MemoryStore, RecordStore};
 use tokio::sync::mpsc;
 
 use crate::agent::{Agent, AgentFault, Effect, Input, Site};
@@ -98,6 +98,22 @@ pub async fn serve(
         () = uplink.keep_open() => Ok(()),
         () = uplink.carry_out(effects) => Err(ParticipantError::AgentLost),
     }
+}
+
+/// The privacy ledger where it lies, of a daemon that is stopped: the state file has one owner at a time. Of a participant that
+/// never ran, an empty one.
+///
+/// # Errors
+/// [`ParticipantError`] when the daemon runs, or the file is damaged.
+pub fn open_ledger(config: &Config) -> Result<PrivacyLedger, ParticipantError> {
+    let cap = config.consent()?.lifetime_cap()?;
+    let file = config.node.state_dir.join(STATE_FILE);
+    let records: Arc<dyn RecordStore> = if file.exists() {
+        Arc::new(EmbeddedStore::open(file)?)
+    } else {
+        Arc::new(MemoryStore::new())
+    };
+    Ok(PrivacyLedger::open(records, cap)?)
 }
 
 /// The node, and its name, which the roster must have with this node's key.
