@@ -1,5 +1,7 @@
 //! Compiles the protocol buffers in Rust, so that no protoc is needed, and makes the table of their bounds.
 
+use protox::prost_reflect::prost_types::FileDescriptorSet;
+use protox::prost_reflect::prost_types::field_descriptor_proto::Type;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -28,6 +30,16 @@ const NOT_COPIED: [&str; 3] = [
     ".consort.model.v1.DownloadModelResponse.data",
 ];
 
+/// Items of long lists that the generated code keeps in their encoding, so that one encoding is shared by every message that has
+/// it: on the wire a message in a field is its bytes behind their length, like bytes. Bounds and reflection know them as messages.
+const KEPT_ENCODED: [(&str, &str); 5] = [
+    ("KeyList", "adverts"),
+    ("KeyList", "heads"),
+    ("SharesDelivery", "statements"),
+    ("SharesDelivery", "others"),
+    ("Confirmations", "confirmations"),
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
@@ -49,10 +61,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder = tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
         .codec_path("crate::bounds::BoundedCodec");
+    let mut files = compiler.file_descriptor_set();
+    for (message, field) in KEPT_ENCODED {
+        keep_encoded(&mut files, message, field)?;
+    }
+    let kept = KEPT_ENCODED.map(|(message, field)| format!(".consort.round.v1.{message}.{field}"));
     NOT_COPIED
         .iter()
+        .copied()
+        .chain(kept.iter().map(String::as_str))
         .fold(builder, |builder, field| builder.bytes(field))
-        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+        .compile_fds_with_config(files, config)?;
+    Ok(())
+}
+
+/// Has the generated code take a field of messages as one of bytes.
+fn keep_encoded(
+    files: &mut FileDescriptorSet,
+    message: &str,
+    field: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let messages = (files.file.iter_mut())
+        .filter(|file| file.package() == "consort.round.v1")
+        .flat_map(|file| file.message_type.iter_mut());
+    let field = messages
+        .filter(|found| found.name() == message)
+        .flat_map(|found| found.field.iter_mut())
+        .find(|found| found.name() == field && found.r#type() == Type::Message)
+        .ok_or_else(|| format!("{message} has no messages in {field}"))?;
+    field.set_type(Type::Bytes);
+    field.type_name = None;
     Ok(())
 }
 

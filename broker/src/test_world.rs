@@ -99,7 +99,10 @@ pub(crate) fn config(folder: &Path) -> Config {
     config.dangerous_release_to_simulated = true;
     config.node.roots = vec![Path::new("simulated").join(ROOTS_FILE)];
     config.node.roster = "roster.json".into();
-    let consort_daemon::node::AttesterConfig::Simulated(simulated) = &mut config.node.attester;
+    let consort_daemon::node::AttesterConfig::Simulated(simulated) = &mut config.node.attester
+    else {
+        panic!("the sample's machine is simulated");
+    };
     simulated.vendor_dir = "simulated".into();
     config.resolve(folder);
     config

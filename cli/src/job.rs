@@ -80,15 +80,24 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::List(list) => {
             let mut operators = list.access.connect().await?;
-            let answer = operators.jobs.list_jobs(wire::ListJobsRequest {}).await?;
-            for job in answer.into_inner().jobs {
-                show(&job, list.json);
+            let mut after = String::new();
+            loop {
+                let request = wire::ListJobsRequest { after };
+                let page = operators.jobs.list_jobs(request).await?.into_inner();
+                page.jobs.iter().for_each(|job| show(job, list.json));
+                match page.jobs.last().filter(|_| page.more) {
+                    Some(last) => after = last.id.clone(),
+                    None => break,
+                }
             }
         }
         Command::Show(named) => {
             let mut operators = named.access.connect().await?;
             let request = wire::ShowJobRequest { id: named.id };
-            let job = required(operators.jobs.show_job(request).await?.into_inner().job)?;
+            let mut job = required(operators.jobs.show_job(request).await?.into_inner().job)?;
+            if named.json {
+                job.rounds = all_rounds(&mut operators, &job.id).await?;
+            }
             show(&job, named.json);
         }
         Command::Watch(named) => watch(named).await?,
@@ -118,6 +127,26 @@ pub(crate) async fn send(
         idempotency_key,
     };
     required(operators.jobs.submit_job(request).await?.into_inner().job)
+}
+
+/// What became of every round, with all survivors' names.
+pub(crate) async fn all_rounds(
+    operators: &mut Operators,
+    id: &str,
+) -> Result<Vec<wire::RoundSummary>, Failure> {
+    let mut rounds: Vec<wire::RoundSummary> = Vec::new();
+    loop {
+        let request = wire::ListRoundsRequest {
+            id: id.to_owned(),
+            after_round: rounds.last().map_or(0, |round| round.round),
+        };
+        let page = operators.jobs.list_rounds(request).await?.into_inner();
+        let more = page.more && !page.rounds.is_empty();
+        rounds.extend(page.rounds);
+        if !more {
+            return Ok(rounds);
+        }
+    }
 }
 
 /// A key that no other submission has.

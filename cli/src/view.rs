@@ -22,6 +22,7 @@ pub(crate) struct JobView {
     contract: String,
     round: u32,
     rounds_planned: u32,
+    rounds_ended: u32,
     phase: String,
     epsilon: f64,
     epsilon_spent: f64,
@@ -49,6 +50,7 @@ struct RoundView {
     round: u32,
     attempt: u32,
     survivors: Vec<String>,
+    survivor_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     noised_loss: Option<f64>,
     epsilon_spent: f64,
@@ -72,6 +74,7 @@ impl From<&wire::Job> for JobView {
             contract: job.contract.clone(),
             round: job.round,
             rounds_planned: rounds_planned(job),
+            rounds_ended: job.rounds_ended,
             phase: job.phase.clone(),
             epsilon: plan.epsilon,
             epsilon_spent: epsilon_spent(job),
@@ -100,6 +103,7 @@ fn round_view(round: &wire::RoundSummary) -> RoundView {
         round: round.round,
         attempt: round.attempt,
         survivors: round.survivors.clone(),
+        survivor_count: round.survivor_count,
         noised_loss: round.noised_loss,
         epsilon_spent: round.epsilon_spent,
         phase_ms: round.phase_ms.clone().into_iter().collect(),
@@ -149,7 +153,7 @@ pub(crate) fn epsilon_spent(job: &wire::Job) -> f64 {
 pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<String> {
     let loss = round.noised_loss?;
     let plan = job.plan.as_ref()?;
-    let survivors = f64::from(u32::try_from(round.survivors.len()).unwrap_or(u32::MAX));
+    let survivors = f64::from(round.survivor_count);
     // The loss takes the share `loss_weight` of C for LOSS_CAP nats; sigma is in units of C.
     let deviation = match algorithm(job)? {
         // Of n survivors' noise, the plan's sigma counts that of n_min - c_noise; the sum is divided by the divisor like the gradient.
@@ -221,7 +225,7 @@ mod tests {
             ..wire::Job::default()
         };
         let mut round = wire::RoundSummary {
-            survivors: vec!["clinic".to_owned(); 3],
+            survivor_count: 3,
             noised_loss: Some(0.5),
             ..wire::RoundSummary::default()
         };

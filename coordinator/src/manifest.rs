@@ -109,7 +109,10 @@ impl Manifest {
         let round = |round: &crate::jobs::EndedRound| ManifestRound {
             round: round.key.round.0,
             attempt: round.key.attempt.0,
-            survivors: round.survivors.iter().map(ToString::to_string).collect(),
+            survivors: (round.survivors.iter())
+                .filter_map(|member| contract.name_of(*member))
+                .map(ToString::to_string)
+                .collect(),
         };
         Self {
             version: 1,

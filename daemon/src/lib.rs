@@ -1,6 +1,7 @@
 //! What both daemons are made of: configuration files, the node's identity and machine, how the roster judges peers, crash
 //! points, telemetry, what masks are made with, and what their programs do around the service.
 
+mod attester;
 pub mod compute;
 pub mod config;
 pub mod crash;

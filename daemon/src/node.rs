@@ -7,11 +7,10 @@ use std::time::SystemTime;
 
 use consort_aggregation::Digest;
 use consort_attestation::channel::ChannelSettings;
-use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor, SimulationFault};
+use consort_attestation::simulated::SimulationFault;
 use consort_attestation::statements::SessionContext;
 use consort_attestation::{
-    Attester, ChipId, HostData, Measurement, Policy, PolicyError, Tcb, TrustError, TrustStore,
-    Verifier,
+    Attester, AttesterFault, Policy, PolicyError, TrustError, TrustStore, Verifier,
 };
 use consort_contract::{IdentitySecret, Roster, RosterEntry, RosterError, SignedRoster};
 use consort_round::PROTOCOL_VERSION;
@@ -20,6 +19,7 @@ use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
+pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
 use crate::peers::RosterPeers;
@@ -34,7 +34,7 @@ pub struct NodeConfig {
     pub roster: PathBuf,
     /// The attestation policy (TOML).
     pub policy: PathBuf,
-    /// PEM bundles of the vendors' roots that the policy may name.
+    /// PEM bundles of the vendors' roots that the policy may name, and their revocation lists, DER or in a bundle.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
@@ -52,28 +52,6 @@ pub struct NodeConfig {
     /// One JSON object per log line instead of text.
     #[serde(default)]
     pub log_json: bool,
-}
-
-/// What makes a machine's evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum AttesterConfig {
-    /// A machine of software, for laptops and tests. Policies accept it only under `dangerous_simulated_roots`.
-    Simulated(SimulatedConfig),
-}
-
-/// What a simulated machine declares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimulatedConfig {
-    /// The folder of the simulated vendor.
-    pub vendor_dir: PathBuf,
-    /// 64 bytes, hexadecimal.
-    pub chip_id: String,
-    /// 48 bytes, hexadecimal. Declared, not measured.
-    pub measurement: String,
-    /// 32 bytes, hexadecimal.
-    pub host_data: String,
 }
 
 /// Why a node cannot start.
@@ -100,6 +78,9 @@ pub enum NodeError {
     /// The simulated machine.
     #[error("the simulated machine cannot be made: {0}")]
     Simulation(#[from] SimulationFault),
+    /// The machine.
+    #[error(transparent)]
+    Attester(#[from] AttesterFault),
     /// No identity yet.
     #[error("this node has no identity in {0}; run `init` first")]
     NoIdentity(PathBuf),
@@ -129,6 +110,7 @@ impl NodeError {
             Self::Policy(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
+            Self::Attester(error) => error.code(),
             Self::NoIdentity(_) => "node_no_identity",
             Self::State { .. } => "node_state",
             Self::NotInRoster(_) => "node_not_in_roster",
@@ -136,14 +118,8 @@ impl NodeError {
     }
 }
 
-/// The firmware level that simulated machines declare; policies for them may demand up to this.
-pub const SIMULATED_TCB: Tcb = Tcb {
-    fmc: None,
-    bootloader: 10,
-    tee: 0,
-    snp: 23,
-    microcode: 84,
-};
+/// With which DER begins a revocation list.
+const DER_SEQUENCE: u8 = 0x30;
 
 /// Where the sealed identity lies in the state folder.
 const IDENTITY_FILE: &str = "identity.sealed";
@@ -165,8 +141,7 @@ impl NodeConfig {
         for path in &mut self.roots {
             *path = base.join(&*path);
         }
-        let AttesterConfig::Simulated(simulated) = &mut self.attester;
-        simulated.vendor_dir = base.join(&simulated.vendor_dir);
+        self.attester.resolve(base);
     }
 
     /// Where `init` leaves the roster entry, for whoever writes the roster.
@@ -176,11 +151,11 @@ impl NodeConfig {
 
     /// What weakens a promise in this configuration, for the log and the audit trail.
     pub fn dangerous(&self) -> Vec<String> {
-        let AttesterConfig::Simulated(_) = &self.attester;
-        vec![
-            "dangerous_state_key_file".to_owned(),
-            "simulated attester".to_owned(),
-        ]
+        let mut dangerous = vec!["dangerous_state_key_file".to_owned()];
+        if self.attester.is_simulated() {
+            dangerous.push("simulated attester".to_owned());
+        }
+        dangerous
     }
 
     /// Makes the identity key, sealed, unless it is there, and writes the roster entry beside it.
@@ -203,7 +178,7 @@ impl NodeConfig {
             );
             write_new(&path, &sealed).map_err(failed(&path))?;
         }
-        let machine = self.simulated_machine()?;
+        let machine = self.attester.machine()?;
         let entry = RosterEntry {
             identity: self.identity()?.public(),
             chip_id: *machine.chip_id.as_bytes(),
@@ -233,6 +208,15 @@ impl NodeConfig {
         Ok(IdentitySecret::from_seed(seed))
     }
 
+    /// A verifier for another policy than this node's own, with the same roots and revocation lists.
+    ///
+    /// # Errors
+    /// [`NodeError`] names the file.
+    pub fn verifier_by(&self, policy: &Path) -> Result<Verifier, NodeError> {
+        let policy = Policy::from_toml(&config::read(policy)?)?;
+        Ok(Verifier::new(policy, &trust_store(&self.roots)?)?)
+    }
+
     /// The key that seals the state.
     ///
     /// # Errors
@@ -241,25 +225,6 @@ impl NodeConfig {
         Ok(StateKey::from_dangerous_file(
             &self.dangerous_state_key_file,
         )?)
-    }
-
-    fn simulated_machine(&self) -> Result<SimulatedMachine, NodeError> {
-        let AttesterConfig::Simulated(config) = &self.attester;
-        let wrong = |field: &str, bytes: usize| {
-            let problem = format!(
-                "attester.simulated.{field} must be {} hexadecimal characters",
-                2 * bytes
-            );
-            ConfigError::invalid(&self.state_dir, problem)
-        };
-        Ok(SimulatedMachine {
-            chip_id: ChipId::from_hex(&config.chip_id).ok_or_else(|| wrong("chip_id", 64))?,
-            measurement: Measurement::from_hex(&config.measurement)
-                .ok_or_else(|| wrong("measurement", 48))?,
-            host_data: HostData::from_hex(&config.host_data)
-                .ok_or_else(|| wrong("host_data", 32))?,
-            tcb: SIMULATED_TCB,
-        })
     }
 }
 
@@ -286,17 +251,12 @@ impl Node {
         let identity = config.identity()?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
         let policy = Policy::from_toml(&config::read(&config.policy)?)?;
-        let mut store = TrustStore::new();
-        for path in &config.roots {
-            store.add_pem_bundle(config::read(path)?.as_bytes())?;
-        }
-        let AttesterConfig::Simulated(simulated) = &config.attester;
-        let vendor = SimulatedVendor::load(&simulated.vendor_dir)?;
-        let attester = vendor.attester(config.simulated_machine()?, SystemTime::now())?;
+        let store = trust_store(&config.roots)?;
+        let attester = config.attester.open()?;
         let verifier = Verifier::new(policy, &store)?;
         Ok(Self {
             identity,
-            attester: Arc::new(attester),
+            attester,
             roster: Arc::new(roster),
             verifier: Arc::new(verifier),
             config,
@@ -331,6 +291,24 @@ impl Node {
     }
 }
 
+/// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
+fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
+    let mut store = TrustStore::new();
+    let mut lists = Vec::new();
+    for path in files {
+        let file = config::read_bytes(path)?;
+        if file.first() == Some(&DER_SEQUENCE) {
+            lists.push(file);
+        } else {
+            store.add_pem_bundle(&file)?;
+        }
+    }
+    for list in lists {
+        store.add_crl(&list)?;
+    }
+    Ok(store)
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -344,4 +322,29 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use consort_attestation::Product;
+    use consort_attestation::simulated::SimulatedVendor;
+
+    use super::*;
+
+    #[test]
+    fn roots_and_their_revocation_lists_are_read_in_any_order() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let vendor = SimulatedVendor::create(Product::Genoa, now).unwrap();
+        let (roots, list) = (
+            folder.path().join("roots.pem"),
+            folder.path().join("roots.crl"),
+        );
+        std::fs::write(&roots, vendor.roots_pem().unwrap()).unwrap();
+        std::fs::write(&list, vendor.revocation_list(&[], now).unwrap()).unwrap();
+        for files in [[roots.clone(), list.clone()], [list.clone(), roots]] {
+            assert_eq!(trust_store(&files).unwrap().root_hashes().len(), 1);
+        }
+        let alone = trust_store(&[list]).err().unwrap();
+        assert_eq!(alone.code(), "trust.crl-unknown-issuer");
+    }
 }

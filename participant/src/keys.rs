@@ -7,12 +7,10 @@ use std::time::{Duration, SystemTime};
 use consort_aggregation::Digest;
 use consort_attestation::channel::{AttestedConnector, ClientChannel, PeerDirectory, Refused};
 use consort_attestation::statements::{KeyRelease, key_release};
-use consort_attestation::{
-    Attester, AttesterFault, IdentityKey, MachineBinding, Policy, Role, TrustStore, Verifier,
-};
+use consort_attestation::{Attester, AttesterFault, IdentityKey, MachineBinding, Role};
 use consort_contract::{JobId, RosterEntry};
-use consort_daemon::config::{load_json, read};
-use consort_daemon::node::{Node, NodeError};
+use consort_daemon::config::load_json;
+use consort_daemon::node::Node;
 use consort_daemon::peers::binding;
 use consort_proto::convert::{WireError, nonce_from_wire};
 use consort_proto::wire::consent::v1::{Approval, Proposal};
@@ -123,14 +121,7 @@ impl BrokerLink {
     /// [`ParticipantError`] names the file or the field.
     pub fn new(config: &BrokerConfig, node: &Node) -> Result<Self, ParticipantError> {
         let entry: RosterEntry = load_json(&config.entry)?;
-        let policy = Policy::from_toml(&read(&config.policy)?).map_err(NodeError::from)?;
-        let mut store = TrustStore::new();
-        for path in &node.config.roots {
-            store
-                .add_pem_bundle(read(path)?.as_bytes())
-                .map_err(NodeError::from)?;
-        }
-        let verifier = Verifier::new(policy, &store).map_err(NodeError::from)?;
+        let verifier = node.config.verifier_by(&config.policy)?;
         let mut settings = node.channel_settings();
         settings.verifier = Arc::new(verifier);
         settings.directory = Arc::new(Pinned {

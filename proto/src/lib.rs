@@ -1,9 +1,10 @@
-//! What is said on the wire, held to the schema's bounds ([`bounds`]), long messages in [`parts`], the only border between wire
+//! What is said on the wire, held to the schema's bounds ([`bounds`]), long messages in [`parts`] and what many members get held once ([`handout`]), the only border between wire
 //! and domain ([`convert`]), and errors as gRPC says them ([`errors`]).
 
 pub mod bounds;
 pub mod convert;
 pub mod errors;
+pub mod handout;
 pub mod parts;
 
 #[allow(

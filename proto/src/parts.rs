@@ -8,15 +8,14 @@ use prost::Message;
 use crate::wire::round::v1::follow_response::Event;
 use crate::wire::round::v1::{AttemptId, KeyList, SharesDelivery};
 
-/// Bytes of items that one part is filled with: half of the longest message, and more than the longest item, a statement for 1024
-/// members of 55 KiB.
-const PART_BYTES: usize = 512 * 1024;
+/// Bytes of items that one part is filled with: a coordinator may have one on the way to each of 1024 members, 64 MiB, and the
+/// longest item, a statement for 1024 members of 55 KiB, fits.
+const PART_BYTES: usize = 64 * 1024;
 
 /// What an item costs beside its own bytes: key and length of its field.
 const ITEM_OVERHEAD_BYTES: usize = 8;
 
-/// A message that a stream carries, as one or, where it is long, in parts. What differs between two members of a complete graph
-/// stands in the last part alone.
+/// A message that a stream carries, as one or, where it is long, in parts.
 #[must_use]
 pub fn split(event: Event) -> Vec<Event> {
     match event {
@@ -47,10 +46,10 @@ fn split_key_list(list: KeyList) -> Vec<KeyList> {
         ..KeyList::default()
     });
     for advert in list.adverts {
-        filling.part_for(&advert).adverts.push(advert);
+        filling.part_for(advert.len()).adverts.push(advert);
     }
     for head in list.heads {
-        filling.part_for(&head).heads.push(head);
+        filling.part_for(head.len()).heads.push(head);
     }
     filling.finish(|list, part, parts| (list.part, list.parts) = (part, parts))
 }
@@ -61,16 +60,13 @@ fn split_delivery(delivery: SharesDelivery) -> Vec<SharesDelivery> {
         ..SharesDelivery::default()
     });
     for statement in delivery.statements {
-        filling.part_for(&statement).statements.push(statement);
-    }
-    if filling.parts.len() > 1 && !(delivery.sealed.is_empty() && delivery.others.is_empty()) {
-        filling.begin();
+        filling.part_for(statement.len()).statements.push(statement);
     }
     for sealed in delivery.sealed {
-        filling.part_for(&sealed).sealed.push(sealed);
+        filling.part_for(sealed.encoded_len()).sealed.push(sealed);
     }
     for other in delivery.others {
-        filling.part_for(&other).others.push(other);
+        filling.part_for(other.len()).others.push(other);
     }
     filling.finish(|delivery, part, parts| (delivery.part, delivery.parts) = (part, parts))
 }
@@ -100,9 +96,9 @@ impl<M: Clone> Filling<M> {
         self.parts.last_mut().expect("there is one from the start")
     }
 
-    /// The part that has room for this item.
-    fn part_for(&mut self, item: &impl Message) -> &mut M {
-        let bytes = item.encoded_len() + ITEM_OVERHEAD_BYTES;
+    /// The part that has room for an item of so many bytes.
+    fn part_for(&mut self, item_bytes: usize) -> &mut M {
+        let bytes = item_bytes + ITEM_OVERHEAD_BYTES;
         if self.bytes > 0 && self.bytes + bytes > PART_BYTES {
             self.begin();
         }

@@ -73,16 +73,20 @@ impl StateKey {
             source,
         };
         let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+        Self::parse(&text).ok_or_else(|| VaultError::Key(path.to_owned()))
+    }
+
+    /// The key that the text of a key file holds: 64 hexadecimal characters, perhaps with white space around them.
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
         let mut key = Zeroizing::new([0; 32]);
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(VaultError::Key(path.to_owned()));
-        }
         for (i, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16)
-                .map_err(|_| VaultError::Key(path.to_owned()))?;
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
         }
-        Ok(Self(key))
+        Some(Self(key))
     }
 
     /// Draws a key and writes it to a new file that only its owner reads. An existing file is left alone and used.
@@ -236,10 +240,12 @@ mod tests {
         let sealed = key.seal("a", "b", b"c");
         let kept = StateKey::create_dangerous_file(&path).unwrap();
         assert!(kept.open("a", "b", &sealed).is_ok());
-        std::fs::write(&path, "zz").unwrap();
-        assert!(matches!(
-            StateKey::from_dangerous_file(&path),
-            Err(VaultError::Key(_))
-        ));
+        for broken in ["zz".to_owned(), "+f".repeat(32), "é".repeat(32)] {
+            std::fs::write(&path, broken).unwrap();
+            assert!(matches!(
+                StateKey::from_dangerous_file(&path),
+                Err(VaultError::Key(_))
+            ));
+        }
     }
 }

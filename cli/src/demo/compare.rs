@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use consort_contract::{DataSchema, Job};
+use consort_coordinator::model_file;
 use consort_model::{ModelSpec, Parameters};
 use consort_participant::data::{DataSet, load};
 use consort_training::reference::{Recipe, train};
 use consort_training::{Batch, TrainingError, evaluate};
-use safetensors::{Dtype, SafeTensors};
 
 use super::jobs::DemoJob;
 use super::layout::Layout;
@@ -47,7 +47,10 @@ pub(crate) fn accuracies(
 ) -> Result<Accuracies, Failure> {
     let job = crate::job::check(&layout.document)?;
     let spec = job.model();
-    let parameters = read_model(spec, model)?;
+    let parameters = model_file::read(spec, model).map_err(|error| {
+        let what = format!("the released model is unusable: {error}");
+        Failure::failed("model_unusable", what)
+    })?;
     let parts = Parts::load(layout, plan, &job)?;
     let alone = |data: &DataSet| {
         parts.accuracy(spec, &trained(spec, &job, data.features(), data.labels())?)
@@ -133,29 +136,4 @@ fn batch<'a>(
 
 fn failed(error: TrainingError) -> Failure {
     Failure::failed(error.code(), error)
-}
-
-/// Reads the released model by the names of its layout.
-fn read_model(spec: &ModelSpec, file: &[u8]) -> Result<Parameters, Failure> {
-    let unusable = |what: String| {
-        Failure::failed(
-            "model_unusable",
-            format!("the released model is unusable: {what}"),
-        )
-    };
-    let tensors = SafeTensors::deserialize(file).map_err(|error| unusable(error.to_string()))?;
-    let mut bytes = Vec::new();
-    for expected in spec.layout().tensors() {
-        let tensor = tensors
-            .tensor(&expected.name)
-            .map_err(|error| unusable(error.to_string()))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(unusable(format!(
-                "{} is not of 32-bit numbers",
-                expected.name
-            )));
-        }
-        bytes.extend_from_slice(tensor.data());
-    }
-    Parameters::from_le_bytes(spec, &bytes).map_err(|error| unusable(error.to_string()))
 }

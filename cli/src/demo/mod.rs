@@ -31,7 +31,7 @@ use consort_proto::wire::job::v1 as wire;
 
 use crate::client::Operators;
 use crate::failure::{Exit, Failure};
-use crate::job::{ended_without_model, random_key, required, send};
+use crate::job::{all_rounds, ended_without_model, random_key, required, send};
 use crate::model::{self, Fetched, MANIFEST_FILE, MODEL_FILE};
 use crate::view::has_ended;
 use folders::Folders;
@@ -182,7 +182,10 @@ async fn follow(
                 progress.update(&job);
                 if has_ended(&job) {
                     return match job.state() {
-                        wire::JobState::Completed => Ok(job),
+                        wire::JobState::Completed => {
+                            job.rounds = all_rounds(&mut operators, &job.id).await?;
+                            Ok(job)
+                        }
                         wire::JobState::Unspecified
                         | wire::JobState::Voting
                         | wire::JobState::Running

@@ -14,8 +14,8 @@ const MAX_MEMBER_LINES: usize = 12;
 /// The display of one job.
 pub(crate) struct Progress {
     display: Display,
-    /// Rounds that were told already.
-    told: usize,
+    /// The newest round that was told already.
+    told: u32,
     restarts: u32,
 }
 
@@ -68,10 +68,10 @@ impl Progress {
         let new: Vec<String> = job
             .rounds
             .iter()
-            .skip(self.told)
+            .filter(|round| round.round > self.told)
             .map(|round| round_line(job, round))
             .collect();
-        self.told = self.told.max(job.rounds.len());
+        self.told = job.rounds.last().map_or(self.told, |round| round.round);
         match &mut self.display {
             Display::Bars {
                 all,
@@ -79,7 +79,7 @@ impl Progress {
                 members,
             } => {
                 rounds.set_length(rounds_planned(job).into());
-                rounds.set_position(self.told as u64);
+                rounds.set_position(self.told.into());
                 rounds.set_message(headline(job));
                 if job.members.len() <= MAX_MEMBER_LINES {
                     for member in &job.members {
@@ -165,7 +165,7 @@ fn round_line(job: &wire::Job, round: &wire::RoundSummary) -> String {
     let total: u64 = round.phase_ms.values().sum();
     format!(
         "{head}  {}/{} members{loss}  epsilon {:.4}  {total} ms",
-        round.survivors.len(),
+        round.survivor_count,
         job.members.len(),
         round.epsilon_spent,
     )
@@ -178,7 +178,7 @@ mod tests {
     fn job() -> wire::Job {
         let round = wire::RoundSummary {
             round: 1,
-            survivors: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
+            survivor_count: 3,
             noised_loss: Some(0.693),
             epsilon_spent: 0.25,
             ..wire::RoundSummary::default()

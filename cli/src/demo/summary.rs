@@ -18,7 +18,7 @@ pub(crate) struct Summary {
     pub(crate) members: usize,
     pub(crate) rounds: u32,
     /// One number per round; 0 for a round that gave no sum.
-    pub(crate) survivors: Vec<usize>,
+    pub(crate) survivors: Vec<u32>,
     /// Against the coordinator with `c_noise` colluding members.
     pub(crate) epsilon: f64,
     /// Against the coordinator with k colluding members, k from 0.
@@ -85,7 +85,7 @@ impl Summary {
             survivors: job
                 .rounds
                 .iter()
-                .map(|round| round.survivors.len())
+                .map(|round| round.survivor_count)
                 .collect(),
             epsilon: plan.epsilon,
             epsilon_by_coalition: plan.epsilon_by_coalition,
@@ -175,7 +175,7 @@ impl fmt::Display for Summary {
             self.n_min, self.members, self.c, self.c_noise
         )?;
         writeln!(f, "\nRounds")?;
-        let survivors: Vec<String> = self.survivors.iter().map(usize::to_string).collect();
+        let survivors: Vec<String> = self.survivors.iter().map(u32::to_string).collect();
         writeln!(f, "  survivors per round        {}", survivors.join(" "))?;
         writeln!(
             f,
@@ -237,7 +237,7 @@ mod tests {
             ],
             rounds: vec![
                 wire::RoundSummary {
-                    survivors: vec!["clinic-1".to_owned(); 4],
+                    survivor_count: 4,
                     phase_ms: [("collecting".to_owned(), 30)].into(),
                     ..Default::default()
                 },

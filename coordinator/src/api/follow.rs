@@ -10,7 +10,7 @@ use consort_proto::wire::round::v1::{FollowResponse, Heartbeat};
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
-use crate::driver::{Desk, Link};
+use crate::driver::{Desk, Link, Said, Wish};
 
 /// Pause between two heartbeats: a participant notices a dead link within a few of them.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub(super) async fn follow(
     sender: mpsc::Sender<Result<FollowResponse, Status>>,
 ) {
     let mut watcher = desk.services().board.watch();
-    let mut said: Vec<Arc<Event>> = Vec::new();
+    let mut said: Vec<Said> = Vec::new();
     loop {
         watcher.borrow_and_update();
         let Some(wanted) = desk.services().board.wanted(&member, &link) else {
@@ -31,18 +31,15 @@ pub(super) async fn follow(
             let _ = sender.send(Err(replaced())).await;
             break;
         };
-        let is_new = |event: &&Arc<Event>| !said.iter().any(|known| Arc::ptr_eq(known, event));
-        let news: Vec<_> = wanted.iter().filter(is_new).cloned().collect();
+        let is_new = |wish: &&Wish| !said.iter().any(|known| wish.is(known));
+        let news: Vec<_> = wanted.iter().filter(is_new).map(Wish::said).collect();
+        said = wanted.iter().map(Wish::said).collect();
+        // While it waits for a slow stream, a follower holds nothing of what it is about to say.
+        drop(wanted);
         let mut gone = false;
-        for event in news {
-            gone |= sender
-                .send(Ok(FollowResponse {
-                    event: Some((*event).clone()),
-                }))
-                .await
-                .is_err();
+        for wish in &news {
+            gone = gone || !say(wish, &sender).await;
         }
-        said = wanted;
         let beat = tokio::select! {
             changed = watcher.changed() => {
                 gone |= changed.is_err();
@@ -69,6 +66,24 @@ pub(super) async fn follow(
     desk.services().board.disconnect(&member, &link);
     tracing::debug!(%member, "a member's stream ended");
     record_connected(&desk);
+}
+
+/// Says a message part by part, each when there is room for it, while it is still wished for; false when the stream is gone.
+async fn say(wish: &Said, sender: &mpsc::Sender<Result<FollowResponse, Status>>) -> bool {
+    let Ok(mut room) = sender.reserve().await else {
+        return false;
+    };
+    for event in wish.parts() {
+        if wish.is_over() {
+            return true;
+        }
+        room.send(Ok(FollowResponse { event: Some(event) }));
+        match sender.reserve().await {
+            Ok(next) => room = next,
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 fn replaced() -> Status {

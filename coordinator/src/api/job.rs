@@ -42,11 +42,32 @@ impl JobService for Jobs {
 
     async fn list_jobs(
         &self,
-        _: Request<wire::ListJobsRequest>,
+        request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsResponse>, Status> {
-        Ok(Response::new(wire::ListJobsResponse {
-            jobs: self.0.services().board.views(),
-        }))
+        let after = request.into_inner().after;
+        let after = match after.as_str() {
+            "" => None,
+            after => {
+                let id = job_id(after)?;
+                self.view(&id)?;
+                Some(id)
+            }
+        };
+        let board = &self.0.services().board;
+        Ok(Response::new(board.views_after(after.as_ref())))
+    }
+
+    async fn list_rounds(
+        &self,
+        request: Request<wire::ListRoundsRequest>,
+    ) -> Result<Response<wire::ListRoundsResponse>, Status> {
+        let request = request.into_inner();
+        let rounds = self
+            .0
+            .rounds_after(&job_id(&request.id)?, request.after_round);
+        rounds
+            .map(Response::new)
+            .map_err(|refusal| status(&refusal))
     }
 
     async fn show_job(

@@ -23,8 +23,8 @@ use crate::driver::{Answer, Command, Desk, Instance};
 /// Serves attested members; each speaks for itself only.
 pub struct Rounds(pub Arc<Desk>);
 
-/// Messages that wait for a slow stream. What is said is level-triggered, so few are enough.
-const STREAM_QUEUE: usize = 4;
+/// Messages that wait for a slow stream: the next one is made when this one is on its way.
+const STREAM_QUEUE: usize = 1;
 
 #[tonic::async_trait]
 impl RoundService for Rounds {

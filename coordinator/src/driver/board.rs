@@ -2,12 +2,17 @@
 //! Level-triggered: whoever looks later sees what holds then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use consort_aggregation::MemberIndex;
 use consort_contract::{JobId, OrganisationId};
-use consort_proto::wire::job::v1::Job as JobView;
+use consort_proto::handout::Handout;
+use consort_proto::parts::split;
+use consort_proto::wire::job::v1::{Job as JobView, ListJobsResponse, ListRoundsResponse};
 use consort_proto::wire::round::v1::follow_response::Event;
 use tokio::sync::watch;
+
+use crate::jobs::{self, EndedRound};
 
 /// Names a participant's process: random, drawn when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +32,83 @@ pub struct Link {
 /// Tells when something changed on the board.
 pub type Watcher = watch::Receiver<u64>;
 
+/// Something that a member is to be told. The same wish is the same value, so that a follower can tell what is new.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// What many members hear, or one.
+    Paper(Arc<Event>),
+    /// A member's own part of what a phase hands out.
+    Handed(Arc<Handout>, MemberIndex),
+}
+
+/// A wish that was said, or is being said: it keeps nothing of it.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// See [`Wish::Paper`].
+    Paper(Weak<Event>),
+    /// See [`Wish::Handed`].
+    Handed(Weak<Handout>, MemberIndex),
+}
+
+impl Wish {
+    /// The wish, without what it holds.
+    pub fn said(&self) -> Said {
+        match self {
+            Self::Paper(event) => Said::Paper(Arc::downgrade(event)),
+            Self::Handed(handout, to) => Said::Handed(Arc::downgrade(handout), *to),
+        }
+    }
+
+    /// Whether this was said.
+    pub fn is(&self, said: &Said) -> bool {
+        match (self, said) {
+            (Self::Paper(event), Said::Paper(known)) => Arc::as_ptr(event) == known.as_ptr(),
+            (Self::Handed(handout, to), Said::Handed(known, known_to)) => {
+                Arc::as_ptr(handout) == known.as_ptr() && to == known_to
+            }
+            (Self::Paper(_), Said::Handed(..)) | (Self::Handed(..), Said::Paper(_)) => false,
+        }
+    }
+
+    /// The whole message.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Paper(event) => (**event).clone(),
+            Self::Handed(handout, to) => handout.event(*to),
+        }
+    }
+}
+
+impl Said {
+    /// The message in its parts; none when nobody wishes it any more.
+    pub fn parts(&self) -> Vec<Event> {
+        let wish = match self {
+            Self::Paper(event) => event.upgrade().map(Wish::Paper),
+            Self::Handed(handout, to) => handout.upgrade().map(|it| Wish::Handed(it, *to)),
+        };
+        wish.map_or_else(Vec::new, |wish| split(wish.event()))
+    }
+
+    /// Whether nobody wishes it any more: the phase is over, and what it held is gone.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Paper(event) => event.strong_count() == 0,
+            Self::Handed(handout, _) => handout.strong_count() == 0,
+        }
+    }
+}
+
 /// What a job shows.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Poster {
     /// For operators.
     pub(super) view: JobView,
+    /// The rounds that ended, of which a view has the newest.
+    pub(super) rounds: Arc<Vec<EndedRound>>,
+    /// Members in order of the index.
+    pub(super) members: Arc<[OrganisationId]>,
     /// For each member: what is wanted of it, or what it should know.
-    pub(super) wanted: BTreeMap<OrganisationId, Vec<Arc<Event>>>,
+    pub(super) wanted: BTreeMap<OrganisationId, Vec<Wish>>,
 }
 
 /// The board.
@@ -108,7 +183,7 @@ impl Board {
     }
 
     /// What is to be said to a member now; `None` once a newer stream of it is served.
-    pub fn wanted(&self, member: &OrganisationId, link: &Link) -> Option<Vec<Arc<Event>>> {
+    pub fn wanted(&self, member: &OrganisationId, link: &Link) -> Option<Vec<Wish>> {
         let inner = self.lock();
         if inner.links.get(member) != Some(link) {
             return None;
@@ -125,14 +200,24 @@ impl Board {
         Some(with_links(&poster.view, &inner.links))
     }
 
-    /// All jobs, oldest first.
-    pub fn views(&self) -> Vec<JobView> {
+    /// A page of jobs behind one, all when it is `None`; oldest first.
+    pub fn views_after(&self, after: Option<&JobId>) -> ListJobsResponse {
         let inner = self.lock();
-        inner
-            .jobs
-            .iter()
-            .map(|(_, poster)| with_links(&poster.view, &inner.links))
-            .collect()
+        let first = inner.jobs.iter().position(|(id, _)| Some(id) == after);
+        let behind = inner.jobs.iter().skip(first.map_or(0, |first| first + 1));
+        let brief = behind.map(|(_, poster)| with_links(&jobs::brief(&poster.view), &inner.links));
+        let (jobs, more) = jobs::page(brief);
+        ListJobsResponse { jobs, more }
+    }
+
+    /// A page of a job's rounds behind one.
+    pub fn rounds_after(&self, job: &JobId, after_round: u32) -> Option<ListRoundsResponse> {
+        let (rounds, members) = {
+            let inner = self.lock();
+            let (_, poster) = inner.jobs.iter().find(|(id, _)| id == job)?;
+            (poster.rounds.clone(), poster.members.clone())
+        };
+        Some(jobs::rounds_after(&rounds, &members, after_round))
     }
 
     /// Tells when something changed.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_audit::{Fact, MAX_PROOF_BYTES};
-use consort_contract::JobId;
+use consort_contract::{JobId, OrganisationId};
 use consort_model::{OptimizerState, Parameters};
+use consort_proto::handout::Handout;
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::blame::Blame;
 use consort_round::coordinator::{Accepted, Input, Round};
@@ -59,12 +60,12 @@ pub struct Driver {
     pub(super) released: Option<(Digest, Digest)>,
     /// What became of the newest attempt.
     pub(super) outcome: Option<Arc<Event>>,
-    /// What members were last asked, so that the same wish is the same value.
-    pub(super) asked: BTreeMap<MemberIndex, (&'static str, Vec<Arc<Event>>)>,
-    /// In which phase, and the parts of it that a member was asked last.
-    pub(super) newest_parts: (&'static str, Vec<Arc<Event>>),
+    /// What the phase that runs hands to its members.
+    pub(super) handout: Option<(&'static str, Arc<Handout>)>,
     /// Proposal and approval.
     pub(super) papers: BTreeMap<&'static str, Arc<Event>>,
+    /// Members in order of the index, for who shows them.
+    pub(super) members: Arc<[OrganisationId]>,
     pub(super) voting_ends: Millis,
     /// Updates of the attempt that runs, while they arrive.
     pub(super) uploads: BTreeMap<MemberIndex, Arc<Upload>>,
@@ -106,6 +107,7 @@ impl Driver {
             version: Version::START,
             skip: services.recorder.found(contract.id.as_str()),
             voting_ends: now.mono.after(contract.job.document().deadlines.voting_ms),
+            members: contract.members().into(),
             state: JobState::submitted(contract),
             services,
             round: None,
@@ -115,8 +117,7 @@ impl Driver {
             simulated: false,
             released: None,
             outcome: None,
-            asked: BTreeMap::new(),
-            newest_parts: ("", Vec::new()),
+            handout: None,
             papers: BTreeMap::new(),
             uploads: BTreeMap::new(),
             model_bytes: None,
@@ -268,8 +269,7 @@ impl Driver {
                 self.round = Some(Round::open(open.clone(), deadlines, now));
                 self.open = Some(open);
                 self.arrivals.clear();
-                self.asked.clear();
-                self.newest_parts = ("", Vec::new());
+                self.handout = None;
                 self.clock = PhaseClock::default();
             }
             JobEvent::Released(_) | JobEvent::Aborted { .. } | JobEvent::Ended(_) => {

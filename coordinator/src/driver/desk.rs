@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consort_contract::{JobDocument, JobId, OrganisationId};
-use consort_proto::wire::job::v1::Job as JobView;
+use consort_proto::wire::job::v1::{Job as JobView, ListRoundsResponse};
 use consort_storage::{RecordChange, RecordKey, StreamId};
 use tokio::sync::mpsc;
 
@@ -150,6 +150,19 @@ impl Desk {
     /// [`Refusal`] when there is none of this name.
     pub fn view(&self, id: &JobId) -> Result<JobView, Refusal> {
         self.services.board.view(id).ok_or_else(|| no_job(id))
+    }
+
+    /// A page of a job's rounds behind one, with the names of all survivors.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is no job of this name.
+    pub fn rounds_after(
+        &self,
+        id: &JobId,
+        after_round: u32,
+    ) -> Result<ListRoundsResponse, Refusal> {
+        let rounds = self.services.board.rounds_after(id, after_round);
+        rounds.ok_or_else(|| no_job(id))
     }
 
     /// Asks a running job.

@@ -13,6 +13,7 @@ use super::core::{Driver, Now};
 use crate::error::Fault;
 use crate::jobs::{Ending, Final, JobEvent, NextStep, Released, Stage};
 use crate::manifest::Manifest;
+use crate::model_file;
 use crate::release::{self, SumError};
 
 impl Driver {
@@ -272,7 +273,7 @@ impl Driver {
             problem,
         };
         let file =
-            release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
+            model_file::write(contract.job.model(), &self.optimizer, metadata).map_err(failed)?;
         self.put_blob(&model_key, |put| put(&file))?;
         // An interrupted release has left its own file, which is the one that stays.
         let file = services.blobs.read(&model_key, u64::MAX)?;
@@ -286,26 +287,12 @@ impl Driver {
         self.put_blob(&manifest_key, |put| put(&manifest.sign(&services.identity)))?;
         let manifest = services.blobs.read(&manifest_key, u64::MAX)?;
         self.released = Some((Digest::of(&file), Digest::of(&manifest)));
-        self.end(
-            Ending {
-                state: Final::Completed,
-                code: String::new(),
-                reason: String::new(),
-            },
-            now,
-        )
+        self.end(Ending::new(Final::Completed, "", String::new()), now)
     }
 
     fn fail(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
         tracing::warn!(job = %self.id(), code, reason, "the job failed");
-        self.end(
-            Ending {
-                state: Final::Failed,
-                code: code.to_owned(),
-                reason,
-            },
-            now,
-        )
+        self.end(Ending::new(Final::Failed, code, reason), now)
     }
 
     /// Ends the job.

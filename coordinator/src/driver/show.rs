@@ -6,66 +6,62 @@ use std::sync::Arc;
 use consort_aggregation::MemberIndex;
 use consort_contract::OrganisationId;
 use consort_proto::convert::{
-    AttemptKey, attempt_to_wire, directive_to_wire, job_to_wire, plan_to_wire, result_to_wire,
-    vote_to_wire,
+    AttemptKey, attempt_to_wire, job_to_wire, plan_to_wire, result_to_wire, vote_to_wire,
 };
-use consort_proto::parts::split;
+use consort_proto::handout::Handout;
 use consort_proto::wire::consent::v1::{Approval, Proposal};
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_proto::wire::round::v1::{JobClosed, RoundAborted};
 use consort_round::RoundResult;
 
-use super::board::Poster;
+use super::board::{Poster, Wish};
 use super::core::Driver;
 use crate::jobs::{self, Stage};
 
 impl Driver {
     /// Puts the job on the board as it is.
     pub(super) fn publish(&mut self) {
-        let mut view = jobs::view(&self.state, self.phase().unwrap_or_default());
-        view.dangerous_simulated_attestation = self.simulated;
-        view.model = self
-            .released
-            .map(|(model, _)| model.to_string())
-            .unwrap_or_default();
-        let members: Vec<_> = self
-            .state
-            .contract
-            .indexed()
-            .map(|(index, name)| (index, name.clone()))
+        self.prepare_handout();
+        let wanted = (self.members.clone().iter())
+            .zip(1..)
+            .filter_map(|(name, index)| {
+                let index = MemberIndex::new(index)?;
+                Some((name.clone(), self.wanted(index, name)))
+            })
             .collect();
-        let wanted = members
-            .iter()
-            .map(|(index, name)| (name.clone(), self.wanted(*index, name)))
-            .collect();
-        self.services.board.put(self.id(), Poster { view, wanted });
+        let phase = self.phase().unwrap_or_default();
+        self.put(phase, wanted);
     }
 
     /// Takes a job that ended long ago: members hear no more of it.
     pub(super) fn publish_quietly(&mut self) {
         self.publish();
-        let mut view = jobs::view(&self.state, "");
+        self.put("", BTreeMap::new());
+    }
+
+    fn put(&self, phase: &str, wanted: BTreeMap<OrganisationId, Vec<Wish>>) {
+        let mut view = jobs::view(&self.state, phase);
         view.dangerous_simulated_attestation = self.simulated;
         view.model = self
             .released
             .map(|(model, _)| model.to_string())
             .unwrap_or_default();
-        self.services.board.put(
-            self.id(),
-            Poster {
-                view,
-                wanted: BTreeMap::new(),
-            },
-        );
+        let poster = Poster {
+            view,
+            rounds: self.state.rounds.clone(),
+            members: self.members.clone(),
+            wanted,
+        };
+        self.services.board.put(self.id(), poster);
     }
 
-    fn wanted(&mut self, index: MemberIndex, name: &OrganisationId) -> Vec<Arc<Event>> {
+    fn wanted(&mut self, index: MemberIndex, name: &OrganisationId) -> Vec<Wish> {
         match &self.state.stage {
             Stage::Voting if self.state.votes.contains_key(name) => Vec::new(),
-            Stage::Voting => vec![self.paper("proposal")],
+            Stage::Voting => vec![Wish::Paper(self.paper("proposal"))],
             Stage::Running => {
-                let mut wanted = vec![self.paper("approval")];
-                wanted.extend(self.outcome.clone());
+                let mut wanted = vec![Wish::Paper(self.paper("approval"))];
+                wanted.extend(self.outcome.clone().map(Wish::Paper));
                 wanted.extend(self.asked(index));
                 wanted
             }
@@ -74,44 +70,31 @@ impl Driver {
                 .clone()
                 .into_iter()
                 .chain([self.paper("closed")])
+                .map(Wish::Paper)
                 .collect(),
         }
     }
 
-    /// What the machine asks of a member, a long message in parts. The same wish is the same value, so that a follower can tell
-    /// what is new; and a part that two members hear is one value, so that a complete graph's statements are held once.
-    fn asked(&mut self, index: MemberIndex) -> Vec<Arc<Event>> {
-        let (Some(attempt), Some(round)) = (&self.state.attempt, &self.round) else {
-            return Vec::new();
-        };
-        if !round.asks(index) {
-            self.asked.remove(&index);
-            return Vec::new();
+    /// What the machine asks of a member.
+    fn asked(&self, index: MemberIndex) -> Option<Wish> {
+        let handout = self.handout.as_ref().map(|(_, handout)| handout)?;
+        let asks = self.round.as_ref().is_some_and(|round| round.asks(index));
+        asks.then(|| Wish::Handed(handout.clone(), index))
+    }
+
+    /// Has what the phase says at hand, and nothing of an earlier one. What is asked does not change within a phase, and opening
+    /// an attempt forgets what was asked before.
+    fn prepare_handout(&mut self) {
+        let phase = self.phase();
+        if self.handout.as_ref().map(|(of, _)| *of) == phase {
+            return;
         }
-        let phase = round.phase();
-        // What is asked does not change within a phase, and opening an attempt forgets what was asked before.
-        if let Some((asked_in, parts)) = self.asked.get(&index)
-            && *asked_in == phase
-        {
-            return parts.clone();
+        self.handout = None;
+        let attempt = self.state.attempt.as_ref();
+        let briefing = self.round.as_ref().and_then(|round| round.briefing());
+        if let (Some(phase), Some(attempt), Some(briefing)) = (phase, attempt, briefing) {
+            self.handout = Some((phase, Arc::new(Handout::new(&attempt.key, briefing))));
         }
-        let Some(directive) = round.directive(index) else {
-            return Vec::new();
-        };
-        if self.newest_parts.0 != phase {
-            self.newest_parts = (phase, Vec::new());
-        }
-        let parts = split(directive_to_wire(&attempt.key, &directive));
-        let known = &mut self.newest_parts.1;
-        let parts: Vec<_> = (parts.into_iter().enumerate())
-            .map(|(place, part)| match known.get(place) {
-                Some(same) if **same == part => same.clone(),
-                Some(_) | None => Arc::new(part),
-            })
-            .collect();
-        known.clone_from(&parts);
-        self.asked.insert(index, (phase, parts.clone()));
-        parts
     }
 
     fn paper(&mut self, which: &'static str) -> Arc<Event> {

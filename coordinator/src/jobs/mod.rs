@@ -13,4 +13,4 @@ pub use contract::{Contract, ProposalError};
 pub use event::{Blamed, Ending, EventError, Final, JobEvent, Released, Stamped};
 pub(crate) use state::is_spent;
 pub use state::{EndedRound, JobState, MAX_ATTEMPTS, NextStep, RunningAttempt, Stage};
-pub use view::view;
+pub use view::{brief, page, rounds_after, view};

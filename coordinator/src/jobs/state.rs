@@ -1,6 +1,7 @@
 //! Where a job stands: a fold over its events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{OrganisationId, Vote};
@@ -50,7 +51,7 @@ pub struct EndedRound {
     /// Which round and which attempt ended it.
     pub key: AttemptKey,
     /// Whose updates are in the sum.
-    pub survivors: Vec<OrganisationId>,
+    pub survivors: Vec<MemberIndex>,
     /// Mean loss over the divisor, noised.
     pub noised_loss: Option<f64>,
     /// Epsilon spent after this round.
@@ -88,8 +89,8 @@ pub struct JobState {
     pub votes: BTreeMap<OrganisationId, Vote>,
     /// The attempt that runs.
     pub attempt: Option<RunningAttempt>,
-    /// Rounds that are over, oldest first.
-    pub rounds: Vec<EndedRound>,
+    /// Rounds that are over, oldest first; shared with who shows them.
+    pub rounds: Arc<Vec<EndedRound>>,
     /// The newest attempt that ended before anybody had submitted, if its round is not over.
     pub retried: Option<(RoundNumber, Attempt, String)>,
     /// Rounds in which members submitted.
@@ -115,7 +116,7 @@ impl JobState {
             stage: Stage::Voting,
             votes: BTreeMap::new(),
             attempt: None,
-            rounds: Vec::new(),
+            rounds: Arc::default(),
             retried: None,
             spent_rounds: 0,
             spent: BTreeMap::new(),
@@ -192,11 +193,11 @@ impl JobState {
                     reason,
                 };
             }
-            return NextStep::Open(*round, Attempt(attempt.0 + 1));
+            return self.open_or_fail(*round, Attempt(attempt.0 + 1));
         }
         let done = self.rounds.last().map_or(0, |round| round.key.round.0);
         if done < self.contract.rounds() {
-            return NextStep::Open(RoundNumber(done + 1), Attempt(1));
+            return self.open_or_fail(RoundNumber(done + 1), Attempt(1));
         }
         if self.rounds.iter().any(|round| round.aborted.is_empty()) {
             NextStep::Release
@@ -206,6 +207,31 @@ impl JobState {
                 code: "no_round_released",
                 reason,
             }
+        }
+    }
+
+    /// An attempt is opened only if those that were not convicted could give a sum: the others are not asked.
+    fn open_or_fail(&self, round: RoundNumber, attempt: Attempt) -> NextStep {
+        let members = self.contract.members();
+        let left = (members.iter())
+            .filter(|name| !self.convicted.contains_key(*name))
+            .count();
+        let need = self.contract.job.thresholds().fewest_survivors();
+        if left >= need as usize {
+            return NextStep::Open(round, attempt);
+        }
+        let convicts = named(
+            self.convicted
+                .iter()
+                .map(|(name, fault)| format!("{name} of a {fault}")),
+        );
+        let reason = format!(
+            "{left} of {} members are left and a sum needs {need}; the log convicts {convicts}. Submit the job again without them",
+            members.len()
+        );
+        NextStep::Fail {
+            code: "too_many_convicted",
+            reason,
         }
     }
 
@@ -239,15 +265,15 @@ impl JobState {
         };
         self.model = released.model;
         self.spend(&attempt);
-        let name = |member: &MemberIndex| self.contract.name_of(*member).cloned();
-        self.rounds.push(EndedRound {
-            survivors: released.result.survivors.iter().filter_map(name).collect(),
+        let ended = EndedRound {
+            survivors: released.result.survivors.iter().copied().collect(),
             noised_loss: released.noised_loss,
             epsilon_spent: self.contract.epsilon_after(self.spent_rounds),
             phase_ms: released.phase_ms.clone(),
             aborted: String::new(),
             key: attempt.key,
-        });
+        };
+        Arc::make_mut(&mut self.rounds).push(ended);
         self.retried = None;
     }
 
@@ -260,14 +286,15 @@ impl JobState {
             return;
         }
         self.spend(&attempt);
-        self.rounds.push(EndedRound {
+        let ended = EndedRound {
             survivors: Vec::new(),
             noised_loss: None,
             epsilon_spent: self.contract.epsilon_after(self.spent_rounds),
             phase_ms: BTreeMap::new(),
             aborted: reason.to_owned(),
             key: attempt.key,
-        });
+        };
+        Arc::make_mut(&mut self.rounds).push(ended);
         self.retried = None;
     }
 
@@ -279,6 +306,26 @@ impl JobState {
             }
         }
     }
+}
+
+/// Bytes of names in a reason, which has 1024 at most on the wire.
+const MOST_NAMED_BYTES: usize = 700;
+
+/// What is named one by one as far as there is room, and then counted.
+pub(super) fn named(all: impl ExactSizeIterator<Item = String>) -> String {
+    let mut text = String::new();
+    let mut left = all.len();
+    for one in all {
+        if !text.is_empty() && text.len() + one.len() > MOST_NAMED_BYTES {
+            return format!("{text} and {left} others");
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&one);
+        left -= 1;
+    }
+    text
 }
 
 /// Whether an abort with this code spends its round: only those before anybody is asked for an update do not.

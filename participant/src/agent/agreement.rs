@@ -20,7 +20,7 @@ use consort_vault::{DataKey, KeyName};
 
 use super::{Agent, AgentFault, Effect, Site, model_digest};
 use crate::config::DatasetConfig;
-use crate::consent::ConsentRefused;
+use crate::consent::{self, ConsentRefused};
 use crate::data::{self, DataSet};
 use crate::keys::KeyWanted;
 use crate::state::StoredJob;
@@ -238,8 +238,7 @@ impl Agent {
     fn decide(&self, agreed: &(Job, Plan)) -> Result<Records, ConsentRefused> {
         let (job, plan) = agreed;
         let site = &self.site;
-        site.consent
-            .decide(&site.organisation, job, plan, &self.ledger)?;
+        consent::decide(&site.consent, &site.organisation, job, plan, &self.ledger)?;
         // How old the key may be is its broker's to judge.
         let document = job.document();
         if document.data_access.encryption.is_some() && dataset(job, site)?.key_id.is_none() {

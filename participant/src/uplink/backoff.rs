@@ -17,7 +17,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { next: FIRST }
+        Self::from(FIRST)
+    }
+
+    /// Begins with another wait.
+    pub(super) fn from(first: Duration) -> Self {
+        Self { next: first }
     }
 
     /// A connection held.

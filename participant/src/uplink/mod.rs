@@ -2,6 +2,7 @@
 //! calls that answer it. A link that breaks is opened again, with back-off; whatever is still wanted is then asked again.
 
 mod backoff;
+mod patience;
 mod session;
 mod upload;
 

@@ -23,6 +23,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use wire::round_service_client::RoundServiceClient;
 
+use super::patience::{self, patiently};
 use super::{MAX_MESSAGE_BYTES, upload};
 use crate::agent::{Effect, Input};
 use crate::randomness::StretchedOsRng;
@@ -41,6 +42,8 @@ pub(super) struct Session {
     crash: Arc<CrashPoints>,
     inputs: mpsc::Sender<Input>,
     broken: Notify,
+    /// How long a busy job is left alone first.
+    pause: Duration,
     /// What is being said or was answered on this connection. The coordinator may ask for it again before it has the
     /// answer; on a new connection everything may be said again.
     said: Mutex<BTreeSet<Saying>>,
@@ -65,6 +68,7 @@ impl Session {
             crash,
             inputs,
             broken: Notify::new(),
+            pause: patience::FIRST,
             said: Mutex::new(BTreeSet::new()),
         }
     }
@@ -115,9 +119,15 @@ impl Session {
             job: job.to_string(),
             vote: Some(vote_to_wire(vote)),
         };
-        let mut service = ConsentServiceClient::new(self.channel.clone())
+        let service = ConsentServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let call = in_time(CALL_TIMEOUT, service.cast_vote(request));
+        let call = patiently(self.pause, || {
+            let (mut service, request) = (service.clone(), request.clone());
+            in_time(
+                CALL_TIMEOUT,
+                async move { service.cast_vote(request).await },
+            )
+        });
         match call.await {
             Ok(_) => tracing::info!(%job, approve = vote.approve, "the vote is cast"),
             Err(status) => self.failed(&Saying::Vote(job), "a vote", &status),
@@ -137,7 +147,10 @@ impl Session {
         if !self.first(&saying) {
             return;
         }
-        match in_time(CALL_TIMEOUT, self.call(&key, &message)).await {
+        let call = patiently(self.pause, || {
+            in_time(CALL_TIMEOUT, self.call(&key, &message))
+        });
+        match call.await {
             Ok(()) => {
                 let (round, attempt) = (key.round.0, key.attempt.0);
                 tracing::debug!(job = %key.job, round, attempt, kind, "acknowledged");
@@ -156,9 +169,14 @@ impl Session {
         if !self.first(&saying) {
             return;
         }
-        let mut service = self.rounds();
-        let call = service.report_blame(complaint_to_wire(&key, complaint));
-        if let Err(status) = in_time(CALL_TIMEOUT, call).await {
+        let call = patiently(self.pause, || {
+            let (mut service, request) = (self.rounds(), complaint_to_wire(&key, complaint));
+            in_time(
+                CALL_TIMEOUT,
+                async move { service.report_blame(request).await },
+            )
+        });
+        if let Err(status) = call.await {
             self.failed(&saying, "a complaint", &status);
         }
     }
@@ -199,8 +217,14 @@ impl Session {
         if !self.first(&saying) {
             return;
         }
-        let transfer = upload::send(self.rounds(), &key, &update, &seal, again, &self.crash);
-        match in_time(TRANSFER_TIMEOUT, transfer).await {
+        let mut again = again;
+        let transfer = patiently(self.pause, || {
+            // Some of what a busy coordinator did not take to its end may be there.
+            let again = std::mem::replace(&mut again, true);
+            let transfer = upload::send(self.rounds(), &key, &update, &seal, again, &self.crash);
+            in_time(TRANSFER_TIMEOUT, transfer)
+        });
+        match transfer.await {
             Ok(bytes) => {
                 metrics::counter!("consort_participant_update_bytes_total").increment(bytes);
                 tracing::info!(job = %key.job, round = key.round.0, bytes, "the masked update is stored by the coordinator");
@@ -215,7 +239,10 @@ impl Session {
         if !self.first(&saying) {
             return;
         }
-        let fetched = in_time(TRANSFER_TIMEOUT, self.download(&job, &model, most)).await;
+        let fetched = patiently(self.pause, || {
+            in_time(TRANSFER_TIMEOUT, self.download(&job, &model, most))
+        });
+        let fetched = fetched.await;
         // Unlike what is said, a model may be asked for again on this connection.
         self.forget(&saying);
         let bytes = fetched.map_err(|status| {
@@ -323,3 +350,7 @@ pub(crate) fn describe(status: &Status) -> String {
         None => super::with_sources(status),
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -16,6 +16,10 @@ pub use round::{
     survivors_from_wire, survivors_to_wire, unmask_from_wire, unmask_to_wire,
 };
 
+pub(crate) use round::{
+    box_to_wire, encoded, head_to_wire, member_digest_to_wire, statement_to_wire,
+};
+
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{NameError, Signature, Thresholds};
 

@@ -13,6 +13,8 @@ use consort_round::{
     Directive, KeyList, RoundNumber, RoundOpen, RoundResult, RoundTerms, SecretShares, ShareKeys,
     ShareStatement, SharesDelivery, Survivors, UnmaskShares, UpdateSeal,
 };
+use prost::bytes::Bytes;
+use prost::{Message, Name};
 
 use super::{WireError, circle_of, digest, fixed, member, name, required, signature};
 use crate::wire::round::v1 as wire;
@@ -186,7 +188,7 @@ pub fn advert_from_wire(advert: Option<wire::Advert>) -> Result<Advert, WireErro
     })
 }
 
-fn head_to_wire(head: &AdvertHead) -> wire::AdvertHead {
+pub(crate) fn head_to_wire(head: &AdvertHead) -> wire::AdvertHead {
     wire::AdvertHead {
         member: head.member.get(),
         mask_key: head.mask_key.to_bytes().to_vec(),
@@ -212,7 +214,7 @@ fn point(bytes: &[u8], field: &'static str) -> Result<PublicKey, WireError> {
     PublicKey::from_bytes(fixed(bytes, field)?).map_err(|e| WireError::invalid(field, e))
 }
 
-fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
+pub(crate) fn statement_to_wire(statement: &ShareStatement) -> wire::ShareStatement {
     wire::ShareStatement {
         member: statement.member.get(),
         mask_key_commitments: statement.mask_key.to_bytes(),
@@ -242,14 +244,32 @@ fn statement_from_wire(statement: wire::ShareStatement) -> Result<ShareStatement
     })
 }
 
+pub(crate) fn member_digest_to_wire(of: MemberIndex, digest: &Digest) -> wire::MemberDigest {
+    wire::MemberDigest {
+        member: of.get(),
+        digest: digest.as_bytes().to_vec(),
+    }
+}
+
 fn digests_to_wire(digests: &BTreeMap<MemberIndex, Digest>) -> Vec<wire::MemberDigest> {
-    digests
-        .iter()
-        .map(|(m, d)| wire::MemberDigest {
-            member: m.get(),
-            digest: d.as_bytes().to_vec(),
-        })
+    (digests.iter())
+        .map(|(of, digest)| member_digest_to_wire(*of, digest))
         .collect()
+}
+
+/// An item of a list that the generated code keeps in its encoding.
+pub(crate) fn encoded(item: &impl Message) -> Bytes {
+    item.encode_to_vec().into()
+}
+
+/// The items of a list that the generated code keeps in their encoding.
+fn decoded<M: Message + Name + Default>(
+    items: Vec<Bytes>,
+    field: &'static str,
+) -> impl Iterator<Item = Result<M, WireError>> {
+    items.into_iter().map(move |item| {
+        crate::bounds::decode(&item).map_err(|error| WireError::invalid(field, error))
+    })
 }
 
 fn digests_from_wire(
@@ -266,13 +286,16 @@ fn digests_from_wire(
     Ok(digests)
 }
 
+pub(crate) fn box_to_wire(member: MemberIndex, sealed: &[u8]) -> wire::SealedShare {
+    wire::SealedShare {
+        member: member.get(),
+        sealed: sealed.to_vec(),
+    }
+}
+
 fn sealed_to_wire(sealed: &BTreeMap<MemberIndex, Vec<u8>>) -> Vec<wire::SealedShare> {
-    sealed
-        .iter()
-        .map(|(m, bytes)| wire::SealedShare {
-            member: m.get(),
-            sealed: bytes.clone(),
-        })
+    (sealed.iter())
+        .map(|(member, bytes)| box_to_wire(*member, bytes))
         .collect()
 }
 
@@ -514,15 +537,24 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
         Directive::Advertise(open) => Event::RoundOpen(round_open_to_wire(open)),
         Directive::ShareKeys(list) => Event::KeyList(wire::KeyList {
             id,
-            adverts: list.adverts.iter().map(advert_to_wire).collect(),
-            heads: list.heads.iter().map(head_to_wire).collect(),
+            adverts: (list.adverts.iter())
+                .map(|advert| encoded(&advert_to_wire(advert)))
+                .collect(),
+            heads: (list.heads.iter())
+                .map(|head| encoded(&head_to_wire(head)))
+                .collect(),
             ..wire::KeyList::default()
         }),
         Directive::Submit(delivery) => Event::SharesDelivery(wire::SharesDelivery {
             id,
-            statements: delivery.statements.iter().map(statement_to_wire).collect(),
+            statements: (delivery.statements.iter())
+                .map(|statement| encoded(&statement_to_wire(statement)))
+                .collect(),
             sealed: sealed_to_wire(&delivery.sealed),
-            others: digests_to_wire(&delivery.others),
+            others: digests_to_wire(&delivery.others)
+                .iter()
+                .map(encoded)
+                .collect(),
             ..wire::SharesDelivery::default()
         }),
         Directive::Confirm(survivors) => Event::Survivors(survivors_to_wire(key, survivors)),
@@ -531,7 +563,7 @@ pub fn directive_to_wire(key: &AttemptKey, directive: &Directive) -> Event {
             confirmations: list
                 .confirmations
                 .iter()
-                .map(confirmation_to_wire)
+                .map(|confirmation| encoded(&confirmation_to_wire(confirmation)))
                 .collect(),
             seals: list.seals.iter().map(seal_to_wire).collect(),
         }),
@@ -549,12 +581,10 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
             (AttemptKey::of(&open.terms), Directive::Advertise(open))
         }
         Event::KeyList(list) => {
-            let adverts = list
-                .adverts
-                .into_iter()
-                .map(|a| advert_from_wire(Some(a)))
+            let adverts = decoded(list.adverts, "adverts")
+                .map(|advert| advert_from_wire(Some(advert?)))
                 .collect::<Result<_, _>>()?;
-            let heads = list.heads.iter().map(head_from_wire);
+            let heads = decoded(list.heads, "heads").map(|head| head_from_wire(&head?));
             let heads = heads.collect::<Result<_, _>>()?;
             (
                 attempt_from_wire(list.id)?,
@@ -562,17 +592,16 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
             )
         }
         Event::SharesDelivery(delivery) => {
-            let statements = delivery
-                .statements
-                .into_iter()
-                .map(statement_from_wire)
+            let statements = decoded(delivery.statements, "statements")
+                .map(|statement| statement_from_wire(statement?))
                 .collect::<Result<_, _>>()?;
             let sealed = sealed_from_wire(delivery.sealed)?;
+            let others = decoded(delivery.others, "others").collect::<Result<Vec<_>, _>>()?;
             (
                 attempt_from_wire(delivery.id)?,
                 Directive::Submit(SharesDelivery {
                     statements,
-                    others: digests_from_wire(&delivery.others, "others")?,
+                    others: digests_from_wire(&others, "others")?,
                     sealed,
                 }),
             )
@@ -582,10 +611,8 @@ pub fn directive_from_wire(event: Event) -> Result<Option<(AttemptKey, Directive
             (key, Directive::Confirm(survivors))
         }
         Event::Confirmations(list) => {
-            let confirmations = list
-                .confirmations
-                .iter()
-                .map(confirmation_from_wire)
+            let confirmations = decoded(list.confirmations, "confirmations")
+                .map(|confirmation| confirmation_from_wire(&confirmation?))
                 .collect::<Result<_, _>>()?;
             let seals = list.seals.iter().map(seal_from_wire);
             let seals = seals.collect::<Result<_, _>>()?;

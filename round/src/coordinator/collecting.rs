@@ -1,14 +1,15 @@
 //! P4, Collecting: members upload masked updates; a completed one is named by its seal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex, RoundKeyContext, Seating};
 use consort_contract::IdentitySecret;
 
-use super::{Accepted, Common, Confirming, Input, Round, Transition, repeated, wrong_phase};
-use crate::messages::{
-    Directive, ShareKeys, SharedSet, SharesDelivery, Survivors, UpdateSeal, VerifiedAdvert,
+use super::{
+    Accepted, Briefing, Common, Confirming, Input, Round, Transition, repeated, wrong_phase,
 };
+use crate::messages::{ShareKeys, SharedSet, Survivors, UpdateSeal, VerifiedAdvert};
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
 use crate::terms::Millis;
@@ -17,10 +18,12 @@ use crate::terms::Millis;
 #[derive(Debug, Clone)]
 pub struct Collecting {
     pub(super) common: Common,
-    pub(super) adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    pub(super) adverts: Arc<BTreeMap<MemberIndex, VerifiedAdvert>>,
     pub(super) context2: RoundKeyContext,
-    pub(super) seating: Seating,
-    pub(super) shared: BTreeMap<MemberIndex, ShareKeys>,
+    pub(super) seating: Arc<Seating>,
+    pub(super) shared: Arc<BTreeMap<MemberIndex, ShareKeys>>,
+    /// U2 with the digests of its statements.
+    pub(super) u2: Arc<SharedSet>,
     /// S(U2).
     pub(super) u2_root: Digest,
     pub(super) seals: BTreeMap<MemberIndex, UpdateSeal>,
@@ -30,18 +33,20 @@ pub struct Collecting {
 impl Collecting {
     pub(super) fn new(
         common: Common,
-        adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+        adverts: Arc<BTreeMap<MemberIndex, VerifiedAdvert>>,
         context2: RoundKeyContext,
-        seating: Seating,
+        seating: Arc<Seating>,
         shared: BTreeMap<MemberIndex, ShareKeys>,
     ) -> Self {
+        let u2 = shared_set(&shared, &context2);
         Self {
-            u2_root: shared_set(&shared, &context2).root(),
+            u2_root: u2.root(),
+            u2: Arc::new(u2),
             common,
             adverts,
             context2,
             seating,
-            shared,
+            shared: Arc::new(shared),
             seals: BTreeMap::new(),
             expired: false,
         }
@@ -152,35 +157,16 @@ impl Collecting {
         }
     }
 
-    /// U2 with the statements that are in [`Self::u2_root`].
-    pub(super) fn shared_set(&self) -> SharedSet {
-        shared_set(&self.shared, &self.context2)
-    }
-
     pub(super) fn asks(&self, member: MemberIndex) -> bool {
         self.shared.contains_key(&member) && !self.seals.contains_key(&member) && !self.complete()
     }
 
-    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        self.asks(member).then(|| {
-            let near = self.seating.holders(member);
-            let statements = self
-                .shared
-                .values()
-                .filter(|shares| near.contains(&shares.statement.member))
-                .map(|shares| shares.statement.clone())
-                .collect();
-            let others = self.shared.iter().filter(|(m, _)| !near.contains(m));
-            let others = others.map(|(m, shares)| (*m, shares.statement.digest(&self.context2)));
-            let from = |(sender, shares): (&MemberIndex, &ShareKeys)| {
-                Some((*sender, shares.sealed.get(&member)?.clone()))
-            };
-            Directive::Submit(SharesDelivery {
-                statements,
-                others: others.collect(),
-                sealed: self.shared.iter().filter_map(from).collect(),
-            })
-        })
+    pub(super) fn briefing(&self) -> Briefing {
+        Briefing::Submit {
+            shared: self.shared.clone(),
+            u2: self.u2.clone(),
+            seating: self.seating.clone(),
+        }
     }
 }
 

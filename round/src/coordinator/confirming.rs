@@ -1,13 +1,15 @@
 //! P5, Confirming: the survivors sign the set that will be opened.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use consort_aggregation::MemberIndex;
 
 use super::{
-    Accepted, Collecting, Common, Input, Round, Transition, Unmasking, repeated, wrong_phase,
+    Accepted, Briefing, Collecting, Common, Input, Round, Transition, Unmasking, repeated,
+    wrong_phase,
 };
-use crate::messages::{Confirmation, ConfirmedSets, Directive, Survivors, member_set_hash};
+use crate::messages::{Confirmation, ConfirmedSets, Survivors, member_set_hash};
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
 use crate::terms::Millis;
@@ -17,7 +19,7 @@ use crate::terms::Millis;
 pub struct Confirming {
     pub(super) common: Common,
     pub(super) collected: Collecting,
-    pub(super) survivors: Survivors,
+    pub(super) survivors: Arc<Survivors>,
     pub(super) confirmations: BTreeMap<MemberIndex, Confirmation>,
 }
 
@@ -27,7 +29,7 @@ impl Confirming {
         Self {
             common,
             collected,
-            survivors,
+            survivors: Arc::new(survivors),
             confirmations: BTreeMap::new(),
         }
     }
@@ -115,8 +117,7 @@ impl Confirming {
         self.survivors.members.contains(&member) && !self.confirmations.contains_key(&member)
     }
 
-    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        self.asks(member)
-            .then(|| Directive::Confirm(self.survivors.clone()))
+    pub(super) fn briefing(&self) -> Briefing {
+        Briefing::Confirm(self.survivors.clone())
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_aggregation::MemberIndex;
 
-use super::{Accepted, Common, Input, Round, Sharing, Transition, wrong_phase};
-use crate::messages::{Advert, Directive, VerifiedAdvert};
+use super::{Accepted, Briefing, Common, Input, Round, Sharing, Transition, wrong_phase};
+use crate::messages::{Advert, VerifiedAdvert};
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
 use crate::terms::Millis;
@@ -88,9 +88,8 @@ impl Joining {
         self.common.open.terms.cohort.contains_key(&member) && !self.adverts.contains_key(&member)
     }
 
-    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        self.asks(member)
-            .then(|| Directive::Advertise((*self.common.open).clone()))
+    pub(super) fn briefing(&self) -> Briefing {
+        Briefing::Advertise(self.common.open.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 //! The machine is driven by accepted inputs only: whoever stores each accepted input and feeds the stored ones to
 //! [`Round::handle`] again has the same round back. That is how a restarted coordinator continues an attempt.
 
+mod briefing;
 mod collecting;
 mod confirming;
 mod joining;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use consort_aggregation::{MemberIndex, RoundKeyContext};
 
+pub use briefing::{Briefing, boxes_for};
 pub use collecting::Collecting;
 pub use confirming::Confirming;
 pub use joining::Joining;
@@ -289,19 +291,23 @@ impl Round {
 
     /// What this member is asked to do now; `None` when it has answered, is not asked or has departed.
     ///
-    /// It may hold what a whole neighbourhood said; [`Self::asks`] tells for nothing whether there is any.
+    /// It is a copy of what a whole neighbourhood said: [`Self::asks`] tells for nothing whether there is any, and
+    /// [`Self::briefing`] holds it once for all.
     pub fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        if self.has_departed(member) {
-            return None;
-        }
-        match self {
-            Self::Joining(phase) => phase.directive(member),
-            Self::Sharing(phase) => phase.directive(member),
-            Self::Collecting(phase) => phase.directive(member),
-            Self::Confirming(phase) => phase.directive(member),
-            Self::Unmasking(phase) => phase.directive(member),
-            Self::Opened(_) | Self::Aborted(_) => None,
-        }
+        let briefing = self.briefing().filter(|_| self.asks(member))?;
+        Some(briefing.directive(member))
+    }
+
+    /// What this phase says to whom it asks; `None` when the attempt is over.
+    pub fn briefing(&self) -> Option<Briefing> {
+        Some(match self {
+            Self::Joining(phase) => phase.briefing(),
+            Self::Sharing(phase) => phase.briefing(),
+            Self::Collecting(phase) => phase.briefing(),
+            Self::Confirming(phase) => phase.briefing(),
+            Self::Unmasking(phase) => phase.briefing(),
+            Self::Opened(_) | Self::Aborted(_) => return None,
+        })
     }
 
     /// Whether this member is asked for anything now.
@@ -342,9 +348,7 @@ impl Round {
             return BTreeSet::new();
         };
         let members = common.open.terms.cohort.keys().copied();
-        members
-            .filter(|member| self.directive(*member).is_some())
-            .collect()
+        members.filter(|member| self.asks(*member)).collect()
     }
 
     /// The advert that was accepted of a member.

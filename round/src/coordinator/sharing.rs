@@ -1,13 +1,14 @@
 //! P2 and P3, Sharing: members see all adverts and send sealed shares of their secrets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use consort_aggregation::{MemberIndex, RoundKeyContext, Seating};
 
-use super::{Accepted, Collecting, Common, Input, Round, Transition, repeated, wrong_phase};
-use crate::messages::{
-    Advert, Directive, KeyList, ShareKeys, ShareStatement, VerifiedAdvert, keys_context,
+use super::{
+    Accepted, Briefing, Collecting, Common, Input, Round, Transition, repeated, wrong_phase,
 };
+use crate::messages::{ShareKeys, ShareStatement, VerifiedAdvert, keys_context};
 use crate::rejection::{AbortReason, Rejection};
 use crate::terms::Millis;
 
@@ -15,9 +16,9 @@ use crate::terms::Millis;
 #[derive(Debug, Clone)]
 pub struct Sharing {
     pub(super) common: Common,
-    adverts: BTreeMap<MemberIndex, VerifiedAdvert>,
+    adverts: Arc<BTreeMap<MemberIndex, VerifiedAdvert>>,
     context2: RoundKeyContext,
-    seating: Seating,
+    seating: Arc<Seating>,
     shared: BTreeMap<MemberIndex, ShareKeys>,
 }
 
@@ -28,9 +29,9 @@ impl Sharing {
         let seating = graph.seat(&context2, adverts.keys().copied());
         Self {
             common,
-            adverts,
+            adverts: Arc::new(adverts),
             context2,
-            seating,
+            seating: Arc::new(seating),
             shared: BTreeMap::new(),
         }
     }
@@ -120,18 +121,10 @@ impl Sharing {
         self.adverts.contains_key(&member) && !self.shared.contains_key(&member)
     }
 
-    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        self.asks(member).then(|| {
-            let near = self.seating.holders(member);
-            let (near, far): (Vec<_>, Vec<_>) = self
-                .adverts
-                .values()
-                .map(VerifiedAdvert::advert)
-                .partition(|advert| near.contains(&advert.member));
-            Directive::ShareKeys(KeyList {
-                adverts: near.into_iter().cloned().collect(),
-                heads: far.into_iter().map(Advert::head).collect(),
-            })
-        })
+    pub(super) fn briefing(&self) -> Briefing {
+        Briefing::ShareKeys {
+            adverts: self.adverts.clone(),
+            seating: self.seating.clone(),
+        }
     }
 }

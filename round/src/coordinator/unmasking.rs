@@ -2,6 +2,7 @@
 //! and the pair masks of the dropouts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use consort_aggregation::{
     Commitments, Digest, Interpolation, MaskSeed, MemberIndex, Share, Sign, pair_mask_seed,
@@ -9,12 +10,11 @@ use consort_aggregation::{
 };
 
 use super::{
-    Accepted, Collecting, Common, Confirming, Input, Round, Transition, repeated, wrong_phase,
+    Accepted, Briefing, Collecting, Common, Confirming, Input, Round, Transition, repeated,
+    wrong_phase,
 };
 use crate::blame::Blame;
-use crate::messages::{
-    Confirmation, Confirmations, ConfirmedSets, Directive, Survivors, UnmaskShares,
-};
+use crate::messages::{Confirmation, ConfirmedSets, Survivors, UnmaskShares, UpdateSeal};
 use crate::rejection::{AbortReason, Rejection};
 use crate::rules::Rule;
 use crate::terms::Millis;
@@ -24,9 +24,11 @@ use crate::terms::Millis;
 pub struct Unmasking {
     pub(super) common: Common,
     collected: Collecting,
-    survivors: Survivors,
+    survivors: Arc<Survivors>,
     sets: ConfirmedSets,
-    confirmations: BTreeMap<MemberIndex, Confirmation>,
+    confirmations: Arc<BTreeMap<MemberIndex, Confirmation>>,
+    /// Seals of the survivors that did not confirm.
+    silent: Arc<BTreeMap<MemberIndex, UpdateSeal>>,
     answers: BTreeMap<MemberIndex, UnmaskShares>,
     /// Shares of each member of U2 that are here.
     present: BTreeMap<MemberIndex, u32>,
@@ -38,12 +40,18 @@ impl Unmasking {
         let common = confirmed.common.enter(now, |d| d.unmasking_ms);
         let owners = confirmed.collected.shared.keys();
         let present = owners.map(|owner| (*owner, 0)).collect();
+        let seals = confirmed.collected.seals.iter();
+        let silent = seals.filter(|(member, _)| !confirmed.confirmations.contains_key(member));
+        let silent = silent
+            .map(|(member, seal)| (*member, seal.clone()))
+            .collect();
         Self {
             common,
             collected: confirmed.collected,
             survivors: confirmed.survivors,
             sets,
-            confirmations: confirmed.confirmations,
+            confirmations: Arc::new(confirmed.confirmations),
+            silent: Arc::new(silent),
             answers: BTreeMap::new(),
             present,
         }
@@ -137,7 +145,7 @@ impl Unmasking {
         Some(Blame::WrongShare {
             statement: committed(owner)?.signed(context2),
             answer: said,
-            shared: Some(self.collected.shared_set()),
+            shared: Some((*self.collected.u2).clone()),
         })
     }
 
@@ -266,20 +274,13 @@ impl Unmasking {
         self.survivors.members.contains(&member) && !self.answers.contains_key(&member)
     }
 
-    pub(super) fn directive(&self, member: MemberIndex) -> Option<Directive> {
-        self.asks(member).then(|| {
-            let confirmed = self.confirmations.keys().copied().collect();
-            let survivors = &self.survivors.members;
-            let seating = &self.collected.seating;
-            let unconfirmed = seating.unconfirmed_neighbours(member, survivors, &confirmed);
-            Directive::Unmask(Confirmations {
-                confirmations: self.confirmations.values().cloned().collect(),
-                seals: unconfirmed
-                    .iter()
-                    .filter_map(|m| self.collected.seals.get(m).cloned())
-                    .collect(),
-            })
-        })
+    pub(super) fn briefing(&self) -> Briefing {
+        Briefing::Unmask {
+            confirmations: self.confirmations.clone(),
+            silent: self.silent.clone(),
+            survivors: self.survivors.clone(),
+            seating: self.collected.seating.clone(),
+        }
     }
 
     /// U3.

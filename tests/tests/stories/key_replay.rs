@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use consort_attestation::channel::{AttestedConnector, ClientChannel, PeerDirectory, Refused};
 use consort_attestation::statements::{KeyRelease, key_release};
-use consort_attestation::{IdentityKey, MachineBinding, Policy, Role, TrustStore, Verifier};
+use consort_attestation::{IdentityKey, MachineBinding, Role};
 use consort_audit::Event;
 use consort_contract::{JobId, RosterEntry};
-use consort_daemon::config::{load_json, read};
+use consort_daemon::config::load_json;
 use consort_daemon::node::Node;
 use consort_daemon::peers::binding;
 use consort_participant::Config;
@@ -51,15 +51,8 @@ impl Machine {
 
     async fn connect(&self) -> Client {
         let broker = self.config.broker.as_ref().unwrap();
-        let policy = Policy::from_toml(&read(&broker.policy).unwrap()).unwrap();
-        let mut roots = TrustStore::new();
-        for path in &self.node.config.roots {
-            roots
-                .add_pem_bundle(read(path).unwrap().as_bytes())
-                .unwrap();
-        }
         let mut settings = self.node.channel_settings();
-        settings.verifier = Arc::new(Verifier::new(policy, &roots).unwrap());
+        settings.verifier = Arc::new(self.node.config.verifier_by(&broker.policy).unwrap());
         settings.directory = Arc::new(Pinned(load_json(&broker.entry).unwrap()));
         let channel = Arc::new(ClientChannel::to_broker(settings).unwrap());
         let endpoint: Endpoint = format!("http://{}", broker.address).parse().unwrap();

@@ -1,7 +1,5 @@
 //! Stories of members that break the protocol over their own signature: the log names them, and proves it.
 
-use std::sync::Arc;
-
 use consort_aggregation::{Canonical, ChunkTree, Digest, RoundKeyContext};
 use consort_audit::ENTRIES_FILE;
 use consort_proto::convert::{AttemptKey, directive_from_wire};
@@ -14,9 +12,9 @@ use consort_round::{
 };
 
 use super::cluster::{Cluster, index};
-use crate::driver::Command;
+use crate::driver::{Command, Wish};
 use crate::error::{Refusal, RefusalKind};
-use crate::jobs;
+use crate::jobs::{self, Final, Stage};
 use crate::testing::{organisation, secret};
 
 /// What a member is asked.
@@ -24,17 +22,17 @@ fn asked(cluster: &Cluster, i: u8) -> (AttemptKey, Directive) {
     let link = cluster.processes[&i].link;
     let board = &cluster.driver().services.board;
     let wanted = board.wanted(&organisation(i), &link).unwrap();
-    let directive = |event: &Arc<Event>| directive_from_wire((**event).clone()).unwrap();
+    let directive = |wish: &Wish| directive_from_wire(wish.event()).unwrap();
     wanted.iter().find_map(directive).unwrap()
 }
 
-/// So many adverts of clinic-2 for one attempt, each with fresh keys, the last one those its process goes on with.
-fn adverts(cluster: &mut Cluster, count: usize) -> (AttemptKey, Vec<Advert>) {
-    let (key, directive) = asked(cluster, 2);
+/// So many adverts of a member for one attempt, each with fresh keys, the last one those its process goes on with.
+fn adverts(cluster: &mut Cluster, i: u8, count: usize) -> (AttemptKey, Vec<Advert>) {
+    let (key, directive) = asked(cluster, i);
     let advert = |_| {
         // It forgets that it answered: what the rules forbid it (R4), and nobody else can stop it from.
-        cluster.newest.remove(&2);
-        match cluster.reply(2, &key, &directive) {
+        cluster.newest.remove(&i);
+        match cluster.reply(i, &key, &directive) {
             Some(MemberMessage::Advert(advert)) => advert,
             other => panic!("an advert is due, not {other:?}"),
         }
@@ -45,7 +43,8 @@ fn adverts(cluster: &mut Cluster, count: usize) -> (AttemptKey, Vec<Advert>) {
 
 fn say(cluster: &mut Cluster, key: &AttemptKey, advert: &Advert) -> Result<(), &'static str> {
     let message = MemberMessage::Advert(advert.clone());
-    let said = cluster.say(organisation(2), key, message);
+    let from = organisation(u8::try_from(advert.member.get()).unwrap());
+    let said = cluster.say(from, key, message);
     said.map(drop).map_err(|refusal| refusal.code)
 }
 
@@ -64,7 +63,7 @@ fn convicted_of(cluster: &Cluster) -> Vec<String> {
 fn a_member_that_signs_two_adverts_is_convicted_in_the_log_once_and_over_a_restart() {
     let mut cluster = Cluster::new(1);
     cluster.settle_until("joining");
-    let (key, adverts) = adverts(&mut cluster, 3);
+    let (key, adverts) = adverts(&mut cluster, 2, 3);
     let [third, second, first] = &adverts[..] else {
         panic!("three adverts")
     };
@@ -104,7 +103,7 @@ fn who_was_convicted_is_asked_in_no_later_attempt_also_after_a_restart_and_the_j
  {
     let mut cluster = Cluster::new(3);
     cluster.settle_until("joining");
-    let (key, adverts) = adverts(&mut cluster, 2);
+    let (key, adverts) = adverts(&mut cluster, 2, 2);
     let [second, first] = &adverts[..] else {
         panic!("two adverts")
     };
@@ -121,10 +120,38 @@ fn who_was_convicted_is_asked_in_no_later_attempt_also_after_a_restart_and_the_j
 }
 
 #[test]
+fn a_job_with_too_few_members_left_to_give_a_sum_ends_at_once_and_names_the_convicts() {
+    let mut cluster = Cluster::new(3);
+    cluster.settle_until("joining");
+    for i in [2, 4] {
+        let (key, adverts) = adverts(&mut cluster, i, 2);
+        say(&mut cluster, &key, &adverts[1]).unwrap();
+        say(&mut cluster, &key, &adverts[0]).unwrap_err();
+    }
+    // The attempt in which they were convicted gives its sum; three members are left then, and four are needed.
+    cluster.settle();
+    assert_eq!(cluster.survivors(), [5]);
+    let stage = cluster.driver().state().stage.clone();
+    let Stage::Ended(ending) = &stage else {
+        panic!("the job ended, and is not {stage:?}")
+    };
+    let told = (ending.state, ending.code.as_str(), ending.reason.as_str());
+    let reason = "3 of 5 members are left and a sum needs 4; the log convicts clinic-2 of a contradiction, clinic-4 of a contradiction. Submit the job again without them";
+    assert_eq!(told, (Final::Failed, "too_many_convicted", reason));
+    // No attempt was opened in vain, also not after a restart.
+    cluster.restart_coordinator();
+    assert_eq!(cluster.driver().state().stage, stage);
+    assert_eq!(log(&cluster).matches(r#""round_opened":"#).count(), 1);
+    assert_eq!(log(&cluster).matches(r#""blame":"#).count(), 2);
+    assert!(log(&cluster).contains(r#""job_state":{"state":"failed"}"#));
+    cluster.verify_audit();
+}
+
+#[test]
 fn a_member_that_says_the_same_again_or_is_imitated_is_not_convicted() {
     let mut cluster = Cluster::new(1);
     cluster.settle_until("joining");
-    let (key, adverts) = adverts(&mut cluster, 2);
+    let (key, adverts) = adverts(&mut cluster, 2, 2);
     let [other, said] = &adverts[..] else {
         panic!("two adverts")
     };
@@ -287,7 +314,7 @@ fn who_complained_is_asked_no_more_and_holds_up_nobody_also_after_a_restart_of_t
         .services
         .board
         .wanted(&organisation(1), &link);
-    let delivered = |event: &Arc<Event>| matches!(**event, Event::SharesDelivery(_));
+    let delivered = |wish: &Wish| matches!(wish.event(), Event::SharesDelivery(_));
     assert!(!wanted.unwrap().iter().any(delivered));
     let upload = Command::Upload {
         from: organisation(1),

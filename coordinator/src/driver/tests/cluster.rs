@@ -18,7 +18,9 @@ use consort_round::{Directive, MemberMessage, Millis, SharesDelivery, UpdateSeal
 use consort_storage::{EmbeddedStore, LocalBlobs};
 use rand_core::OsRng;
 
-use crate::driver::{Answer, Board, Command, Driver, Instance, Link, Now, Services, core};
+use crate::driver::{
+    Answer, Board, Command, Driver, Instance, Link, Now, Said as SaidOnce, Services, Wish, core,
+};
 use crate::error::Refusal;
 use crate::jobs::Contract;
 use crate::recorder::Recorder;
@@ -75,7 +77,7 @@ fn wall_clock() -> u64 {
 pub(super) struct Process {
     pub(super) link: Link,
     member: Option<Member>,
-    said: Vec<Arc<Event>>,
+    said: Vec<SaidOnce>,
     /// Phases it does not answer.
     pub(super) silent_in: Vec<&'static str>,
     /// Times it was asked for its update, by round.
@@ -225,16 +227,15 @@ impl Cluster {
         };
         process
             .said
-            .retain(|said| wanted.iter().any(|event| Arc::ptr_eq(event, said)));
+            .retain(|said| wanted.iter().any(|wish| wish.is(said)));
         let silent = |event: &Event| process.silent_in.contains(&phase_of(event));
-        let new = |event: &&Arc<Event>| {
-            !process.said.iter().any(|said| Arc::ptr_eq(event, said)) && !silent(event)
-        };
-        let Some(event) = wanted.iter().find(new).cloned() else {
+        let new =
+            |wish: &&Wish| !process.said.iter().any(|said| wish.is(said)) && !silent(&wish.event());
+        let Some(wish) = wanted.iter().find(new).cloned() else {
             return false;
         };
-        process.said.push(event.clone());
-        self.answer(i, (*event).clone());
+        process.said.push(wish.said());
+        self.answer(i, wish.event());
         true
     }
 

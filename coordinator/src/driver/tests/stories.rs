@@ -1,13 +1,13 @@
 //! Stories of jobs: what the driver does with members that answer, die, lie or stay silent, and with its own death.
 
 use consort_contract::Vote;
-use consort_proto::convert::{AttemptKey, directive_from_wire};
+use consort_proto::convert::{AttemptKey, directive_from_wire, directive_to_wire};
 use consort_round::{Attempt, MemberMessage, Millis, RoundNumber};
 use tokio::sync::mpsc;
 
 use super::cluster::{Cluster, digest_of, index, job_id, services};
 use crate::driver::rounds::released_keys;
-use crate::driver::{Answer, Command, Desk, Now};
+use crate::driver::{Answer, Command, Desk, Now, Wish};
 use crate::jobs::{Ending, Final, Stage};
 use crate::manifest::verify_manifest;
 use crate::release;
@@ -275,6 +275,48 @@ fn a_vote_that_somebody_else_signed_or_that_changes_is_refused() {
 }
 
 #[test]
+fn what_a_phase_hands_out_is_each_members_own_directive_and_is_dropped_with_the_phase() {
+    let mut cluster = Cluster::new(1);
+    for phase in [
+        "joining",
+        "sharing",
+        "collecting",
+        "confirming",
+        "unmasking",
+    ] {
+        cluster.settle_until(phase);
+        let driver = cluster.driver();
+        let key = &driver.state().attempt.as_ref().unwrap().key;
+        let round = driver.round.as_ref().unwrap();
+        let mut held = Vec::new();
+        for i in 1..=5 {
+            let link = cluster.processes[&i].link;
+            let board = &driver.services.board;
+            let wanted = board.wanted(&organisation(i), &link).unwrap();
+            let handed = (wanted.iter()).find(|wish| matches!(wish, Wish::Handed(..)));
+            let due = round.directive(index(i));
+            assert_eq!(
+                handed.map(Wish::event),
+                due.map(|directive| directive_to_wire(key, &directive)),
+                "{phase}, clinic-{i}"
+            );
+            held.extend(handed.map(Wish::said));
+        }
+        assert!(!held.is_empty());
+        assert!(
+            held.iter()
+                .all(|said| !said.is_over() && !said.parts().is_empty())
+        );
+        // Whoever still hears it when the phase is over hears no more, and keeps nothing of it.
+        while cluster.driver().phase() == Some(phase) && (1..=5).any(|i| cluster.answer_one(i)) {}
+        assert!(
+            held.iter()
+                .all(|said| said.is_over() && said.parts().is_empty())
+        );
+    }
+}
+
+#[test]
 fn a_member_that_speaks_for_another_is_refused_by_name_and_the_others_go_on() {
     let mut cluster = Cluster::new(1);
     cluster.settle_until("joining");
@@ -287,7 +329,7 @@ fn a_member_that_speaks_for_another_is_refused_by_name_and_the_others_go_on() {
         .unwrap();
     let (key, directive) = wanted
         .iter()
-        .find_map(|event| directive_from_wire((**event).clone()).unwrap())
+        .find_map(|wish| directive_from_wire(wish.event()).unwrap())
         .unwrap();
     let Some(MemberMessage::Advert(advert)) = cluster.reply(1, &key, &directive) else {
         panic!("an advert is due")
@@ -441,5 +483,5 @@ fn the_same_key_with_the_same_job_gives_the_same_job_and_another_job_is_refused(
             .code,
         "idempotency_key"
     );
-    assert_eq!(desk.services().board.views().len(), 2);
+    assert_eq!(desk.services().board.views_after(None).jobs.len(), 2);
 }

@@ -19,8 +19,11 @@ pub fn load(path: &Path, schema: &DataSchema, max_records: usize) -> Result<Data
     parse(path, &text, schema, max_records)
 }
 
-/// Reads records out of the text of a file, which messages name.
-pub(super) fn parse(
+/// Reads the records from the bytes of a file; `path` is for messages alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
     path: &Path,
     text: &[u8],
     schema: &DataSchema,

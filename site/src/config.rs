@@ -65,11 +65,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line and the field.
     pub fn consent(&self) -> Result<ConsentPolicy, ConfigError> {
-        let policy: ConsentPolicy = config::load_toml(&self.consent)?;
-        policy
-            .check()
-            .map_err(|problem| ConfigError::invalid(&self.consent, problem))?;
-        Ok(policy)
+        ConsentPolicy::parse(&self.consent, &config::read(&self.consent)?)
     }
 }
 
@@ -120,7 +116,7 @@ fn check_address(field: &str, address: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = include_str!("../config.sample.toml");
+    const SAMPLE: &str = include_str!("../../participant/config.sample.toml");
 
     fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
