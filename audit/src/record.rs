@@ -136,6 +136,13 @@ pub enum Event {
         /// Hash of the roster that names it.
         roster: Hash,
     },
+    /// An attestation manifest is in force from here on: what evidence is judged by.
+    ManifestInForce {
+        /// Its version.
+        version: u64,
+        /// Its hash, which all statements name.
+        manifest: Hash,
+    },
     /// A peer was not spoken to.
     MemberRefused {
         /// Whom it said it was.
@@ -310,6 +317,7 @@ impl Event {
             Self::Started { .. } => "started",
             Self::CoordinatorRestarted { .. } => "coordinator_restarted",
             Self::Enrolment { .. } => "enrolment",
+            Self::ManifestInForce { .. } => "manifest_in_force",
             Self::MemberRefused { .. } => "member_refused",
             Self::EvidenceVerdict { .. } => "evidence_verdict",
             Self::JobSubmitted { .. } => "job_submitted",
@@ -333,9 +341,10 @@ impl Event {
 
     fn scope(&self) -> Scope {
         match self {
-            Self::Started { .. } | Self::CoordinatorRestarted { .. } | Self::Enrolment { .. } => {
-                Scope::Consortium
-            }
+            Self::Started { .. }
+            | Self::CoordinatorRestarted { .. }
+            | Self::Enrolment { .. }
+            | Self::ManifestInForce { .. } => Scope::Consortium,
             Self::MemberRefused { .. } | Self::EvidenceVerdict { .. } | Self::KeyRefused { .. } => {
                 Scope::Any
             }

@@ -9,6 +9,8 @@ pub enum Rule {
     Start,
     /// Each restart is marked with the number of entries it found.
     Restart,
+    /// Manifests come into force with versions that only rise.
+    Manifest,
     /// Each entry of a job follows its one submission, and a final state is the last.
     Job,
     /// Each vote is on the contract that was submitted.
@@ -39,9 +41,10 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order of a report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::Restart,
+        Self::Manifest,
         Self::Job,
         Self::Vote,
         Self::Consent,
@@ -62,6 +65,7 @@ impl Rule {
         match self {
             Self::Start => "rule_start",
             Self::Restart => "rule_restart",
+            Self::Manifest => "rule_manifest",
             Self::Job => "rule_job",
             Self::Vote => "rule_vote",
             Self::Consent => "rule_consent",
@@ -84,6 +88,7 @@ impl fmt::Display for Rule {
         out.write_str(match self {
             Self::Start => "the log begins with its one start",
             Self::Restart => "each restart is marked with the number of entries it found",
+            Self::Manifest => "manifests come into force with versions that only rise",
             Self::Job => {
                 "each entry of a job follows its submission, and a final state is the last"
             }

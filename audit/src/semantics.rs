@@ -42,6 +42,8 @@ pub(crate) struct Semantics {
     pub(crate) clock_steps_back: u64,
     pub(crate) dangerous: BTreeSet<Text>,
     last_time_unix_ms: u64,
+    /// Version and hash of the manifest in force.
+    manifest: Option<(u64, Hash)>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,21 @@ impl Semantics {
         self.last_time_unix_ms = record.time_unix_ms;
         self.check(index, record)
             .map_err(|(rule, what)| Broken { index, rule, what })
+    }
+
+    /// Versions only rise; the same one again, which is a restart, is the same manifest.
+    fn put_in_force(&mut self, version: u64, manifest: &Hash) -> Verdict {
+        if let Some((before, hash)) = &self.manifest
+            && (version < *before || (version == *before && manifest != hash))
+        {
+            return broken(
+                Rule::Manifest,
+                format!("manifest version {version} follows another of version {before}"),
+            );
+        }
+        self.manifest = Some((version, *manifest));
+        self.keep(Rule::Manifest);
+        Ok(())
     }
 
     /// How often a rule was applied.
@@ -126,6 +143,9 @@ impl Semantics {
             } => {
                 let keys = self.enrolled.entry(organisation.clone()).or_default();
                 keys.insert(*identity);
+            }
+            Event::ManifestInForce { version, manifest } => {
+                self.put_in_force(*version, manifest)?
             }
             Event::MemberRefused { .. } => self.refused_peers += 1,
             Event::EvidenceVerdict {
@@ -299,6 +319,7 @@ impl Job {
             Event::Started { .. }
             | Event::CoordinatorRestarted { .. }
             | Event::Enrolment { .. }
+            | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
@@ -464,6 +485,7 @@ impl Attempt {
             Event::Started { .. }
             | Event::CoordinatorRestarted { .. }
             | Event::Enrolment { .. }
+            | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }

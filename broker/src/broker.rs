@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use consort_attestation::Verifier;
+use consort_attestation::channel::{PeerDirectory, Refused};
+use consort_attestation::{IdentityKey, MachineBinding, Role};
 use consort_contract::{Label, OrganisationId, Roster};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::{Node, NodeError};
+use consort_daemon::own_rules::OwnRules;
+use consort_daemon::peers::binding;
 use consort_proto::convert::NONCE_BYTES;
 use consort_storage::{EmbeddedStore, RecordStore};
 
@@ -28,7 +31,8 @@ const STATE_FILE: &str = "broker.redb";
 pub struct Broker {
     pub(crate) organisation: OrganisationId,
     pub(crate) roster: Arc<Roster>,
-    pub(crate) verifier: Arc<Verifier>,
+    /// By what the participant is judged: its own policy, under the manifest in force.
+    pub(crate) rules_of_peers: OwnRules,
     pub(crate) release_to_simulated: bool,
     pub(crate) keys: KeyStore,
     pub(crate) wrapping: OrganisationKeys,
@@ -51,7 +55,13 @@ impl Broker {
             return Err(NodeError::NotInRoster(organisation.to_string()).into());
         }
         let mut dangerous = config.dangerous();
-        let simulated = node.verifier.policy().simulated_roots().len();
+        let directory = OwnParticipant {
+            organisation: organisation.clone(),
+            roster: Arc::clone(&node.roster),
+        };
+        let rules_of_peers = OwnRules::new(node, &config.policy, Arc::new(directory))?;
+        let rules = rules_of_peers.now().rules();
+        let simulated = rules.verifier.policy().simulated_roots().len();
         dangerous.extend((0..simulated).map(|_| "dangerous_simulated_roots".to_owned()));
         dangerous.extend(crash.armed());
         for choice in &dangerous {
@@ -77,7 +87,7 @@ impl Broker {
         Ok(Self {
             organisation,
             roster: Arc::clone(&node.roster),
-            verifier: Arc::clone(&node.verifier),
+            rules_of_peers,
             release_to_simulated: config.dangerous_release_to_simulated,
             keys: KeyStore::new(config.keys_dir()),
             wrapping,
@@ -104,7 +114,7 @@ impl Broker {
         Judge {
             organisation: &self.organisation,
             roster: &self.roster,
-            verifier: &self.verifier,
+            rules: self.rules_of_peers.now().rules(),
             release_to_simulated: self.release_to_simulated,
         }
     }
@@ -122,5 +132,32 @@ impl Broker {
 
     fn nonces(&self) -> std::sync::MutexGuard<'_, Nonces> {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one peer there is: this organisation's participant, with the key and on the machine of its roster entry.
+struct OwnParticipant {
+    organisation: OrganisationId,
+    roster: Arc<Roster>,
+}
+
+impl PeerDirectory for OwnParticipant {
+    fn expected(
+        &self,
+        role: Role,
+        organisation: &str,
+        identity_key: &IdentityKey,
+    ) -> Result<MachineBinding, Refused> {
+        match role {
+            Role::Participant => {}
+            Role::Coordinator | Role::Broker => return Err(Refused::Role),
+        }
+        let entry = self.roster.member(&self.organisation);
+        let entry = entry.filter(|_| organisation == self.organisation.as_str());
+        let entry = entry.ok_or(Refused::UnknownOrganisation)?;
+        if entry.identity.as_bytes() != identity_key.as_bytes() {
+            return Err(Refused::IdentityKey);
+        }
+        Ok(binding(entry))
     }
 }

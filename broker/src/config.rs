@@ -23,7 +23,9 @@ pub struct Config {
     /// Release keys to machines that only a simulated root vouches for. Dangerous: no hardware keeps such a key.
     #[serde(default)]
     pub dangerous_release_to_simulated: bool,
-    /// The organisation this broker is of, its roster, its own machine, and the policy that participants' machines are judged by.
+    /// The policy that participants' machines are judged by (TOML): the organisation's own, beside the consortium's manifest.
+    pub policy: PathBuf,
+    /// The organisation this broker is of, the consortium's roster and manifest, and its own machine.
     pub node: NodeConfig,
     /// The organisation's key, under which data keys lie.
     pub wrapping: WrappingConfig,
@@ -151,6 +153,7 @@ impl DaemonConfig for Config {
 
     fn resolve(&mut self, base: &Path) {
         self.node.resolve(base);
+        self.policy = base.join(&self.policy);
         for wrapping in std::iter::once(&mut self.wrapping).chain(&mut self.former_wrapping) {
             match wrapping {
                 WrappingConfig::Local(local) => {

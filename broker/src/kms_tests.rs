@@ -108,7 +108,7 @@ async fn a_key_made_and_wrapped_by_aws_kms_is_released() {
         key: crate::newest_key(&world.config, &id).await.unwrap().0,
         job: crate::test_world::job_id(),
         contract: plan.contract_hash(job),
-        manifest: broker.roster.root(),
+        manifest: world.manifest,
     };
     assert_eq!(pair.open(&sealed, &terms).unwrap().expose(), key.expose());
     assert_eq!(crate::rotate(&world.config, &id).await.unwrap().version, 2);

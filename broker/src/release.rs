@@ -147,7 +147,7 @@ impl Broker {
             },
             job: request.job.clone(),
             contract,
-            manifest: self.roster.root(),
+            manifest: judged.manifest,
         };
         let sealed = seal(&request.hpke_key, key, &terms).map_err(Refusal::from)?;
         let release = self.count_release();

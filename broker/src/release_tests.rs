@@ -97,7 +97,7 @@ async fn a_release_is_logged_and_opens_to_the_key_that_data_is_sealed_under() {
         key: key_name,
         job: crate::test_world::job_id(),
         contract: plan.contract_hash(job),
-        manifest: broker.roster.root(),
+        manifest: world.manifest,
     };
     let opened = pair.open(&sealed, &terms).unwrap();
     assert_eq!(opened.expose(), key.expose());

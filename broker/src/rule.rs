@@ -1,9 +1,12 @@
 //! What must hold before a data key is released, in this order; the first that does not gives the reason.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use consort_aggregation::Digest;
+use consort_attestation::channel::Rules;
 use consort_attestation::statements::{self, KeyRelease};
-use consort_attestation::{Evidence, Expected, Reason, Verifier};
+use consort_attestation::{Evidence, Expected, Reason};
 use consort_contract::{
     ApprovedVotes, IdentityKey, JobError, Label, OrganisationId, Roster, VoteError,
     members_in_roster,
@@ -20,7 +23,8 @@ use crate::keys::{KeyFault, StoredVersion, unix_ms};
 pub(crate) struct Judge<'a> {
     pub(crate) organisation: &'a OrganisationId,
     pub(crate) roster: &'a Roster,
-    pub(crate) verifier: &'a Verifier,
+    /// The rules of now: one release is judged by one manifest.
+    pub(crate) rules: Arc<Rules>,
     pub(crate) release_to_simulated: bool,
 }
 
@@ -30,6 +34,8 @@ pub(crate) struct Judged {
     pub(crate) simulated: bool,
     /// SHA-256 of the attestation report.
     pub(crate) report: [u8; 32],
+    /// The manifest in force.
+    pub(crate) manifest: Digest,
     /// What the whole job costs one record.
     pub(crate) whole_job: Mechanism,
 }
@@ -62,6 +68,7 @@ impl Judge<'_> {
         Ok(Judged {
             simulated,
             report,
+            manifest: Digest::new(self.rules.manifest.hash),
             whole_job,
         })
     }
@@ -77,18 +84,18 @@ impl Judge<'_> {
             hpke_key: &request.hpke_key,
             key_id: request.key_id.as_str(),
             job: request.job.as_str().as_bytes(),
-            manifest_hash: self.roster.root().as_bytes(),
+            manifest_hash: &self.rules.manifest.hash,
         });
         let evidence = Evidence::from_bytes(&request.evidence)?;
         let expected = Expected {
             machine: &binding(entry),
             report_data: statement.report_data(),
         };
-        let claims = self.verifier.verify(&evidence, &expected, now)?;
+        let claims = self.rules.verifier.verify(&evidence, &expected, now)?;
         if claims.simulated() && !self.release_to_simulated {
             return Err(Refusal::Simulated);
         }
-        let report = consort_aggregation::Digest::of(evidence.report());
+        let report = Digest::of(evidence.report());
         Ok((claims.simulated(), *report.as_bytes()))
     }
 

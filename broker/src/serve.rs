@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consort_aggregation::Digest;
+use consort_attestation::Evidence;
 use consort_attestation::channel::{
-    self, AttestedStream, ChannelError, PeerDirectory, RefusalCause, Refused, ServerChannel,
+    self, AttestedStream, ChannelError, RefusalCause, ServerChannel,
 };
-use consort_attestation::{Evidence, IdentityKey, MachineBinding, Role};
 use consort_audit::{Event, Fact, Hash};
-use consort_contract::{OrganisationId, Roster};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
-use consort_daemon::peers::binding;
 use consort_daemon::telemetry;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseServiceServer;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,13 +69,16 @@ pub async fn serve(
     }
     let broker = Arc::new(Broker::open(&config, &node, crash)?);
     let mut settings = node.channel_settings();
-    settings.directory = Arc::new(OwnParticipant {
-        organisation: broker.organisation.clone(),
-        roster: Arc::clone(&broker.roster),
-    });
+    settings.in_force = broker.rules_of_peers.now();
     let channel = Arc::new(ServerChannel::of_broker(settings)?);
     tracing::info!(address = %config.address, organisation = %broker.organisation, "the key broker serves");
 
+    let manifests = node.manifest_watch();
+    let kept = async {
+        manifests.keep(drop).await;
+        // Without the watch the daemon goes on under the manifest that it has; the watch said so.
+        std::future::pending::<()>().await
+    };
     let (faults, mut failed) = mpsc::unbounded_channel();
     let (admitted, streams) = mpsc::channel(HANDSHAKES);
     let max_age = channel.max_age();
@@ -106,6 +107,7 @@ pub async fn serve(
             tracing::error!(code = fault.code(), %fault, "the broker's storage failed; it stops");
             Err(fault.into())
         }
+        () = kept => Ok(()),
         () = shutdown => {
             tracing::info!("the key broker stops");
             // The server holds the receiver; if it is gone it has stopped.
@@ -116,33 +118,6 @@ pub async fn serve(
     };
     gate.abort();
     ended
-}
-
-/// The one peer there is: this organisation's participant, with the key and on the machine of its roster entry.
-struct OwnParticipant {
-    organisation: OrganisationId,
-    roster: Arc<Roster>,
-}
-
-impl PeerDirectory for OwnParticipant {
-    fn expected(
-        &self,
-        role: Role,
-        organisation: &str,
-        identity_key: &IdentityKey,
-    ) -> Result<MachineBinding, Refused> {
-        match role {
-            Role::Participant => {}
-            Role::Coordinator | Role::Broker => return Err(Refused::Role),
-        }
-        let entry = self.roster.member(&self.organisation);
-        let entry = entry.filter(|_| organisation == self.organisation.as_str());
-        let entry = entry.ok_or(Refused::UnknownOrganisation)?;
-        if entry.identity.as_bytes() != identity_key.as_bytes() {
-            return Err(Refused::IdentityKey);
-        }
-        Ok(binding(entry))
-    }
 }
 
 /// Attests every connection; only those that pass reach the service.
@@ -188,6 +163,8 @@ async fn attest(
     stream: TcpStream,
     address: SocketAddr,
 ) -> Result<Option<AttestedStream>, ReleaseFault> {
+    // A manifest that came into force since is the one that this connection is about.
+    broker.rules_of_peers.now();
     let outcome = channel::accept(stream, channel).await;
     let event = match &outcome {
         Ok(stream) => {
@@ -214,9 +191,9 @@ async fn attest(
                     simulated: false,
                     report: report_hash(&refused.evidence),
                 },
-                RefusalCause::Directory(_) | RefusalCause::IdentitySignature => {
-                    Event::MemberRefused { organisation, code }
-                }
+                RefusalCause::Directory(_)
+                | RefusalCause::IdentitySignature
+                | RefusalCause::Manifest(_) => Event::MemberRefused { organisation, code },
             }
         }
         Err(error) => {

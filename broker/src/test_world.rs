@@ -1,9 +1,11 @@
 //! A small consortium for the tests: three clinics, a simulated machine for the first one, and its broker, in one process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use consort_aggregation::Digest;
 use consort_attestation::simulated::{
     ROOTS_FILE, SimulatedAttester, SimulatedMachine, SimulatedVendor,
 };
@@ -11,8 +13,8 @@ use consort_attestation::statements::{KeyRelease, key_release};
 use consort_attestation::{Attester, ChipId, HostData, Measurement, Product};
 use consort_contract::identity::hex;
 use consort_contract::{
-    ConsortiumId, IdentitySecret, Job, JobId, Label, OrganisationId, Plan, RosterDocument,
-    RosterEntry, SignedRoster, Vote,
+    ConsortiumId, IdentitySecret, Job, JobId, Label, ManifestDocument, OrganisationId, Plan,
+    RosterDocument, RosterEntry, SignedManifest, SignedRoster, Vote,
 };
 use consort_daemon::config::DaemonConfig;
 use consort_daemon::crash::CrashPoints;
@@ -99,6 +101,7 @@ pub(crate) fn config(folder: &Path) -> Config {
     config.dangerous_release_to_simulated = true;
     config.node.roots = vec![Path::new("simulated").join(ROOTS_FILE)];
     config.node.roster = "roster.json".into();
+    config.node.manifest = "manifest.json".into();
     let consort_daemon::node::AttesterConfig::Simulated(simulated) = &mut config.node.attester
     else {
         panic!("the sample's machine is simulated");
@@ -113,6 +116,8 @@ pub(crate) struct World {
     _folder: tempfile::TempDir,
     pub(crate) config: Config,
     pub(crate) job: (Job, Plan),
+    /// The manifest in force.
+    pub(crate) manifest: Digest,
 }
 
 impl World {
@@ -132,11 +137,14 @@ impl World {
         std::fs::write(folder.path().join("broker-policy.toml"), policy()).unwrap();
         let roster = serde_json::to_string(&roster()).unwrap();
         std::fs::write(folder.path().join("roster.json"), roster).unwrap();
+        let manifest = manifest();
+        std::fs::write(folder.path().join("manifest.json"), manifest.to_json()).unwrap();
         crate::init::init(&config).await.unwrap();
         Self {
             _folder: folder,
             config,
             job: job(|_| ()),
+            manifest: manifest.document.hash(),
         }
     }
 
@@ -164,7 +172,7 @@ impl World {
             hpke_key: pair.public(),
             key_id: "breast-cancer-key",
             job: job_id().as_str().as_bytes(),
-            manifest_hash: roster().document.root().as_bytes(),
+            manifest_hash: self.manifest.as_bytes(),
         });
         let evidence = attester.attest(statement.report_data()).unwrap();
         let votes = (1..=MEMBERS).map(|i| vote_to_wire(&yes(i, job, plan)));
@@ -213,6 +221,27 @@ pub(crate) fn roster() -> SignedRoster {
         .map(|i| (name(i), document.sign(&secret(i))))
         .collect();
     SignedRoster::assemble(document, &signatures)
+}
+
+/// The first manifest, signed by all founders. Its policy accepts what the broker's own does.
+fn manifest() -> SignedManifest {
+    let document = ManifestDocument {
+        consortium: ConsortiumId::new("test").unwrap(),
+        roster: roster().document.root(),
+        version: 1,
+        threshold: 2,
+        previous: None,
+        policy: policy(),
+        revocation_lists: Vec::new(),
+    };
+    let mut manifest = SignedManifest {
+        document: document.clone(),
+        signatures: BTreeMap::new(),
+    };
+    for member in 1..=MEMBERS {
+        manifest.add(name(member), &document.sign(&secret(member)));
+    }
+    manifest
 }
 
 /// A job of three rounds of logistic regression at epsilon 1, with a change.

@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod failure;
 mod job;
+mod manifest;
 mod model;
 mod participant;
 mod privacy;
@@ -62,6 +63,9 @@ enum Command {
     /// Who the consortium is
     #[command(subcommand)]
     Roster(roster::Command),
+    /// By what evidence is judged: the policy that the organisations signed
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// Submit and watch jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -118,6 +122,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Simulate(options) => simulate::run(&options),
             Command::Simulated(command) => simulated::run(command),
             Command::Roster(command) => roster::run(command),
+            Command::Manifest(command) => manifest::run(command),
             Command::Job(command) => job::run(command).await,
             Command::Model(command) => model::run(command).await,
             Command::Privacy(command) => privacy::run(command),

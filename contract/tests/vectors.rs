@@ -204,6 +204,7 @@ fn state_bytes(round: &Value) -> Vec<u8> {
 fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
     let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
     let [gradient, average] = agreed();
+    let workers = std::num::NonZeroUsize::new(3).unwrap();
     for (contract, steps) in [(gradient, "/by_gradient"), (average, "/by_average")] {
         let (job, steps) = (job(&contract), at(&file, steps));
         let plan = plan(&contract, &job);
@@ -220,7 +221,7 @@ fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
                 .pointer("/survivors")
                 .map_or(7, |_| small(round, "/survivors"));
             (state, _) = plan
-                .advance((&id, &job), number, &state, &sum, survivors)
+                .advance((&id, &job), number, &state, &sum, survivors, workers)
                 .unwrap();
             assert_eq!(state.to_bytes(), state_bytes(round), "{id}, step {number}");
             let hash = state.parameters().hash();

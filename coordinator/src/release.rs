@@ -82,7 +82,7 @@ pub fn open_sum(
         blobs,
         next_chunk: AtomicU64::new(0),
         done: Mutex::new(Done {
-            sum: Accumulator::new(schema),
+            sum: Accumulator::new_with(schema, workers),
             leaves: BTreeMap::new(),
         }),
     };
@@ -102,7 +102,7 @@ pub fn open_sum(
         }
     }
     sum.subtract_masks_with(&opening.masks, workers);
-    Ok(sum.finish())
+    Ok(sum.finish_with(workers))
 }
 
 /// The survivors' updates on their way into the sum.
@@ -187,11 +187,17 @@ pub fn step(
     contract: &Contract,
     sum: &AggregateSum,
     survivors: u32,
+    workers: NonZeroUsize,
 ) -> Result<(OptimizerState, Option<f64>), StepError> {
     let job = (&attempt.job, &contract.job);
-    contract
-        .plan
-        .advance(job, attempt.round.0, state, sum.values(), survivors)
+    contract.plan.advance(
+        job,
+        attempt.round.0,
+        state,
+        sum.values(),
+        survivors,
+        workers,
+    )
 }
 
 /// The hash of a model as rounds announce it.

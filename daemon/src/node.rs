@@ -1,19 +1,16 @@
-//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and policy it judges others by.
+//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and manifest it judges others by.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use consort_aggregation::Digest;
-use consort_attestation::channel::ChannelSettings;
+use consort_attestation::channel::{ChannelSettings, InForce};
 use consort_attestation::simulated::SimulationFault;
-use consort_attestation::statements::SessionContext;
-use consort_attestation::{
-    Attester, AttesterFault, Policy, PolicyError, TrustError, TrustStore, Verifier,
+use consort_attestation::{Attester, AttesterFault, Policy, PolicyError, TrustError, Verifier};
+use consort_contract::{
+    IdentitySecret, ManifestError, Roster, RosterEntry, RosterError, SignedRoster,
 };
-use consort_contract::{IdentitySecret, Roster, RosterEntry, RosterError, SignedRoster};
-use consort_round::PROTOCOL_VERSION;
 use consort_vault::{StateKey, VaultError};
 use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
@@ -22,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
+use crate::manifest::{ManifestHistory, ManifestWatch, rules, trust_store};
 use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
@@ -32,9 +30,9 @@ pub struct NodeConfig {
     pub organisation: String,
     /// The roster that all members signed (JSON).
     pub roster: PathBuf,
-    /// The attestation policy (TOML).
-    pub policy: PathBuf,
-    /// PEM bundles of the vendors' roots that the policy may name, and their revocation lists, DER or in a bundle.
+    /// The attestation manifest that the members signed (JSON). While the daemon runs, a newer one may be put in its place.
+    pub manifest: PathBuf,
+    /// PEM bundles of the vendors' roots that the manifest's policy may name, and their revocation lists, DER or in a bundle.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
@@ -69,6 +67,14 @@ pub enum NodeError {
     /// The roster.
     #[error("the roster is refused: {0}")]
     Roster(#[from] RosterError),
+    /// The manifest.
+    #[error("the manifest {path} is refused: {source}")]
+    Manifest {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
     /// The attestation policy.
     #[error("the attestation policy is refused: {0}")]
     Policy(#[from] PolicyError),
@@ -107,6 +113,7 @@ impl NodeError {
             Self::Compute(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Roster(error) => error.code(),
+            Self::Manifest { source, .. } => source.code(),
             Self::Policy(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
@@ -117,9 +124,6 @@ impl NodeError {
         }
     }
 }
-
-/// With which DER begins a revocation list.
-const DER_SEQUENCE: u8 = 0x30;
 
 /// Where the sealed identity lies in the state folder.
 const IDENTITY_FILE: &str = "identity.sealed";
@@ -132,7 +136,7 @@ impl NodeConfig {
     pub fn resolve(&mut self, base: &Path) {
         for path in [
             &mut self.roster,
-            &mut self.policy,
+            &mut self.manifest,
             &mut self.state_dir,
             &mut self.dangerous_state_key_file,
         ] {
@@ -142,6 +146,14 @@ impl NodeConfig {
             *path = base.join(&*path);
         }
         self.attester.resolve(base);
+    }
+
+    /// The manifests of this roster that this node saw.
+    ///
+    /// # Errors
+    /// [`NodeError`] when one of them does not follow from the one before it any more.
+    pub fn manifests(&self, roster: &Arc<Roster>) -> Result<ManifestHistory, NodeError> {
+        ManifestHistory::open(&self.state_dir, roster)
     }
 
     /// Where `init` leaves the roster entry, for whoever writes the roster.
@@ -238,8 +250,10 @@ pub struct Node {
     pub attester: Arc<dyn Attester>,
     /// The roster, every signature checked.
     pub roster: Arc<Roster>,
-    /// Judges evidence by the policy.
-    pub verifier: Arc<Verifier>,
+    /// By what peers are judged now, and which sessions live.
+    pub in_force: Arc<InForce>,
+    /// The manifests that this node saw, the newest of them in force.
+    manifests: ManifestHistory,
 }
 
 impl Node {
@@ -250,15 +264,17 @@ impl Node {
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
         let identity = config.identity()?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
-        let policy = Policy::from_toml(&config::read(&config.policy)?)?;
-        let store = trust_store(&config.roots)?;
+        let roster = Arc::new(roster);
+        let mut manifests = config.manifests(&roster)?;
+        let taken = manifests.take(&config.manifest, &config.roots)?;
         let attester = config.attester.open()?;
-        let verifier = Verifier::new(policy, &store)?;
+        let in_force = InForce::new(rules(&roster, &taken.manifest, taken.verifier));
         Ok(Self {
             identity,
             attester,
-            roster: Arc::new(roster),
-            verifier: Arc::new(verifier),
+            in_force: Arc::new(in_force),
+            manifests,
+            roster,
             config,
         })
     }
@@ -267,49 +283,38 @@ impl Node {
 impl Node {
     /// How the roster judges peers.
     pub fn peers(&self) -> RosterPeers {
-        RosterPeers::new(self.roster.clone(), self.verifier.clone())
+        RosterPeers::new(self.roster.clone(), self.in_force.clone())
     }
 
-    /// What this node's side of an attested channel needs. Connections serve all jobs; the manifest in force is the roster.
+    /// The verifier of now.
+    pub fn verifier(&self) -> Arc<Verifier> {
+        self.in_force.rules().verifier.clone()
+    }
+
+    /// Looks after the manifest's file while the daemon runs.
+    pub fn manifest_watch(&self) -> ManifestWatch {
+        ManifestWatch::new(
+            &self.config,
+            self.roster.clone(),
+            self.manifests.clone(),
+            self.in_force.clone(),
+        )
+    }
+
+    /// What this node's side of an attested channel needs.
     pub fn channel_settings(&self) -> ChannelSettings {
-        let consortium = Digest::of(self.roster.consortium().as_str().as_bytes());
-        let manifest = self.roster.root();
         ChannelSettings {
             organisation: self.config.organisation.clone(),
             identity: SigningKey::from_bytes(&self.identity.to_seed()),
             attester: self.attester.clone(),
-            verifier: self.verifier.clone(),
-            directory: Arc::new(self.peers()),
-            context: SessionContext::new(
-                PROTOCOL_VERSION,
-                consortium.as_bytes(),
-                manifest.as_bytes(),
-                b"",
-            ),
+            in_force: self.in_force.clone(),
             clock: SystemTime::now,
         }
     }
 }
 
-/// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
-fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
-    let mut store = TrustStore::new();
-    let mut lists = Vec::new();
-    for path in files {
-        let file = config::read_bytes(path)?;
-        if file.first() == Some(&DER_SEQUENCE) {
-            lists.push(file);
-        } else {
-            store.add_pem_bundle(&file)?;
-        }
-    }
-    for list in lists {
-        store.add_crl(&list)?;
-    }
-    Ok(store)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file in one step, durably.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("new");
@@ -321,30 +326,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)
-}
-
-#[cfg(test)]
-mod tests {
-    use consort_attestation::Product;
-    use consort_attestation::simulated::SimulatedVendor;
-
-    use super::*;
-
-    #[test]
-    fn roots_and_their_revocation_lists_are_read_in_any_order() {
-        let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
-        let vendor = SimulatedVendor::create(Product::Genoa, now).unwrap();
-        let (roots, list) = (
-            folder.path().join("roots.pem"),
-            folder.path().join("roots.crl"),
-        );
-        std::fs::write(&roots, vendor.roots_pem().unwrap()).unwrap();
-        std::fs::write(&list, vendor.revocation_list(&[], now).unwrap()).unwrap();
-        for files in [[roots.clone(), list.clone()], [list.clone(), roots]] {
-            assert_eq!(trust_store(&files).unwrap().root_hashes().len(), 1);
-        }
-        let alone = trust_store(&[list]).err().unwrap();
-        assert_eq!(alone.code(), "trust.crl-unknown-issuer");
-    }
+    std::fs::rename(&temporary, path)?;
+    // The name itself is on disk only with the folder.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -15,7 +15,8 @@ use consort_contract::job::{
 };
 use consort_contract::{
     Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
-    OrganisationId, Plan, RosterDocument, RosterEntry, Rotation, SignedRoster,
+    ManifestDocument, OrganisationId, Plan, RevocationListBytes, RosterDocument, RosterEntry,
+    Rotation, SignedManifest, SignedRoster,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -311,12 +312,14 @@ fn channel() {
         .bytes(&[0x51; 64])
         .bytes(&b"evidence".repeat(4))
         .finish();
-    let opening = Canonical::new("consort/attest/opening/v1");
-    write(
-        "channel-message",
-        opening.bytes(&nonce).bytes(&proof).finish(),
-    );
-    let hello = Canonical::new("consort/attest/hello/v1").bytes(&nonce);
+    // A manifest's version and hash behind the nonce.
+    let begun = |label| {
+        let begun = Canonical::new(label).bytes(&nonce);
+        begun.u64(2).bytes(&[0xAF; 32])
+    };
+    let opening = begun("consort/attest/opening/v2");
+    write("channel-message", opening.bytes(&proof).finish());
+    let hello = begun("consort/attest/hello/v2");
     write_as("channel-message", "hello", hello.finish());
     write_as("channel-message", "proof", proof);
     let verdict = |number, correlation: &[u8]| {
@@ -472,6 +475,24 @@ fn documents() {
     write("organisation", "clinic-1");
     let roster = signed_roster(3);
     write("roster", serde_json::to_vec(&roster).unwrap());
+    let manifest = SignedManifest {
+        document: ManifestDocument {
+            consortium: roster.document.consortium.clone(),
+            roster: roster.document.root(),
+            version: 1,
+            threshold: 2,
+            previous: None,
+            policy: "[trust]\nroots = []\n".to_owned(),
+            revocation_lists: vec![RevocationListBytes(vec![0x30, 0x00])],
+        },
+        signatures: BTreeMap::new(),
+    };
+    let mut signed = manifest.clone();
+    for i in 1..=3 {
+        signed.add(organisation(i), &manifest.document.sign(&secret(i)));
+    }
+    write("attestation-manifest", signed.to_json());
+    write_as("attestation-manifest", "unsigned", manifest.to_json());
     let job = job_document();
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();

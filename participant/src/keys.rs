@@ -11,6 +11,7 @@ use consort_attestation::{Attester, AttesterFault, IdentityKey, MachineBinding, 
 use consort_contract::{JobId, RosterEntry};
 use consort_daemon::config::load_json;
 use consort_daemon::node::Node;
+use consort_daemon::own_rules::OwnRules;
 use consort_daemon::peers::binding;
 use consort_proto::convert::{WireError, nonce_from_wire};
 use consort_proto::wire::consent::v1::{Approval, Proposal};
@@ -111,7 +112,7 @@ pub struct BrokerLink {
     endpoint: Endpoint,
     connector: AttestedConnector,
     attester: Arc<dyn Attester>,
-    manifest: Digest,
+    rules: OwnRules,
 }
 
 impl BrokerLink {
@@ -121,19 +122,19 @@ impl BrokerLink {
     /// [`ParticipantError`] names the file or the field.
     pub fn new(config: &BrokerConfig, node: &Node) -> Result<Self, ParticipantError> {
         let entry: RosterEntry = load_json(&config.entry)?;
-        let verifier = node.config.verifier_by(&config.policy)?;
-        let mut settings = node.channel_settings();
-        settings.verifier = Arc::new(verifier);
-        settings.directory = Arc::new(Pinned {
+        let pinned = Pinned {
             organisation: node.config.organisation.clone(),
             entry,
-        });
+        };
+        let rules = OwnRules::new(node, &config.policy, Arc::new(pinned))?;
+        let mut settings = node.channel_settings();
+        settings.in_force = rules.now();
         let channel = Arc::new(ClientChannel::to_broker(settings)?);
         Ok(Self {
             endpoint: uplink::endpoint(&config.address)?,
             connector: AttestedConnector::new(channel, uplink::note_verdict),
             attester: Arc::clone(&node.attester),
-            manifest: node.roster.root(),
+            rules,
         })
     }
 
@@ -157,6 +158,7 @@ impl BrokerLink {
     }
 
     async fn try_release(&self, wanted: &KeyWanted) -> Result<DataKey, KeyUnavailable> {
+        let manifest = self.rules.now().rules().manifest.hash;
         let channel = self
             .endpoint
             .connect_with_connector(self.connector.clone())
@@ -168,7 +170,7 @@ impl BrokerLink {
             .await
             .map_err(refusal)?;
         let nonce = nonce_from_wire(&challenge.into_inner())?;
-        let (pair, evidence) = self.prove(wanted, &nonce).await?;
+        let (pair, evidence) = self.prove(wanted, &nonce, &manifest).await?;
         let request = wire::ReleaseRequest {
             nonce: nonce.to_vec(),
             hpke_key: pair.public().to_vec(),
@@ -188,7 +190,7 @@ impl BrokerLink {
             key: wanted.name.clone(),
             job: wanted.job.clone(),
             contract: wanted.contract,
-            manifest: self.manifest,
+            manifest: Digest::new(manifest),
         };
         Ok(pair.open(&sealed, &terms)?)
     }
@@ -198,6 +200,7 @@ impl BrokerLink {
         &self,
         wanted: &KeyWanted,
         nonce: &[u8; 32],
+        manifest: &[u8; 32],
     ) -> Result<(ReleaseKeyPair, Vec<u8>), KeyUnavailable> {
         let pair = ReleaseKeyPair::generate();
         let statement = key_release(&KeyRelease {
@@ -205,7 +208,7 @@ impl BrokerLink {
             hpke_key: pair.public(),
             key_id: wanted.name.key_id.as_str(),
             job: wanted.job.as_str().as_bytes(),
-            manifest_hash: self.manifest.as_bytes(),
+            manifest_hash: manifest,
         });
         let (attester, report_data) = (Arc::clone(&self.attester), statement.report_data());
         let attested = tokio::task::spawn_blocking(move || attester.attest(report_data)).await;

@@ -21,5 +21,5 @@ pub use config::Config;
 pub use consort_site::{config, data, state};
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
-pub use roster::{init, sign_roster};
+pub use roster::{init, sign_manifest, sign_roster};
 pub use serve::{CRASH_POINTS, open_ledger, serve};

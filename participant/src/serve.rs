@@ -65,12 +65,13 @@ pub async fn serve(
         None => None,
     };
     let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
+    let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
     let site = Site {
         organisation: organisation.clone(),
         identity: node.identity,
         roster: Arc::clone(&node.roster),
         judge: Box::new(peers),
-        attest: Box::new(move |keys| attest_round_keys(&*attester, keys)),
+        attest: Box::new(move |keys| attest_round_keys(&*attester, &in_force, keys)),
         consent,
         datasets: config.datasets.clone(),
         workers,
@@ -82,10 +83,16 @@ pub async fn serve(
     tracing::info!(
         %organisation,
         roster = %node.roster.root(),
+        manifest = node.in_force.rules().manifest.version,
         coordinator = config.coordinator,
         "this participant starts"
     );
     let agent = tokio::task::spawn_blocking(move || run(agent, asked, &decided));
+    let kept = async {
+        manifests.keep(drop).await;
+        // Without the watch the daemon goes on under the manifest that it has; the watch said so.
+        std::future::pending().await
+    };
     tokio::select! {
         () = shutdown => {
             tracing::info!("this participant stops");
@@ -95,6 +102,7 @@ pub async fn serve(
             Ok(Ok(())) | Err(_) => Err(ParticipantError::AgentLost),
             Ok(Err(fault)) => Err(fault.into()),
         },
+        () = kept => Ok(()),
         () = uplink.keep_open() => Ok(()),
         () = uplink.carry_out(effects) => Err(ParticipantError::AgentLost),
     }

@@ -106,7 +106,8 @@ fn configuration(site: &str, address: SocketAddr, job: &DemoJob) -> Result<Confi
         address,
         // The demo's machines are software: without this they would get no key.
         dangerous_release_to_simulated: true,
-        node: broker_node(site, &broker_of(site), POLICY_FILE),
+        policy: POLICY_FILE.into(),
+        node: broker_node(site, &broker_of(site)),
         wrapping: WrappingConfig::Local(LocalConfig {
             dangerous_key_file: "organisation.key".into(),
         }),

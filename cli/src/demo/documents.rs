@@ -36,7 +36,7 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
     NodeConfig {
         organisation: name.to_owned(),
         roster: "../roster.json".into(),
-        policy: "../policy.toml".into(),
+        manifest: "../manifest.json".into(),
         roots: vec![Path::new("../simulated").join(ROOTS_FILE)],
         state_dir: "state".into(),
         dangerous_state_key_file: "state.key".into(),
@@ -52,11 +52,10 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
     }
 }
 
-/// What a clinic's broker has: its own machine and policy under its organisation's name. No metrics: the demo looks at its log.
-pub(super) fn broker_node(organisation: &str, machine: &str, policy: &str) -> NodeConfig {
+/// What a clinic's broker has: its own machine under its organisation's name. No metrics: the demo looks at its log.
+pub(super) fn broker_node(organisation: &str, machine: &str) -> NodeConfig {
     NodeConfig {
         organisation: organisation.to_owned(),
-        policy: policy.into(),
         metrics_address: None,
         attester: AttesterConfig::Simulated(SimulatedConfig {
             vendor_dir: "../simulated".into(),

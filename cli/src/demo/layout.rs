@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
 use consort_coordinator::config::OperatorsConfig;
+use consort_daemon::config;
+use consort_participant::ParticipantError;
 use consort_participant::config::DatasetConfig;
 use consort_participant::consent::ConsentPolicy;
 use serde::Serialize;
@@ -17,13 +19,16 @@ use super::options::Plan;
 use super::site::TRAIN_FILE;
 use crate::client::Access;
 use crate::failure::{Failure, at};
-use crate::{roster, simulated};
+use crate::{manifest, roster, simulated};
 
 /// Name of the coordinator in the roster, and of its folder.
 pub(crate) const COORDINATOR: &str = "coordinator";
 
 /// Name of every configuration file.
 const CONFIG_FILE: &str = "config.toml";
+
+/// What the consortium's manifest is made from.
+const POLICY_FILE: &str = "policy.toml";
 
 /// Where the parts of the demo lie and listen.
 pub(crate) struct Layout {
@@ -46,7 +51,7 @@ impl Layout {
         std::fs::create_dir_all(root).map_err(at(root))?;
         let root = root.canonicalize().map_err(at(root))?;
         let simulated_root = simulated::init(&root.join("simulated"))?;
-        write(&root.join("policy.toml"), &policy(&simulated_root))?;
+        write(&root.join(POLICY_FILE), &policy(&simulated_root))?;
         let ports = Ports::free(plan.sites.len(), plan.sealed_data)?;
         let document = job_document(&plan.job, plan)?;
         let layout = Self {
@@ -179,7 +184,8 @@ impl Layout {
         write(&self.config(name), &to_toml(config)?)
     }
 
-    /// Keys, roster and signatures: `init` of everybody, `roster new`, `sign-roster` of every member.
+    /// Keys, roster, manifest and signatures: `init` of everybody, `roster new`, `manifest new`, `sign-roster` and `manifest sign`
+    /// of every member.
     fn found(&self, plan: &Plan) -> Result<(), Failure> {
         let config = consort_coordinator::Config::load(&self.config(COORDINATOR))?;
         let coordinator = consort_coordinator::init(&config)
@@ -195,15 +201,19 @@ impl Layout {
         }
         let consortium =
             ConsortiumId::new("demo").map_err(|error| Failure::failed(error.code(), error))?;
-        roster::write(
+        let roster = roster::write(
             &self.root.join("roster.json"),
             consortium,
             coordinator,
             members,
         )?;
+        let policy = config::read(&self.root.join(POLICY_FILE))?;
+        let document = manifest::document(&roster, policy, None)?;
+        manifest::write(&self.root.join("manifest.json"), document)?;
+        let refused = |error: ParticipantError| Failure::refused(error.code(), error);
         for config in &configs {
-            consort_participant::sign_roster(config)
-                .map_err(|error| Failure::refused(error.code(), error))?;
+            consort_participant::sign_roster(config).map_err(refused)?;
+            consort_participant::sign_manifest(config, None).map_err(refused)?;
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MaskedUpdate};
-use consort_contract::{IdentitySecret, JobId, Label, OrganisationId, Roster, Vote};
-use consort_model::Parameters;
+use consort_contract::{IdentitySecret, Job, JobId, Label, OrganisationId, Plan, Roster, Vote};
+use consort_model::{ArrivedParameters, Parameters};
 use consort_proto::convert::{
     AttemptKey, attempt_from_wire, directive_from_wire, result_from_wire,
 };
@@ -68,8 +68,8 @@ pub enum Input {
         job: JobId,
         /// The hash that was asked for.
         model: Digest,
-        /// The bytes; checked here.
-        bytes: Result<Vec<u8>, String>,
+        /// The parameters; that they are the ones asked for is checked here.
+        arrived: Result<ArrivedParameters, String>,
     },
     /// The broker released a data key, or did not.
     Key {
@@ -130,8 +130,8 @@ pub enum Effect {
         job: JobId,
         /// Its hash.
         model: Digest,
-        /// Its length, bytes: more is not read.
-        bytes: usize,
+        /// What it is a model of: more bytes than it has are not read.
+        agreed: Arc<(Job, Plan)>,
     },
     /// Ask this organisation's broker for a data key and come back with [`Input::Key`].
     FetchKey(Box<KeyWanted>),
@@ -206,7 +206,11 @@ impl Agent {
     pub fn handle(&mut self, input: Input) -> Result<Vec<Effect>, AgentFault> {
         match input {
             Input::Said(event) => self.heard(*event),
-            Input::Model { job, model, bytes } => self.fetched(&job, model, bytes),
+            Input::Model {
+                job,
+                model,
+                arrived,
+            } => self.fetched(&job, model, arrived),
             Input::Key { job, name, key } => self.keyed(&job, &name, key),
             Input::Trained { key, result } => self.trained(&key, result),
         }

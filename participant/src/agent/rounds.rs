@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, EncodedUpdate, MaskedUpdate};
 use consort_contract::JobId;
-use consort_model::Parameters;
+use consort_model::ArrivedParameters;
 use consort_privacy::DebitKey;
 use consort_proto::convert::AttemptKey;
 use consort_proto::parts::Assembly;
@@ -13,7 +13,7 @@ use consort_round::participant::{Answer, Member, MemberTransition, Surroundings}
 use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
 use rand_core::OsRng;
 
-use super::{Agent, AgentFault, Effect, Site, model_digest};
+use super::{Agent, AgentFault, Effect, Site};
 use crate::ledger::PayError;
 use crate::randomness::StretchedOsRng;
 use crate::state::StateFault;
@@ -90,7 +90,7 @@ impl Agent {
             effects.push(Effect::FetchModel {
                 job: key.job.clone(),
                 model: open.terms.model,
-                bytes: 4 * agreement.agreed.0.model().parameter_count(),
+                agreed: Arc::clone(&agreement.agreed),
             });
         }
         if !lacks_model && !agreement.lacks_key(&self.site) {
@@ -159,18 +159,15 @@ impl Agent {
         &mut self,
         job: &JobId,
         model: Digest,
-        bytes: Result<Vec<u8>, String>,
+        arrived: Result<ArrivedParameters, String>,
     ) -> Result<Vec<Effect>, AgentFault> {
         let Some(agreement) = self.agreements.get_mut(job) else {
             return Ok(Vec::new());
         };
-        let parameters = bytes.and_then(|bytes| {
-            Parameters::from_le_bytes(agreement.agreed.0.model(), &bytes)
-                .map_err(|error| error.to_string())
-        });
-        match parameters {
-            Ok(parameters) if model_digest(&parameters) == model => {
-                agreement.take_model(model, parameters);
+        match arrived {
+            // Rule R3.
+            Ok(arrived) if arrived.hash().as_bytes() == model.as_bytes() => {
+                agreement.take_model(model, arrived.into_parameters());
             }
             Ok(_) => {
                 tracing::error!(%job, %model, "the model that was fetched has another hash than was announced");

@@ -32,6 +32,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest message that is read, bytes: the key list of 256 members with usual evidence of 2.7 KiB fits.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
+/// Largest frame of HTTP/2 that the coordinator may send, bytes: a piece of a model is four of them instead of sixteen, and each is
+/// buffered whole.
+const MAX_FRAME_BYTES: u32 = 64 * 1024;
+
 /// Bytes of the name of a process.
 const INSTANCE_BYTES: usize = 16;
 
@@ -173,6 +177,7 @@ pub(crate) fn endpoint(coordinator: &str) -> Result<Endpoint, BadAddress> {
         .parse()
         .map_err(|_| BadAddress(coordinator.to_owned()))?;
     Ok(Endpoint::from(uri)
+        .max_frame_size(MAX_FRAME_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true))

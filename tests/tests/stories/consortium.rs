@@ -1,5 +1,7 @@
 //! A consortium that a demo founded, run by hand afterwards: its files edited, its daemons started one by one.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -20,16 +22,26 @@ pub(crate) struct Consortium(Demo);
 impl Consortium {
     /// Founded by a demo of one round, with a budget for more jobs.
     pub(crate) fn founded() -> Self {
-        Self::founded_with(&[])
+        Self::founded_by(4, &[])
     }
 
-    /// The same, by a demo with more arguments.
+    /// The same, of so many clinics.
+    pub(crate) fn founded_of(members: usize) -> Self {
+        Self::founded_by(members, &[])
+    }
+
+    /// The same, of four clinics, by a demo with more arguments.
     pub(crate) fn founded_with(arguments: &[&str]) -> Self {
-        let usual = ["--members", "4", "--rounds", "1"];
+        Self::founded_by(4, arguments)
+    }
+
+    fn founded_by(members: usize, arguments: &[&str]) -> Self {
+        let members_text = members.to_string();
+        let usual = ["--members", &members_text, "--rounds", "1"];
         let demo = demo(&[usual.as_slice(), arguments].concat());
         assert!(demo.succeeded);
         let consortium = Self(demo);
-        for member in 1..=4 {
+        for member in 1..=members {
             consortium.edit(&format!("clinic-{member}/consent.toml"), |text| {
                 text.replace("max_epsilon_lifetime = 1.0", "max_epsilon_lifetime = 9.0")
             });
@@ -143,8 +155,19 @@ impl Consortium {
         told(&self.operate(&["job", "submit", "--job", path.to_str().unwrap()]))
     }
 
-    fn operate(&self, arguments: &[&str]) -> Output {
+    /// A command of an operator.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> Output {
         operate(&self.0, arguments)
+    }
+
+    /// What the coordinator tells whoever collects its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(address_of(&self.0, "metrics_address")).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 }
 

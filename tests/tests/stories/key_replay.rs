@@ -11,6 +11,7 @@ use consort_audit::Event;
 use consort_contract::{JobId, RosterEntry};
 use consort_daemon::config::load_json;
 use consort_daemon::node::Node;
+use consort_daemon::own_rules::OwnRules;
 use consort_daemon::peers::binding;
 use consort_participant::Config;
 use consort_participant::state::SiteState;
@@ -51,9 +52,10 @@ impl Machine {
 
     async fn connect(&self) -> Client {
         let broker = self.config.broker.as_ref().unwrap();
+        let pinned = Pinned(load_json(&broker.entry).unwrap());
+        let rules = OwnRules::new(&self.node, &broker.policy, Arc::new(pinned)).unwrap();
         let mut settings = self.node.channel_settings();
-        settings.verifier = Arc::new(self.node.config.verifier_by(&broker.policy).unwrap());
-        settings.directory = Arc::new(Pinned(load_json(&broker.entry).unwrap()));
+        settings.in_force = rules.now();
         let channel = Arc::new(ClientChannel::to_broker(settings).unwrap());
         let endpoint: Endpoint = format!("http://{}", broker.address).parse().unwrap();
         let connector = AttestedConnector::new(channel, |_| ());
@@ -79,7 +81,7 @@ impl Machine {
             hpke_key: pair.public(),
             key_id: "breast-cancer-key",
             job: job.as_str().as_bytes(),
-            manifest_hash: self.node.roster.root().as_bytes(),
+            manifest_hash: &self.node.in_force.rules().manifest.hash,
         });
         let evidence = self.node.attester.attest(statement.report_data()).unwrap();
         wire::ReleaseRequest {

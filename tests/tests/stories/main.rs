@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod evidence;
 mod key_replay;
+mod manifest;
 mod program;
 mod refusals;
 mod sealed_data;
