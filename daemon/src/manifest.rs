@@ -73,7 +73,7 @@ pub fn verifier(document: &ManifestDocument, roots: &[PathBuf]) -> Result<Verifi
 }
 
 /// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
-fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
+pub(crate) fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
     let mut store = TrustStore::new();
     let mut lists = Vec::new();
     for path in files {

@@ -11,7 +11,7 @@ use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
     Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
@@ -23,7 +23,7 @@ use consort_coordinator::manifest::ManifestRound;
 use consort_coordinator::{Manifest, model_file};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
-use consort_proto::wire::{consent, round};
+use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
 use consort_round::{RoundResult, ShareKeys};
 use prost::Message;
@@ -38,6 +38,7 @@ fn main() {
     attestation();
     audit();
     documents();
+    vault();
     wire();
     disk();
 }
@@ -427,6 +428,7 @@ fn job_document() -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+        data_access: DataAccessDocument::default(),
     }
 }
 
@@ -510,6 +512,43 @@ fn documents() {
     let line = "consort-debit-v1 data-set=records purpose=tests sequence=0 job=job-1 round=1 attempt=1 sigma=1.5 sampling=1 \
                 steps=3 relation=add-remove unit=record";
     write("ledger-entry", line);
+}
+
+fn vault() {
+    let header = Canonical::new("consort/data/sealed/v1")
+        .str("records-key")
+        .u64(1)
+        .str("records")
+        .bytes(&[1; 32])
+        .bytes(&[2; 32])
+        .finish();
+    let length = u32::try_from(header.len()).unwrap().to_be_bytes();
+    write("sealed-data-header", &header);
+    write("sealed-data-start", [length.as_slice(), &header].concat());
+}
+
+fn key_release(approval: consent::v1::Approval) {
+    let job = Job::new(job_document()).unwrap();
+    let plan = Plan::derive(&job).unwrap();
+    let request = keys::v1::ReleaseRequest {
+        nonce: vec![1; 32],
+        hpke_key: vec![2; 1216],
+        key_id: "records-key".to_owned(),
+        version: 1,
+        proposal: Some(consent::v1::Proposal {
+            job: "job-1".to_owned(),
+            spec: Some(convert::job_to_wire(&job_document())),
+            plan: Some(convert::plan_to_wire(&job, &plan)),
+        }),
+        approval: Some(approval),
+        evidence: vec![3; 100],
+    };
+    write("wire-key-request", request.encode_to_vec());
+    let challenge = keys::v1::ChallengeResponse {
+        nonce: vec![1; 32],
+        lifetime_ms: 60_000,
+    };
+    write("wire-key-challenge", challenge.encode_to_vec());
 }
 
 fn wire() {
@@ -634,6 +673,7 @@ fn wire() {
         votes: vec![vote],
     };
     write("wire-approval", approval.encode_to_vec());
+    key_release(approval);
     let delivery = round::v1::SharesDelivery {
         id,
         statements: vec![statement.encode_to_vec().into()],

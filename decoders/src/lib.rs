@@ -11,6 +11,8 @@ mod blame;
 #[cfg(feature = "disk")]
 mod disk;
 mod documents;
+#[cfg(feature = "disk")]
+mod vault;
 #[cfg(feature = "wire")]
 mod wire;
 
@@ -43,6 +45,8 @@ pub fn all() -> impl Iterator<Item = Decoder> {
         #[cfg(feature = "disk")]
         disk::DECODERS,
         documents::DECODERS,
+        #[cfg(feature = "disk")]
+        vault::DECODERS,
         #[cfg(feature = "wire")]
         wire::DECODERS,
     ]

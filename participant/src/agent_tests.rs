@@ -1,6 +1,7 @@
 //! Four agents and the coordinator's round machine in one process, without network.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use super::*;
 use crate::test_world::{
@@ -21,6 +22,8 @@ use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_sealed_tests.rs"]
+mod sealed;
 
 /// The consortium in one process.
 struct World {
@@ -183,6 +186,7 @@ impl World {
                         }
                         Effect::Vote { .. } => panic!("no vote is due"),
                         Effect::Complain { .. } => panic!("nobody cheats"),
+                        Effect::FetchKey(wanted) => panic!("{} lies plain", wanted.name),
                     }
                 }
             }

@@ -71,6 +71,14 @@ pub enum ConsentRefused {
     /// The data set is allowed and not configured.
     #[error("the data set {0} has no file in this organisation's configuration")]
     NoFile(Label),
+    /// The data set lies encrypted and its key is not held.
+    #[error(
+        "the data set {0} lies encrypted and this organisation's broker has not released its key"
+    )]
+    NoKey(Label),
+    /// The job wants its data encrypted and the data set lies plain.
+    #[error("the job asks for encrypted data and the data set {0} lies plain here")]
+    NotEncrypted(Label),
     /// Too few members.
     #[error(
         "a sum of {opened} members could be opened and this organisation asks for at least {least}"
@@ -119,6 +127,8 @@ impl ConsentRefused {
             Self::Purpose(_) => "consent_purpose",
             Self::Dataset(_) => "consent_dataset",
             Self::NoFile(_) => "consent_no_file",
+            Self::NoKey(_) => "consent_no_key",
+            Self::NotEncrypted(_) => "consent_not_encrypted",
             Self::Cohort { .. } => "consent_cohort",
             Self::Parameters { .. } => "consent_parameters",
             Self::EpsilonPerJob { .. } => "consent_epsilon_per_job",

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod consent;
 mod error;
+pub mod keys;
 pub mod ledger;
 mod loopback;
 mod randomness;

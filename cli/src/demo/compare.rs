@@ -1,7 +1,7 @@
 //! What the federated model is compared with: each member alone, and all records pooled, both without noise. Only a demo
 //! can do that; it made the members' files itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use consort_contract::{DataSchema, Job};
 use consort_coordinator::model_file;
@@ -13,7 +13,7 @@ use consort_training::{Batch, TrainingError, evaluate};
 use super::jobs::DemoJob;
 use super::layout::Layout;
 use super::options::Plan;
-use super::site::{HELD_OUT_FILE, TRAIN_FILE};
+use super::site::HELD_OUT_FILE;
 use crate::failure::Failure;
 
 /// Enough steps for logistic regression on scaled inputs to stop moving; the comparison is with training done well.
@@ -85,18 +85,15 @@ struct Parts {
 impl Parts {
     fn load(layout: &Layout, plan: &Plan, job: &Job) -> Result<Self, Failure> {
         let schema = &job.document().data;
-        let all = |file: &str| {
-            let paths = plan
-                .sites
-                .iter()
-                .map(|site| layout.folder(&site.name).join(file));
-            paths
-                .map(|path| read(&path, schema, &plan.job))
+        let all = |path: &dyn Fn(&str) -> PathBuf| {
+            let sites = plan.sites.iter();
+            sites
+                .map(|site| read(&path(&site.name), schema, &plan.job))
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            train: all(TRAIN_FILE)?,
-            held_out: all(HELD_OUT_FILE)?,
+            train: all(&|site| layout.plain_records(site, plan))?,
+            held_out: all(&|site| layout.folder(site).join(HELD_OUT_FILE))?,
         })
     }
 

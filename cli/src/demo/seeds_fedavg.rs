@@ -43,6 +43,7 @@ impl Run {
             sites,
             drops: Vec::new(),
             crash_coordinator: None,
+            sealed_data: false,
         };
         let job = Job::new(job_document(demo, &plan).unwrap()).unwrap();
         let Algorithm::FedAvg(terms) = *job.algorithm() else {

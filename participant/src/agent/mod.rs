@@ -9,7 +9,6 @@ mod rounds;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MaskedUpdate};
@@ -24,8 +23,11 @@ use consort_proto::wire::round::v1::{JobClosed, RoundAborted, RoundResult};
 use consort_round::blame::Complaint;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_round::{Directive, MemberMessage, UpdateSeal};
+use consort_vault::{DataKey, KeyName};
 
+use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
+use crate::keys::KeyWanted;
 use crate::ledger::{LedgerFault, PrivacyLedger};
 use crate::state::{SiteState, StateFault};
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
@@ -49,8 +51,8 @@ pub struct Site {
     pub attest: Box<Attest>,
     /// What it agrees to.
     pub consent: ConsentPolicy,
-    /// Its data files.
-    pub datasets: BTreeMap<Label, PathBuf>,
+    /// Its data files, plain and encrypted.
+    pub datasets: BTreeMap<Label, DatasetConfig>,
     /// Threads that mask an update.
     pub workers: NonZeroUsize,
 }
@@ -68,6 +70,15 @@ pub enum Input {
         model: Digest,
         /// The parameters; that they are the ones asked for is checked here.
         arrived: Result<ArrivedParameters, String>,
+    },
+    /// The broker released a data key, or did not.
+    Key {
+        /// For which job.
+        job: JobId,
+        /// The key that was asked for.
+        name: KeyName,
+        /// The key, or why there is none.
+        key: Result<DataKey, String>,
     },
     /// Training ended.
     Trained {
@@ -122,6 +133,8 @@ pub enum Effect {
         /// What it is a model of: more bytes than it has are not read.
         agreed: Arc<(Job, Plan)>,
     },
+    /// Ask this organisation's broker for a data key and come back with [`Input::Key`].
+    FetchKey(Box<KeyWanted>),
     /// Train, and come back with [`Input::Trained`].
     Train(TrainingTask),
 }
@@ -198,6 +211,7 @@ impl Agent {
                 model,
                 arrived,
             } => self.fetched(&job, model, arrived),
+            Input::Key { job, name, key } => self.keyed(&job, &name, key),
             Input::Trained { key, result } => self.trained(&key, result),
         }
     }

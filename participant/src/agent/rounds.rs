@@ -21,7 +21,7 @@ use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
 /// An attempt that this organisation takes part in, or is about to.
 pub(super) enum RunningRound {
-    /// Announced; its model is being fetched.
+    /// Announced; its model or the key of the records is being fetched.
     Announced {
         /// The attempt.
         key: AttemptKey,
@@ -83,22 +83,39 @@ impl Agent {
         let Some(agreement) = self.agreements.get(&key.job) else {
             return Ok(Vec::new());
         };
+        let mut effects = Vec::new();
         // The first round trains on the model that follows from the contract, whatever the coordinator announces.
-        if agreement.holds(open.terms.model) || key.round.0 == 1 {
+        let lacks_model = !agreement.holds(open.terms.model) && key.round.0 != 1;
+        if lacks_model {
+            effects.push(Effect::FetchModel {
+                job: key.job.clone(),
+                model: open.terms.model,
+                agreed: Arc::clone(&agreement.agreed),
+            });
+        }
+        if !lacks_model && !agreement.lacks_key(&self.site) {
             return self.join(&open);
         }
-        let effect = Effect::FetchModel {
-            job: key.job.clone(),
-            model: open.terms.model,
-            agreed: Arc::clone(&agreement.agreed),
-        };
+        effects.extend(self.want_key(&key.job)?);
         let open = Box::new(open);
         let running = RunningRound::Announced {
             key: key.clone(),
             open,
         };
         self.rounds.insert(key.job, running);
-        Ok(vec![effect])
+        Ok(effects)
+    }
+
+    /// Something came that an announced attempt may have waited for.
+    pub(super) fn announced_before(&mut self, job: &JobId) -> Result<Vec<Effect>, AgentFault> {
+        match self.rounds.remove(job) {
+            Some(RunningRound::Announced { open, .. }) => self.announced(*open),
+            Some(joined @ RunningRound::Joined(_)) => {
+                self.rounds.insert(job.clone(), joined);
+                Ok(Vec::new())
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The rules of P0 that need no model, and the ledger's.
@@ -161,16 +178,8 @@ impl Agent {
                 return Ok(Vec::new());
             }
         }
-        match self.rounds.remove(job) {
-            Some(RunningRound::Announced { open, .. }) if open.terms.model == model => {
-                self.join(&open)
-            }
-            Some(other) => {
-                self.rounds.insert(job.clone(), other);
-                Ok(Vec::new())
-            }
-            None => Ok(Vec::new()),
-        }
+        // An attempt on another model asks for that one again.
+        self.announced_before(job)
     }
 
     /// Answers P0 with fresh keys, once the attempt is stored as answered, and starts training.

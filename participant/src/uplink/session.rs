@@ -109,8 +109,8 @@ impl Session {
             Effect::FetchModel { job, model, agreed } => {
                 self.fetch(job, model, agreed.0.model()).await
             }
-            // Training needs no connection: the uplink starts it itself.
-            Effect::Train(_) => {}
+            // These need no connection to the coordinator: the uplink starts them itself.
+            Effect::Train(_) | Effect::FetchKey(_) => {}
         }
     }
 
@@ -353,7 +353,7 @@ fn is_broken(code: Code) -> bool {
 }
 
 /// A status for people: its stable code, if it has one, and what it says.
-pub(super) fn describe(status: &Status) -> String {
+pub(crate) fn describe(status: &Status) -> String {
     match code_of(status) {
         Some(code) => format!("{} ({code})", status.message()),
         None => super::with_sources(status),
