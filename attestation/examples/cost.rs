@@ -80,9 +80,16 @@ fn genuine(directory: &Path) -> World {
     store
         .add_pem_bundle(&read("roots/genoa_ask_ark_asvk.pem"))
         .unwrap();
-    let report = read("genoa/oak.genoa_oc.report.bin").try_into().unwrap();
+    let report: [u8; 1184] = read("genoa/oak.genoa_oc.report.bin").try_into().unwrap();
     let vcek = certificate_der(&read("genoa/oak.genoa_oc.vcek.der")).unwrap();
-    let policy = Policy::amd_roots_alone().with_roots_of(&store).unwrap();
+    let root = store.root_hashes()[0];
+    let measurement = hex::encode(&report[0x90..0xC0]);
+    let policy = format!(
+        "[trust]\nroots = [\"{}\"]\ncrl = \"if-given\"\n[snp]\nreport_versions = [5]\nallow_smt = true\nmeasurements = [\"{measurement}\"]\n\
+         [snp.min_tcb.genoa]\nbootloader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\n",
+        hex::encode(root),
+    );
+    let policy = Policy::from_toml(&policy).unwrap();
     // 2025-11-01: inside the VCEK's validity.
     let now = UNIX_EPOCH + Duration::from_secs(1_761_955_200);
     let evidence = Evidence::new(report, vcek).unwrap();

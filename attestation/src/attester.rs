@@ -1,7 +1,26 @@
-//! Whoever can have the machine sign a statement.
+//! Whoever can have the machine sign a statement: the kernel's report interface, its older device, or a machine of software.
 
+mod assemble;
+mod certificates;
+mod configfs;
+mod entries;
+mod fault;
+mod sev_guest;
+
+#[cfg(test)]
+mod tests;
+
+use crate::certificate::{Endorsement, EndorsementKey};
 use crate::evidence::Evidence;
+use crate::machine::{ChipId, MachineBinding};
+use crate::reason::Reason;
+use crate::snp::Report;
 use crate::statements::ReportData;
+
+pub use certificates::{CertificateTable, StapledCertificates};
+pub use configfs::ConfigfsTsm;
+pub use fault::AttesterFault;
+pub use sev_guest::SevGuest;
 
 /// A source of evidence about the machine this process runs in.
 pub trait Attester: Send + Sync {
@@ -12,21 +31,23 @@ pub trait Attester: Send + Sync {
     fn attest(&self, report_data: ReportData) -> Result<Evidence, AttesterFault>;
 }
 
-/// No evidence could be had from this machine. The fault lies on this side, never with a peer.
-#[derive(Debug, thiserror::Error)]
-#[error("this machine gave no evidence: {what}; look at its attestation device and its host")]
-pub struct AttesterFault {
-    what: String,
-}
-
-impl AttesterFault {
-    /// A fault, in words that name no secret.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
+/// What evidence says whose machine it is from, for a roster entry: the chip, as the VCEK names it where the host hides it, and
+/// the launch configuration.
+///
+/// # Errors
+/// The [`Reason`] a verifier would refuse the form of report or certificate for.
+///
+/// # Security
+/// No signature is looked at. It is for a machine's own evidence, which its owner compares with what was bought.
+pub fn machine_of(evidence: &Evidence) -> Result<MachineBinding, Reason> {
+    let report = Report::parse(evidence.report())?;
+    let mut chip_id = report.chip_id();
+    if let (ChipId::HIDDEN, Some(EndorsementKey::Vcek)) = (chip_id, report.signing_key()) {
+        let endorsement = Endorsement::parse(evidence.vcek_der(), EndorsementKey::Vcek)?;
+        chip_id = endorsement.chip().unwrap_or(chip_id);
     }
-
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        "attest.attester-fault"
-    }
+    Ok(MachineBinding {
+        chip_id,
+        host_data: report.host_data(),
+    })
 }

@@ -10,7 +10,7 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
 use x509_cert::name::Name;
 
-use crate::machine::{Product, Tcb};
+use crate::machine::{ChipId, Product, Tcb};
 use crate::pem;
 use crate::reason::Reason;
 use crate::require::require;
@@ -198,6 +198,15 @@ impl Endorsement {
         let certificate = &self.certificate.tbs_certificate;
         name_value(&certificate.subject, oid::COMMON_NAME) == Some(&subject)
             && name_value(&certificate.issuer, oid::COMMON_NAME) == Some(&issuer)
+    }
+
+    /// The chip that a VCEK is for, as reports write it: Turin's 8 bytes are followed by zeros.
+    pub(crate) fn chip(&self) -> Option<ChipId> {
+        let mut bytes = [0; 64];
+        bytes
+            .get_mut(..self.hardware_id.len())?
+            .copy_from_slice(&self.hardware_id);
+        Some(ChipId::new(bytes))
     }
 
     /// The common names of subject and issuer.

@@ -14,6 +14,11 @@ pub const REPORT_BYTES: usize = 1184;
 /// The most bytes that are read as evidence. A report and a VCEK are 2.6 KB; other hardware's quotes are about 5 KB.
 pub const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
 
+/// With which the report begins that the paravisor of an Azure confidential VM keeps in the VM's TPM: a header of 32 bytes, the
+/// hardware's report, and the paravisor's claims in JSON. The hardware's report data is the claims' SHA-256: it vouches for the
+/// TPM's key, and only a quote of that TPM could vouch for a statement of ours.
+const PARAVISOR_SIGNATURE: &[u8] = b"HCLA";
+
 const LABEL: &str = "consort/attest/evidence/v1";
 
 /// An attestation report and the VCEK or VLEK certificate (DER) it was signed under.
@@ -30,6 +35,8 @@ impl Evidence {
     /// What [`Evidence::from_bytes`] refuses for, in this order.
     pub(crate) const CHECKS: &'static [Reason] = &[
         Reason::EvidenceSize,
+        Reason::EvidenceParavisor,
+        Reason::EvidenceTdx,
         Reason::EvidenceEncoding,
         Reason::ReportSize,
     ];
@@ -52,9 +59,14 @@ impl Evidence {
     /// Reads the canonical encoding, and nothing else.
     ///
     /// # Errors
-    /// [`Reason::EvidenceSize`], [`Reason::EvidenceEncoding`] or [`Reason::ReportSize`].
+    /// One of the reasons for the form of evidence: [`Reason::EvidenceSize`] to [`Reason::ReportSize`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
         require(bytes.len() <= MAX_EVIDENCE_BYTES, Reason::EvidenceSize)?;
+        require(
+            !bytes.starts_with(PARAVISOR_SIGNATURE),
+            Reason::EvidenceParavisor,
+        )?;
+        require(!is_tdx_quote(bytes), Reason::EvidenceTdx)?;
         let (report, vcek_der) = Self::split(bytes).map_err(|_| Reason::EvidenceEncoding)?;
         let report = report.try_into().map_err(|_| Reason::ReportSize)?;
         Ok(Self {
@@ -95,6 +107,13 @@ impl Evidence {
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.to_bytes()).into()
     }
+}
+
+/// Whether this begins as a TDX quote does (Intel TDX DCAP quoting library API, appendix 3): a version of 4 or 5, an attestation key
+/// of ECDSA P-256 or P-384, and the TEE's type, each little-endian. The canonical encoding begins with a length of a few bytes.
+fn is_tdx_quote(bytes: &[u8]) -> bool {
+    const TDX: [u8; 4] = 0x81_u32.to_le_bytes();
+    matches!(bytes, [4 | 5, 0, 2 | 3, 0, tee @ ..] if tee.starts_with(&TDX))
 }
 
 impl fmt::Debug for Evidence {
@@ -143,6 +162,36 @@ mod tests {
             .bytes(&[1])
             .finish();
         assert_eq!(Evidence::from_bytes(&other), Err(Reason::EvidenceEncoding));
+    }
+
+    #[test]
+    fn a_paravisors_report_is_refused_by_its_name() {
+        let mut blob = b"HCLA".to_vec();
+        blob.extend([0; 28]);
+        blob.extend([7; REPORT_BYTES]);
+        assert_eq!(Evidence::from_bytes(&blob), Err(Reason::EvidenceParavisor));
+        blob[0] = b'h';
+        assert_eq!(Evidence::from_bytes(&blob), Err(Reason::EvidenceEncoding));
+    }
+
+    #[test]
+    fn a_tdx_quote_is_refused_by_its_name() {
+        let header = [4, 0, 2, 0, 0x81, 0, 0, 0];
+        for (at, value, reason) in [
+            (0, 4, Reason::EvidenceTdx),
+            (0, 5, Reason::EvidenceTdx),
+            (2, 3, Reason::EvidenceTdx),
+            (0, 3, Reason::EvidenceEncoding),
+            (4, 0, Reason::EvidenceEncoding),
+        ] {
+            let mut quote = [header.as_slice(), &[7; 5000]].concat();
+            quote[at] = value;
+            assert_eq!(Evidence::from_bytes(&quote), Err(reason), "{at}: {value}");
+        }
+        assert_eq!(
+            Evidence::from_bytes(&header[..7]),
+            Err(Reason::EvidenceEncoding)
+        );
     }
 
     #[test]

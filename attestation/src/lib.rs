@@ -3,7 +3,7 @@
 //!
 //! Start reading at [`verify`], which is the list of checks, and at [`channel`], which is where they guard a connection.
 
-mod attester;
+pub mod attester;
 mod certificate;
 pub mod channel;
 mod crl;
@@ -37,4 +37,6 @@ pub use policy::{Policy, PolicyError};
 pub use reason::Reason;
 pub use statements::{ReportData, Role};
 pub use trust::{AMD_ROOT_HASHES, TrustError, TrustStore};
-pub use verify::{Claims, Expected, Explanation, Finding, Verdict, Verifier, Wanted};
+pub use verify::{
+    Claims, Expected, Explainer, Explanation, Finding, Unrefused, Verdict, Verifier, Wanted,
+};

@@ -122,10 +122,10 @@ impl Policy {
 
     /// What is asked of evidence when nobody says more: AMD's own roots, a report version that tells of the alias check, no
     /// Milan, no debugging, no migration agent, no VLEK. It says nothing about which software runs or whose machine it is, and
-    /// takes any firmware level, so it is for looking at evidence, not for letting a peer in.
+    /// takes any firmware level, so it is for looking at evidence, not for letting a peer in: only an [`crate::Explainer`] has it.
     ///
     /// SMT is allowed, as nearly every host asks for it, and a root's revocation list is obeyed only if it is given.
-    pub fn amd_roots_alone() -> Self {
+    pub(crate) fn amd_roots_alone() -> Self {
         let any = |product| Tcb {
             fmc: (product == Product::Turin).then_some(0),
             bootloader: 0,
@@ -169,7 +169,7 @@ impl Policy {
     }
 
     /// This policy with those of its roots that a store holds; nothing where it holds none.
-    pub fn with_roots_of(mut self, store: &TrustStore) -> Option<Self> {
+    pub(crate) fn with_roots_of(mut self, store: &TrustStore) -> Option<Self> {
         let given = store.root_hashes();
         self.trust.roots.retain(|root| given.contains(root));
         (!self.trust.roots.is_empty()).then_some(self)
@@ -209,6 +209,12 @@ pub enum PolicyError {
     /// A value is out of its range or not hexadecimal of the right length.
     #[error("the attestation policy's {0} holds a value that cannot be used: it must be {1}")]
     Invalid(&'static str, &'static str),
+    /// Something is asked of the ID block, and nobody is listed who may sign it.
+    #[error(
+        "the attestation policy's {0} is about the ID block, which the host brings: list who may sign it in snp.id_key_digests, or in \
+         snp.author_key_digests (zeros are no author), or a host writes into it what is wanted"
+    )]
+    UnsignedIdBlock(&'static str),
     /// A root is listed as genuine and as simulated.
     #[error(
         "the attestation policy lists one root in trust.roots and in trust.dangerous_simulated_roots"
@@ -234,6 +240,7 @@ impl PolicyError {
             Self::Missing(_) => "policy.missing",
             Self::Empty(_) => "policy.empty",
             Self::Invalid(_, _) => "policy.invalid",
+            Self::UnsignedIdBlock(_) => "policy.unsigned-id-block",
             Self::RootTwice => "policy.root-twice",
             Self::RootNotGiven(_) => "policy.root-not-given",
             Self::SimulatedRootNotSpelled(_) => "policy.simulated-root-not-spelled",

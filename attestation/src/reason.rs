@@ -42,6 +42,10 @@ macro_rules! reasons {
 reasons! {
     /// The evidence is longer than is ever read.
     EvidenceSize = "evidence-size", "docs/protocol.md";
+    /// The evidence is the report of an Azure paravisor, which speaks for a TPM and is not understood here yet.
+    EvidenceParavisor = "evidence-paravisor", "Azure, HCL report";
+    /// The evidence is a quote of Intel TDX, which is not understood here yet.
+    EvidenceTdx = "evidence-tdx", "Intel TDX DCAP, quote format";
     /// The evidence is not the canonical encoding of a report and a certificate.
     EvidenceEncoding = "evidence-encoding", "docs/protocol.md";
     /// The report is not 1184 bytes.
@@ -158,6 +162,8 @@ reasons! {
     ChipDenied = "chip-denied", "policy";
     /// The chip is not the one of the organisation.
     ChipId = "chip-id", "roster";
+    /// The report was made for another statement, of 32 bytes and zeros: a paravisor's, as Azure's is, or of another protocol.
+    ReportDataParavisor = "report-data-paravisor", "Azure, HCL report";
     /// The report was made for another statement than the one expected.
     ReportData = "report-data", "docs/protocol.md";
 }

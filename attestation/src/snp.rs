@@ -55,6 +55,10 @@ const KEY_INFO_BITS: u32 = 0x1F;
 /// RSASSA-PSS (RFC 8017, appendix A.2.3).
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
+/// The report versions whose layout is known here. The crate reads a later one as the last it knows, and would show its fields
+/// where they may no longer be.
+pub(crate) const KNOWN_VERSIONS: std::ops::RangeInclusive<u32> = 2..=5;
+
 /// The version a report claims, before anything else of it is read.
 pub(crate) fn version(raw: &[u8; REPORT_BYTES]) -> u32 {
     u32::from_le_bytes(bytes_at(raw, layout::VERSION))
@@ -67,7 +71,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What [`Report::parse`] refuses for, in this order.
+    /// What [`Report::parse`] refuses for, in this order, beside a version that is not known here.
     pub(crate) const CHECKS: &'static [Reason] = &[
         Reason::ReportEncoding,
         Reason::SignaturePadding,
@@ -77,6 +81,9 @@ impl Report {
 
     /// Parses, and insists that the parsed form says all that the bytes say.
     pub(crate) fn parse(raw: &[u8; REPORT_BYTES]) -> Result<Self, Reason> {
+        if !KNOWN_VERSIONS.contains(&version(raw)) {
+            return Err(Reason::ReportVersion);
+        }
         let parsed = parse_exactly(raw)?;
         let padded = |scalar: &[u8; layout::SCALAR_BYTES]| {
             scalar[layout::SCALAR_USED..].iter().all(|byte| *byte == 0)

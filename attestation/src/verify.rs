@@ -9,6 +9,7 @@
 mod chain;
 mod checks;
 mod claims;
+mod explain;
 mod said;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use checks::Checks;
 
 pub use checks::{Finding, Verdict};
 pub use claims::Claims;
+pub use explain::{Explainer, Explanation, Unrefused};
 
 /// Judges evidence by one policy.
 pub struct Verifier {
@@ -72,15 +74,6 @@ impl From<&Expected<'_>> for Wanted {
             report_data: Some(expected.report_data),
         }
     }
-}
-
-/// Every check on a piece of evidence, in order.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    /// What [`Verifier::verify`] says of the same evidence, where nothing that was not wanted is held against it.
-    pub outcome: Result<Claims, Reason>,
-    /// One finding or more for each check.
-    pub findings: Vec<Finding>,
 }
 
 struct TrustedAnchor {
@@ -151,30 +144,6 @@ impl Verifier {
         let claims = self.judge(&mut checks, evidence, &Wanted::from(expected), now)?;
         // A decision that got here has claims: only an explanation goes on without.
         claims.ok_or(Reason::ReportSignature)
-    }
-
-    /// Judges evidence by the same checks, and tells of each what the evidence says, what was wanted, and how it ended. It goes
-    /// on after a failure where there is something left to look at; the first failure is the outcome.
-    ///
-    /// # Security
-    /// For people. What is not in `wanted` is not judged, so a good outcome is worth less than [`Verifier::verify`]'s. After the
-    /// first failure findings are about what the evidence says, not about what any machine said.
-    pub fn explain(&self, evidence: &Evidence, wanted: &Wanted, now: SystemTime) -> Explanation {
-        let mut checks = Checks::explaining();
-        let read = Evidence::from_bytes(&evidence.to_bytes());
-        let _same = checks.parsed(Evidence::CHECKS, read, |read| {
-            let (report, certificate) = (read.report().len(), read.vcek_der().len());
-            format!("{report} bytes of report, {certificate} of certificate")
-        });
-        let judged = self.judge(&mut checks, evidence, wanted, now);
-        let outcome = match (checks.first_failure(), judged) {
-            (Some(reason), _) | (None, Err(reason)) => Err(reason),
-            (None, Ok(claims)) => claims.ok_or(Reason::ReportSignature),
-        };
-        Explanation {
-            outcome,
-            findings: checks.into_findings(),
-        }
     }
 
     /// The list. There are no claims where an explanation went on without what they are made of.

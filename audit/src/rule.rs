@@ -9,6 +9,8 @@ pub enum Rule {
     Start,
     /// Each restart is marked with the number of entries it found.
     Restart,
+    /// Manifests come into force with versions that only rise.
+    Manifest,
     /// Each entry of a job follows its one submission, and a final state is the last.
     Job,
     /// Each vote is on the contract that was submitted.
@@ -31,15 +33,18 @@ pub enum Rule {
     Budget,
     /// A released model follows a released round.
     Model,
+    /// Each release of a data key by a broker follows accepted evidence, under a nonce of its own.
+    KeyRelease,
     /// Each blame record convicts the member it names, by what that member signed in the round's context.
     Blame,
 }
 
 impl Rule {
     /// Every rule, in the order of a report.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::Restart,
+        Self::Manifest,
         Self::Job,
         Self::Vote,
         Self::Consent,
@@ -51,6 +56,7 @@ impl Rule {
         Self::Release,
         Self::Budget,
         Self::Model,
+        Self::KeyRelease,
         Self::Blame,
     ];
 
@@ -59,6 +65,7 @@ impl Rule {
         match self {
             Self::Start => "rule_start",
             Self::Restart => "rule_restart",
+            Self::Manifest => "rule_manifest",
             Self::Job => "rule_job",
             Self::Vote => "rule_vote",
             Self::Consent => "rule_consent",
@@ -70,6 +77,7 @@ impl Rule {
             Self::Release => "rule_release",
             Self::Budget => "rule_budget",
             Self::Model => "rule_model",
+            Self::KeyRelease => "rule_key_release",
             Self::Blame => "rule_blame",
         }
     }
@@ -80,6 +88,7 @@ impl fmt::Display for Rule {
         out.write_str(match self {
             Self::Start => "the log begins with its one start",
             Self::Restart => "each restart is marked with the number of entries it found",
+            Self::Manifest => "manifests come into force with versions that only rise",
             Self::Job => {
                 "each entry of a job follows its submission, and a final state is the last"
             }
@@ -95,6 +104,9 @@ impl fmt::Display for Rule {
             Self::Release => "each released sum follows the list of its survivors",
             Self::Budget => "what a job has spent in a member's ledger never goes down",
             Self::Model => "each released model follows a released round",
+            Self::KeyRelease => {
+                "each data key was released after accepted evidence, under a nonce of its own"
+            }
             Self::Blame => "each blame record convicts the member it names by its own signatures",
         })
     }

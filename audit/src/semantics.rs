@@ -32,12 +32,18 @@ pub(crate) struct Semantics {
     /// Members that were convicted, and of what, in the order of the log.
     pub(crate) convicted: Vec<String>,
     pub(crate) convicted_unenrolled: u64,
+    /// Nonces under which a broker released a key.
+    nonces: BTreeSet<Hash>,
     pub(crate) simulated_verdicts: u64,
+    pub(crate) simulated_releases: u64,
+    pub(crate) refused_releases: u64,
     pub(crate) refused_peers: u64,
     pub(crate) aborted_rounds: u64,
     pub(crate) clock_steps_back: u64,
     pub(crate) dangerous: BTreeSet<Text>,
     last_time_unix_ms: u64,
+    /// Version and hash of the manifest in force.
+    manifest: Option<(u64, Hash)>,
 }
 
 #[derive(Debug)]
@@ -77,6 +83,21 @@ impl Semantics {
         self.last_time_unix_ms = record.time_unix_ms;
         self.check(index, record)
             .map_err(|(rule, what)| Broken { index, rule, what })
+    }
+
+    /// Versions only rise; the same one again, which is a restart, is the same manifest.
+    fn put_in_force(&mut self, version: u64, manifest: &Hash) -> Verdict {
+        if let Some((before, hash)) = &self.manifest
+            && (version < *before || (version == *before && manifest != hash))
+        {
+            return broken(
+                Rule::Manifest,
+                format!("manifest version {version} follows another of version {before}"),
+            );
+        }
+        self.manifest = Some((version, *manifest));
+        self.keep(Rule::Manifest);
+        Ok(())
     }
 
     /// How often a rule was applied.
@@ -123,6 +144,9 @@ impl Semantics {
                 let keys = self.enrolled.entry(organisation.clone()).or_default();
                 keys.insert(*identity);
             }
+            Event::ManifestInForce { version, manifest } => {
+                self.put_in_force(*version, manifest)?
+            }
             Event::MemberRefused { .. } => self.refused_peers += 1,
             Event::EvidenceVerdict {
                 organisation,
@@ -137,6 +161,28 @@ impl Semantics {
                     self.accepted.remove(organisation);
                 }
             }
+            Event::KeyReleased {
+                organisation,
+                nonce,
+                simulated,
+                ..
+            } => {
+                if !self.accepted.contains(organisation) {
+                    return broken(
+                        Rule::KeyRelease,
+                        format!("the evidence of {organisation} was not accepted"),
+                    );
+                }
+                if !self.nonces.insert(*nonce) {
+                    return broken(
+                        Rule::KeyRelease,
+                        "a key was released under its nonce before",
+                    );
+                }
+                self.simulated_releases += u64::from(*simulated);
+                self.keep(Rule::KeyRelease);
+            }
+            Event::KeyRefused { .. } => self.refused_releases += 1,
             Event::JobSubmitted { .. }
             | Event::Vote { .. }
             | Event::JobState { .. }
@@ -273,8 +319,11 @@ impl Job {
             Event::Started { .. }
             | Event::CoordinatorRestarted { .. }
             | Event::Enrolment { .. }
+            | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
+            | Event::KeyReleased { .. }
+            | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. } => Ok(Vec::new()),
         }
     }
@@ -436,8 +485,11 @@ impl Attempt {
             Event::Started { .. }
             | Event::CoordinatorRestarted { .. }
             | Event::Enrolment { .. }
+            | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
+            | Event::KeyReleased { .. }
+            | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. }
             | Event::Vote { .. }
             | Event::JobState { .. }

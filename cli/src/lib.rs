@@ -4,11 +4,14 @@
 
 mod attest;
 mod audit;
+mod broker;
 mod client;
 mod coordinator;
+mod data;
 mod demo;
 mod failure;
 mod job;
+mod manifest;
 mod model;
 mod participant;
 mod privacy;
@@ -44,6 +47,12 @@ enum Command {
     /// An organisation's participant
     #[command(subcommand)]
     Participant(participant::Command),
+    /// An organisation's key broker, which keeps the keys of encrypted data sets
+    #[command(subcommand)]
+    Broker(broker::Command),
+    /// Encrypted data sets
+    #[command(subcommand)]
+    Data(data::Command),
     /// The attested channel for a participant in another language, in plain text on loopback
     Uplink(uplink::Options),
     /// Simulated machines, for laptops and tests
@@ -54,6 +63,9 @@ enum Command {
     /// Who the consortium is
     #[command(subcommand)]
     Roster(roster::Command),
+    /// By what evidence is judged: the policy that the organisations signed
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// Submit and watch jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -104,10 +116,13 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Demo(options) => demo::run(&options).await,
             Command::Coordinator(command) => coordinator::run(command).await,
             Command::Participant(command) => participant::run(command).await,
+            Command::Broker(command) => broker::run(command).await,
+            Command::Data(command) => data::run(command).await,
             Command::Uplink(options) => uplink::run(options).await,
             Command::Simulate(options) => simulate::run(&options),
             Command::Simulated(command) => simulated::run(command),
             Command::Roster(command) => roster::run(command),
+            Command::Manifest(command) => manifest::run(command),
             Command::Job(command) => job::run(command).await,
             Command::Model(command) => model::run(command).await,
             Command::Privacy(command) => privacy::run(command),

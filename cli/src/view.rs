@@ -43,6 +43,10 @@ struct MemberView {
     sent_bytes: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     convicted_of: String,
+    /// Why it is kept out, as a code; empty if it is not.
+    quarantined_for: String,
+    /// Since when; 0 if it is not.
+    quarantined_since_unix_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +99,8 @@ fn member_view(member: &wire::MemberProgress) -> MemberView {
         phase: member.phase.clone(),
         sent_bytes: member.sent_bytes,
         convicted_of: member.convicted_of.clone(),
+        quarantined_for: member.quarantined_for.clone(),
+        quarantined_since_unix_ms: member.quarantined_since_unix_ms,
     }
 }
 
@@ -190,6 +196,10 @@ pub(crate) fn one_line(job: &wire::Job) -> String {
         if !member.convicted_of.is_empty() {
             let (name, fault) = (&member.organisation, &member.convicted_of);
             line.push_str(&format!("  {name} convicted of a {fault}"));
+        }
+        if !member.quarantined_for.is_empty() {
+            let (name, code) = (&member.organisation, &member.quarantined_for);
+            line.push_str(&format!("  {name} quarantined for {code}"));
         }
     }
     if !job.reason.is_empty() {

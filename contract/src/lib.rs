@@ -1,10 +1,12 @@
-//! What the members agree to before a round runs: who they are (roster), what is to be done (job), what follows from it
-//! (plan), and that they said yes (votes). Pure: no clock, disk, network or randomness of its own.
+//! What the members agree to before a round runs: who they are (roster), by what evidence is judged (manifest), what is to be
+//! done (job), what follows from it (plan), and that they said yes (votes). Pure: no clock, disk, network or randomness of its
+//! own.
 
 pub mod algorithm;
 pub mod features;
 pub mod identity;
 pub mod job;
+pub mod manifest;
 pub mod organisation;
 pub mod plan;
 pub mod reach;
@@ -16,6 +18,9 @@ pub use algorithm::{Algorithm, Averaging, DpFedSgd, FedAvg, Rotation};
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
+pub use manifest::{
+    Manifest, ManifestDocument, ManifestError, RevocationListBytes, SignedManifest,
+};
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError, ServerStep};
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use consort_aggregation::Digest;
 use consort_attestation::channel::{
-    self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, RefusalCause, ServerChannel,
+    self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, ManifestId, RefusalCause, ServerChannel,
 };
-use consort_audit::{Event, Fact};
+use consort_audit::{Event, Fact, Hash};
 use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
+use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
 use consort_daemon::telemetry;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
@@ -26,11 +28,11 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::api::{
-    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, STREAM_WINDOW_BYTES,
-    Token,
+    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Models, Rounds,
+    STREAM_WINDOW_BYTES, Token,
 };
 use crate::config::Config;
-use crate::driver::{Board, Desk, Now, Services};
+use crate::driver::{Board, Desk, Now, OwnSession, Services};
 use crate::error::{Fault, ServeError};
 use crate::recorder::{Recorder, code, organisation, report_hash};
 
@@ -73,6 +75,7 @@ pub async fn serve(
         what: "the attested channel",
         problem: error.to_string(),
     })?;
+    let manifests = node.manifest_watch();
     let (fault_sender, mut faults) = mpsc::unbounded_channel();
     let services = Arc::new(open_services(node, crash)?);
     let desk = {
@@ -93,7 +96,13 @@ pub async fn serve(
         stopped.clone(),
     );
     let plain = operators_port(desk.clone(), token, identity, operators, stopped);
-    let servers = async { tokio::try_join!(attested, plain).map(drop) };
+    let kept = async {
+        let desk = desk.clone();
+        manifests.keep(move |change| adopt(&desk, change)).await;
+        // Without the watch the daemon goes on under the manifest that it has; the watch said so.
+        std::future::pending::<Result<(), ServeError>>().await
+    };
+    let servers = async { tokio::try_join!(attested, plain, kept).map(drop) };
     tokio::pin!(servers);
     tokio::select! {
         ended = &mut servers => return ended,
@@ -136,8 +145,9 @@ fn check_own_entry(node: &Node) -> Result<(), ServeError> {
 
 fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError> {
     let mut dangerous = node.config.dangerous();
+    let verifier = node.verifier();
     dangerous.extend(
-        node.verifier
+        verifier
             .policy()
             .simulated_roots()
             .iter()
@@ -147,12 +157,7 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
     for choice in &dangerous {
         tracing::warn!(choice, "a dangerous choice is in force");
     }
-    let simulated = if node.verifier.policy().simulated_roots().is_empty() {
-        0.0
-    } else {
-        1.0
-    };
-    metrics::gauge!("consort_simulated_attestation").set(simulated);
+    show_simulated(verifier.policy().simulated_roots().len());
     let workers = node
         .config
         .compute
@@ -170,6 +175,9 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
         || now().unix_ms,
     )?;
     recorder.enrol(&node.roster)?;
+    let manifest = node.in_force.rules().manifest;
+    recorder.append(vec![in_force(&manifest)])?;
+    tracing::info!(version = manifest.version, hash = %Digest::new(manifest.hash), "the manifest in force");
     Ok(Services {
         judge: Arc::new(node.peers()),
         identity: node.identity,
@@ -182,6 +190,41 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
         workers,
         dangerous,
     })
+}
+
+fn show_simulated(roots: usize) {
+    let simulated = if roots == 0 { 0.0 } else { 1.0 };
+    metrics::gauge!("consort_simulated_attestation").set(simulated);
+}
+
+fn in_force(manifest: &ManifestId) -> Fact {
+    Fact::of_consortium(Event::ManifestInForce {
+        version: manifest.version,
+        manifest: Hash(manifest.hash),
+    })
+}
+
+/// A manifest came into force. The members whose sessions it ended are quarantined, each alone; rounds go on with the others.
+fn adopt(desk: &Desk, change: ManifestChange) {
+    show_simulated(change.simulated_roots);
+    let mut facts = vec![in_force(&change.manifest)];
+    for dropped in &change.dropped {
+        let (peer, code) = (&dropped.peer, dropped.cause.code());
+        let evidence = peer.evidence().to_bytes();
+        facts.push(Fact::of_consortium(verdict(
+            peer.organisation(),
+            false,
+            code,
+            peer.claims().simulated(),
+            &evidence,
+        )));
+        let board = &desk.services().board;
+        board.quarantine(peer.organisation(), code, OwnSession::Failed, now().unix_ms);
+    }
+    let recorded = tokio::task::block_in_place(|| desk.services().recorder.append(facts));
+    if let Err(error) = recorded {
+        desk.fail(Fault::Audit(error));
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -202,6 +245,7 @@ async fn attested_port(
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(max_age)
@@ -258,6 +302,7 @@ async fn attest(
     let event = match &outcome {
         Ok(stream) => {
             let peer = stream.peer();
+            desk.services().board.readmit(peer.organisation());
             verdict(
                 peer.organisation(),
                 true,
@@ -267,22 +312,32 @@ async fn attest(
             )
         }
         Err(ChannelError::PeerRefused(refused)) => {
-            tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
+            tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, cause = %refused.cause, "a peer is refused");
             let reason = refused.cause.code();
             match refused.cause {
-                RefusalCause::Evidence(_) => verdict(
-                    &refused.organisation,
-                    false,
-                    reason,
-                    false,
-                    &refused.evidence,
-                ),
-                RefusalCause::Directory(_) | RefusalCause::IdentitySignature => {
-                    Event::MemberRefused {
-                        organisation: organisation(&refused.organisation),
-                        code: code(reason),
-                    }
+                // Its identity key signed this session: it is the organisation, on a machine that does not hold.
+                RefusalCause::Evidence(_) => {
+                    desk.services().board.quarantine(
+                        &refused.organisation,
+                        reason,
+                        OwnSession::GoesOn,
+                        now().unix_ms,
+                    );
+                    verdict(
+                        &refused.organisation,
+                        false,
+                        reason,
+                        false,
+                        &refused.evidence,
+                    )
                 }
+                // Anybody could have been that: nobody is quarantined for it.
+                RefusalCause::Directory(_)
+                | RefusalCause::Manifest(_)
+                | RefusalCause::IdentitySignature => Event::MemberRefused {
+                    organisation: organisation(&refused.organisation),
+                    code: code(reason),
+                },
             }
         }
         Err(error) => {

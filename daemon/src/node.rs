@@ -1,27 +1,25 @@
-//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and policy it judges others by.
+//! The node a daemon runs as: its identity key, the machine that vouches for it, the roster and manifest it judges others by.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use consort_aggregation::Digest;
-use consort_attestation::channel::ChannelSettings;
-use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor, SimulationFault};
-use consort_attestation::statements::SessionContext;
-use consort_attestation::{
-    Attester, ChipId, HostData, Measurement, Policy, PolicyError, Tcb, TrustError, TrustStore,
-    Verifier,
+use consort_attestation::channel::{ChannelSettings, InForce};
+use consort_attestation::simulated::SimulationFault;
+use consort_attestation::{Attester, AttesterFault, Policy, PolicyError, TrustError, Verifier};
+use consort_contract::{
+    IdentitySecret, ManifestError, Roster, RosterEntry, RosterError, SignedRoster,
 };
-use consort_contract::{IdentitySecret, Roster, RosterEntry, RosterError, SignedRoster};
-use consort_round::PROTOCOL_VERSION;
 use consort_vault::{StateKey, VaultError};
 use ed25519_dalek::SigningKey;
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
+pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
+use crate::manifest::{ManifestHistory, ManifestWatch, rules, trust_store};
 use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
@@ -32,9 +30,9 @@ pub struct NodeConfig {
     pub organisation: String,
     /// The roster that all members signed (JSON).
     pub roster: PathBuf,
-    /// The attestation policy (TOML).
-    pub policy: PathBuf,
-    /// PEM bundles of the vendors' roots that the policy may name.
+    /// The attestation manifest that the members signed (JSON). While the daemon runs, a newer one may be put in its place.
+    pub manifest: PathBuf,
+    /// PEM bundles of the vendors' roots that the manifest's policy may name, and their revocation lists, DER or in a bundle.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
@@ -54,28 +52,6 @@ pub struct NodeConfig {
     pub log_json: bool,
 }
 
-/// What makes a machine's evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum AttesterConfig {
-    /// A machine of software, for laptops and tests. Policies accept it only under `dangerous_simulated_roots`.
-    Simulated(SimulatedConfig),
-}
-
-/// What a simulated machine declares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimulatedConfig {
-    /// The folder of the simulated vendor.
-    pub vendor_dir: PathBuf,
-    /// 64 bytes, hexadecimal.
-    pub chip_id: String,
-    /// 48 bytes, hexadecimal. Declared, not measured.
-    pub measurement: String,
-    /// 32 bytes, hexadecimal.
-    pub host_data: String,
-}
-
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -91,6 +67,14 @@ pub enum NodeError {
     /// The roster.
     #[error("the roster is refused: {0}")]
     Roster(#[from] RosterError),
+    /// The manifest.
+    #[error("the manifest {path} is refused: {source}")]
+    Manifest {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
     /// The attestation policy.
     #[error("the attestation policy is refused: {0}")]
     Policy(#[from] PolicyError),
@@ -100,6 +84,9 @@ pub enum NodeError {
     /// The simulated machine.
     #[error("the simulated machine cannot be made: {0}")]
     Simulation(#[from] SimulationFault),
+    /// The machine.
+    #[error(transparent)]
+    Attester(#[from] AttesterFault),
     /// No identity yet.
     #[error("this node has no identity in {0}; run `init` first")]
     NoIdentity(PathBuf),
@@ -126,24 +113,17 @@ impl NodeError {
             Self::Compute(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Roster(error) => error.code(),
+            Self::Manifest { source, .. } => source.code(),
             Self::Policy(error) => error.code(),
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
+            Self::Attester(error) => error.code(),
             Self::NoIdentity(_) => "node_no_identity",
             Self::State { .. } => "node_state",
             Self::NotInRoster(_) => "node_not_in_roster",
         }
     }
 }
-
-/// The firmware level that simulated machines declare; policies for them may demand up to this.
-pub const SIMULATED_TCB: Tcb = Tcb {
-    fmc: None,
-    bootloader: 10,
-    tee: 0,
-    snp: 23,
-    microcode: 84,
-};
 
 /// Where the sealed identity lies in the state folder.
 const IDENTITY_FILE: &str = "identity.sealed";
@@ -156,7 +136,7 @@ impl NodeConfig {
     pub fn resolve(&mut self, base: &Path) {
         for path in [
             &mut self.roster,
-            &mut self.policy,
+            &mut self.manifest,
             &mut self.state_dir,
             &mut self.dangerous_state_key_file,
         ] {
@@ -165,8 +145,15 @@ impl NodeConfig {
         for path in &mut self.roots {
             *path = base.join(&*path);
         }
-        let AttesterConfig::Simulated(simulated) = &mut self.attester;
-        simulated.vendor_dir = base.join(&simulated.vendor_dir);
+        self.attester.resolve(base);
+    }
+
+    /// The manifests of this roster that this node saw.
+    ///
+    /// # Errors
+    /// [`NodeError`] when one of them does not follow from the one before it any more.
+    pub fn manifests(&self, roster: &Arc<Roster>) -> Result<ManifestHistory, NodeError> {
+        ManifestHistory::open(&self.state_dir, roster)
     }
 
     /// Where `init` leaves the roster entry, for whoever writes the roster.
@@ -176,11 +163,11 @@ impl NodeConfig {
 
     /// What weakens a promise in this configuration, for the log and the audit trail.
     pub fn dangerous(&self) -> Vec<String> {
-        let AttesterConfig::Simulated(_) = &self.attester;
-        vec![
-            "dangerous_state_key_file".to_owned(),
-            "simulated attester".to_owned(),
-        ]
+        let mut dangerous = vec!["dangerous_state_key_file".to_owned()];
+        if self.attester.is_simulated() {
+            dangerous.push("simulated attester".to_owned());
+        }
+        dangerous
     }
 
     /// Makes the identity key, sealed, unless it is there, and writes the roster entry beside it.
@@ -203,7 +190,7 @@ impl NodeConfig {
             );
             write_new(&path, &sealed).map_err(failed(&path))?;
         }
-        let machine = self.simulated_machine()?;
+        let machine = self.attester.machine()?;
         let entry = RosterEntry {
             identity: self.identity()?.public(),
             chip_id: *machine.chip_id.as_bytes(),
@@ -233,6 +220,15 @@ impl NodeConfig {
         Ok(IdentitySecret::from_seed(seed))
     }
 
+    /// A verifier for another policy than this node's own, with the same roots and revocation lists.
+    ///
+    /// # Errors
+    /// [`NodeError`] names the file.
+    pub fn verifier_by(&self, policy: &Path) -> Result<Verifier, NodeError> {
+        let policy = Policy::from_toml(&config::read(policy)?)?;
+        Ok(Verifier::new(policy, &trust_store(&self.roots)?)?)
+    }
+
     /// The key that seals the state.
     ///
     /// # Errors
@@ -241,25 +237,6 @@ impl NodeConfig {
         Ok(StateKey::from_dangerous_file(
             &self.dangerous_state_key_file,
         )?)
-    }
-
-    fn simulated_machine(&self) -> Result<SimulatedMachine, NodeError> {
-        let AttesterConfig::Simulated(config) = &self.attester;
-        let wrong = |field: &str, bytes: usize| {
-            let problem = format!(
-                "attester.simulated.{field} must be {} hexadecimal characters",
-                2 * bytes
-            );
-            ConfigError::invalid(&self.state_dir, problem)
-        };
-        Ok(SimulatedMachine {
-            chip_id: ChipId::from_hex(&config.chip_id).ok_or_else(|| wrong("chip_id", 64))?,
-            measurement: Measurement::from_hex(&config.measurement)
-                .ok_or_else(|| wrong("measurement", 48))?,
-            host_data: HostData::from_hex(&config.host_data)
-                .ok_or_else(|| wrong("host_data", 32))?,
-            tcb: SIMULATED_TCB,
-        })
     }
 }
 
@@ -273,8 +250,10 @@ pub struct Node {
     pub attester: Arc<dyn Attester>,
     /// The roster, every signature checked.
     pub roster: Arc<Roster>,
-    /// Judges evidence by the policy.
-    pub verifier: Arc<Verifier>,
+    /// By what peers are judged now, and which sessions live.
+    pub in_force: Arc<InForce>,
+    /// The manifests that this node saw, the newest of them in force.
+    manifests: ManifestHistory,
 }
 
 impl Node {
@@ -285,20 +264,17 @@ impl Node {
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
         let identity = config.identity()?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
-        let policy = Policy::from_toml(&config::read(&config.policy)?)?;
-        let mut store = TrustStore::new();
-        for path in &config.roots {
-            store.add_pem_bundle(config::read(path)?.as_bytes())?;
-        }
-        let AttesterConfig::Simulated(simulated) = &config.attester;
-        let vendor = SimulatedVendor::load(&simulated.vendor_dir)?;
-        let attester = vendor.attester(config.simulated_machine()?, SystemTime::now())?;
-        let verifier = Verifier::new(policy, &store)?;
+        let roster = Arc::new(roster);
+        let mut manifests = config.manifests(&roster)?;
+        let taken = manifests.take(&config.manifest, &config.roots)?;
+        let attester = config.attester.open()?;
+        let in_force = InForce::new(rules(&roster, &taken.manifest, taken.verifier));
         Ok(Self {
             identity,
-            attester: Arc::new(attester),
-            roster: Arc::new(roster),
-            verifier: Arc::new(verifier),
+            attester,
+            in_force: Arc::new(in_force),
+            manifests,
+            roster,
             config,
         })
     }
@@ -307,31 +283,38 @@ impl Node {
 impl Node {
     /// How the roster judges peers.
     pub fn peers(&self) -> RosterPeers {
-        RosterPeers::new(self.roster.clone(), self.verifier.clone())
+        RosterPeers::new(self.roster.clone(), self.in_force.clone())
     }
 
-    /// What this node's side of an attested channel needs. Connections serve all jobs; the manifest in force is the roster.
+    /// The verifier of now.
+    pub fn verifier(&self) -> Arc<Verifier> {
+        self.in_force.rules().verifier.clone()
+    }
+
+    /// Looks after the manifest's file while the daemon runs.
+    pub fn manifest_watch(&self) -> ManifestWatch {
+        ManifestWatch::new(
+            &self.config,
+            self.roster.clone(),
+            self.manifests.clone(),
+            self.in_force.clone(),
+        )
+    }
+
+    /// What this node's side of an attested channel needs.
     pub fn channel_settings(&self) -> ChannelSettings {
-        let consortium = Digest::of(self.roster.consortium().as_str().as_bytes());
-        let manifest = self.roster.root();
         ChannelSettings {
             organisation: self.config.organisation.clone(),
             identity: SigningKey::from_bytes(&self.identity.to_seed()),
             attester: self.attester.clone(),
-            verifier: self.verifier.clone(),
-            directory: Arc::new(self.peers()),
-            context: SessionContext::new(
-                PROTOCOL_VERSION,
-                consortium.as_bytes(),
-                manifest.as_bytes(),
-                b"",
-            ),
+            in_force: self.in_force.clone(),
             clock: SystemTime::now,
         }
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file in one step, durably.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("new");
@@ -343,5 +326,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)
+    std::fs::rename(&temporary, path)?;
+    // The name itself is on disk only with the folder.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

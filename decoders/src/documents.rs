@@ -1,9 +1,12 @@
-//! Documents that people and peers write: rosters, jobs, models; and what a participant or coordinator stored.
+//! Documents that people and peers write: rosters, manifests, jobs, models; and what a participant or coordinator stored.
 
 use crate::{Decoder, Outcome, code, text};
-use consort_contract::{DataSchema, Job, JobDocument, OrganisationId, SignedRoster};
+use consort_contract::{
+    DataSchema, Job, JobDocument, OrganisationId, Roster, SignedManifest, SignedRoster,
+};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_privacy::Entry;
+use std::sync::OnceLock;
 
 pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
@@ -13,6 +16,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "roster",
         decode: roster,
+    },
+    Decoder {
+        name: "attestation-manifest",
+        decode: manifest,
     },
     Decoder {
         name: "job-document",
@@ -56,6 +63,26 @@ fn roster(bytes: &[u8]) -> Outcome {
     roster.verify().map(drop).map_err(code!())
 }
 
+/// Genesis of the roster that the seeds have; the file has one layout where it is verified.
+fn manifest(bytes: &[u8]) -> Outcome {
+    let manifest = SignedManifest::from_json(bytes).map_err(code!())?;
+    let again = SignedManifest::from_json(manifest.to_json().as_bytes());
+    assert_eq!(again.as_ref(), Ok(&manifest));
+    let manifest = manifest.verify(seed_roster(), None).map_err(code!())?;
+    assert_eq!(manifest.hash(), manifest.signed().document.hash());
+    Ok(())
+}
+
+/// The roster of one member that the valid manifest is for.
+fn seed_roster() -> &'static Roster {
+    static ROSTER: OnceLock<Roster> = OnceLock::new();
+    ROSTER.get_or_init(|| {
+        let file = include_bytes!("../corpus/roster/valid");
+        let roster: SignedRoster = serde_json::from_slice(file).expect("the seed is a roster");
+        roster.verify().expect("the seed holds")
+    })
+}
+
 fn job_document(bytes: &[u8]) -> Outcome {
     let document: JobDocument = serde_json::from_slice(bytes).map_err(not_json)?;
     Job::new(document).map(drop).map_err(code!())
@@ -76,7 +103,7 @@ fn model_spec(bytes: &[u8]) -> Outcome {
 }
 
 /// Three inputs, one output: four parameters.
-fn small_model() -> ModelSpec {
+pub(crate) fn small_model() -> ModelSpec {
     ModelSpec::new(
         3,
         vec![Layer::Dense { outputs: 1 }],

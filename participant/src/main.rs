@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use consort_daemon::crash::CrashAt;
 use consort_daemon::program;
-use consort_participant::{CRASH_POINTS, Config, init, serve, sign_roster};
+use consort_participant::{CRASH_POINTS, Config, init, serve, sign_manifest, sign_roster};
 
 /// Takes part in a consortium's trainings. Nothing leaves but votes and masked updates.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Init(ConfigFile),
     /// Sign the roster that the configuration names, and print its fingerprint.
     SignRoster(ConfigFile),
+    /// Sign the manifest that the configuration names, and print its fingerprint.
+    SignManifest(ConfigFile),
     /// Run the daemon.
     Serve {
         #[command(flatten)]
@@ -49,6 +51,11 @@ fn main() -> anyhow::Result<()> {
         }
         Command::SignRoster(file) => {
             println!("{}", sign_roster(&Config::load(&file.config)?)?);
+            Ok(())
+        }
+        Command::SignManifest(file) => {
+            let manifest = sign_manifest(&Config::load(&file.config)?, None)?;
+            println!("{}", manifest.document.hash());
             Ok(())
         }
         Command::Serve {

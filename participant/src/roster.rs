@@ -1,12 +1,14 @@
-//! Joining a consortium by hand: make an identity, then sign the roster after looking at it.
+//! Joining a consortium by hand: make an identity, then sign the roster and the manifest after looking at them.
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use consort_aggregation::Digest;
 use consort_contract::identity::hex;
-use consort_contract::{OrganisationId, RosterEntry, SignedRoster};
+use consort_contract::{ManifestError, OrganisationId, RosterEntry, SignedManifest, SignedRoster};
 use consort_daemon::config::load_json;
+use consort_daemon::manifest;
 use consort_daemon::node::NodeError;
 
 use crate::config::Config;
@@ -42,6 +44,51 @@ pub fn sign_roster(config: &Config) -> Result<Digest, ParticipantError> {
         source,
     })?;
     Ok(roster.document.root())
+}
+
+/// Signs a manifest as this organisation: the file that is given, or the one that the configuration names. It must be for this
+/// organisation's roster, follow what this node has in force, and be one that this node can judge by.
+///
+/// # Errors
+/// [`ParticipantError`] says what is wrong with it. The file is unchanged then.
+pub fn sign_manifest(
+    config: &Config,
+    file: Option<&Path>,
+) -> Result<SignedManifest, ParticipantError> {
+    let node = &config.node;
+    let organisation = OrganisationId::new(&node.organisation)?;
+    let own = node.init()?;
+    let roster: SignedRoster = load_json(&node.roster)?;
+    if roster.document.members.get(&organisation) != Some(&own) {
+        return Err(NodeError::NotInRoster(organisation.to_string()).into());
+    }
+    let path = file.unwrap_or(&node.manifest);
+    let mut manifest = manifest::read(path)?;
+    let refused = |source| NodeError::Manifest {
+        path: path.to_owned(),
+        source,
+    };
+    let document = &manifest.document;
+    let (expected, found) = (roster.document.root(), document.roster);
+    if expected != found {
+        return Err(refused(ManifestError::Roster { expected, found }).into());
+    }
+    // Founders sign before the roster has all its signatures: there is nothing in force then.
+    match roster.verify() {
+        Ok(roster) => {
+            let seen = node.manifests(&Arc::new(roster))?;
+            document.follows(seen.newest()).map_err(refused)?;
+        }
+        Err(_) => document.follows(None).map_err(refused)?,
+    }
+    drop(manifest::verifier(document, &node.roots)?);
+    let signature = document.sign(&node.identity()?);
+    manifest.add(organisation, &signature);
+    replace(path, manifest.to_json().as_bytes()).map_err(|source| NodeError::State {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(manifest)
 }
 
 /// Replaces a file in one step.

@@ -1,18 +1,20 @@
 //! The exact discrete Gaussian: integers with probability proportional to exp(−x²/2σ²), σ² an integer.
 //!
-//! Canonne, Kamath and Steinke, "The Discrete Gaussian for Differential Privacy" (NeurIPS 2020), algorithms 1 to 3, in
-//! integer arithmetic throughout: no float, no table, no tail cut off.
+//! The distribution of Canonne, Kamath and Steinke, "The Discrete Gaussian for Differential Privacy" (NeurIPS 2020), to the last bit:
+//! integer arithmetic throughout, no float, no tail cut off. How it is drawn: [`strips`], and docs/decisions/0014-noise-by-strips.md.
+
+mod exact;
+mod strips;
 
 use std::fmt;
 
 use rand_core::{CryptoRng, RngCore};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Largest σ² of the sampler, (2^27)²: up to here each product below fits in u128.
-pub(crate) const MAX_VARIANCE: u64 = 1 << 54;
+use strips::Strips;
 
-/// Most turns of the geometric loop before the sampler gives up; reached with probability e^-512 < 2^-738.
-const MAX_GEOMETRIC: u64 = 512;
+/// Largest σ² of the sampler, (2^27)²: up to here a place in a strip and a sign fit in 32 bits.
+pub(crate) const MAX_VARIANCE: u64 = 1 << 54;
 
 /// The parameter σ² of a discrete Gaussian, in squared grid units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,41 +43,29 @@ impl NoiseVariance {
 ///
 /// # Security
 /// The distribution is exact as far as the random source is. The time a draw takes depends on what is drawn: draw the
-/// noise before the data is touched, and send at fixed deadlines.
-#[derive(Clone, Copy, Debug)]
+/// noise before the data is touched, and send at fixed deadlines. Memory that one draw in 2^50 uses is not wiped.
+#[derive(Clone, Debug)]
 pub struct DiscreteGaussian {
     variance: NoiseVariance,
-    /// ⌊σ⌋ + 1, the scale of the Laplace proposals.
-    scale: u64,
+    strips: Strips,
 }
 
 impl DiscreteGaussian {
-    /// The sampler for σ².
+    /// The sampler for σ²: a table of some ten kilobytes, which a millisecond makes.
     pub fn new(variance: NoiseVariance) -> Self {
         Self {
             variance,
-            scale: variance.0.isqrt() + 1,
+            strips: Strips::new(variance.0),
         }
     }
 
-    /// One draw (algorithm 3).
+    /// One draw.
     ///
     /// # Errors
-    /// [`NoiseError::Overflow`] if a bound of the sampler is passed, which happens with probability below 2^-700 and
+    /// [`NoiseError::Overflow`] if a bound of the sampler is passed, which happens with probability below 2^-500 and
     /// never wraps. The round is lost; nothing has been released.
     pub fn sample<R: RngCore + CryptoRng + ?Sized>(&self, rng: &mut R) -> Result<i64, NoiseError> {
-        let (scale, variance) = (u128::from(self.scale), u128::from(self.variance.0));
-        let denominator = 2 * scale * scale * variance;
-        loop {
-            let (magnitude, negative) = discrete_laplace(self.scale, rng)?;
-            // (|Y| − σ²/t)² / 2σ² = (|Y|·t − σ²)² / (2·t²·σ²); |Y|·t < 2^64 by MAX_GEOMETRIC.
-            let distance = (u128::from(magnitude) * scale).abs_diff(variance);
-            let numerator = distance.checked_mul(distance).ok_or(NoiseError::Overflow)?;
-            if bernoulli_exp(numerator, denominator, rng)? {
-                let magnitude = i64::try_from(magnitude).map_err(|_| NoiseError::Overflow)?;
-                return Ok(if negative { -magnitude } else { magnitude });
-            }
-        }
+        self.strips.draw(rng)
     }
 
     /// A vector of independent draws.
@@ -151,90 +141,6 @@ impl NoiseError {
         match self {
             Self::Variance => "privacy_noise_variance_out_of_range",
             Self::Overflow => "privacy_noise_overflow",
-        }
-    }
-}
-
-/// Size and sign of a discrete Laplace variable, probability proportional to exp(−|y|/scale) (algorithm 2, s = 1).
-fn discrete_laplace<R: RngCore + ?Sized>(
-    scale: u64,
-    rng: &mut R,
-) -> Result<(u64, bool), NoiseError> {
-    loop {
-        let remainder = uniform_below_u64(scale, rng);
-        if !bernoulli_exp(remainder.into(), scale.into(), rng)? {
-            continue;
-        }
-        let mut turns = 0;
-        while bernoulli_exp_unit(1, 1, rng)? {
-            turns += 1;
-            if turns > MAX_GEOMETRIC {
-                return Err(NoiseError::Overflow);
-            }
-        }
-        let magnitude = remainder + scale * turns;
-        let negative = rng.next_u32() & 1 == 1;
-        if !(negative && magnitude == 0) {
-            return Ok((magnitude, negative));
-        }
-    }
-}
-
-/// True with probability exp(−numerator/denominator) (algorithm 1).
-fn bernoulli_exp<R: RngCore + ?Sized>(
-    mut numerator: u128,
-    denominator: u128,
-    rng: &mut R,
-) -> Result<bool, NoiseError> {
-    while numerator > denominator {
-        if !bernoulli_exp_unit(1, 1, rng)? {
-            return Ok(false);
-        }
-        numerator -= denominator;
-    }
-    bernoulli_exp_unit(numerator, denominator, rng)
-}
-
-/// The same for numerator ≤ denominator (first half of algorithm 1).
-fn bernoulli_exp_unit<R: RngCore + ?Sized>(
-    numerator: u128,
-    denominator: u128,
-    rng: &mut R,
-) -> Result<bool, NoiseError> {
-    let mut divisor = denominator;
-    let mut turns_are_even = true;
-    while uniform_below(divisor, rng) < numerator {
-        divisor = divisor
-            .checked_add(denominator)
-            .ok_or(NoiseError::Overflow)?;
-        turns_are_even = !turns_are_even;
-    }
-    Ok(turns_are_even)
-}
-
-/// Uniform on 0..bound, bound ≥ 1, by rejection from the next power of two: less than two tries on average.
-fn uniform_below<R: RngCore + ?Sized>(bound: u128, rng: &mut R) -> u128 {
-    if let Ok(bound) = u64::try_from(bound) {
-        return uniform_below_u64(bound, rng).into();
-    }
-    let mask = u128::MAX >> (bound - 1).leading_zeros();
-    loop {
-        let candidate = (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())) & mask;
-        if candidate < bound {
-            return candidate;
-        }
-    }
-}
-
-fn uniform_below_u64<R: RngCore + ?Sized>(bound: u64, rng: &mut R) -> u64 {
-    if bound == 1 {
-        return 0;
-    }
-    let mask = u64::MAX >> (bound - 1).leading_zeros();
-    loop {
-        let candidate = rng.next_u64() & mask;
-        if candidate < bound {
-            return candidate;
         }
     }
 }

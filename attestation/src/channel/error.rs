@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::in_force::ManifestId;
 use super::peer::Refused;
 use crate::attester::AttesterFault;
 use crate::machine::IdentityKey;
@@ -38,6 +39,9 @@ pub enum ChannelError {
     /// The peer did not prove itself. This is the record to keep; the peer knows the correlation id.
     #[error(transparent)]
     PeerRefused(Box<PeerRefused>),
+    /// The peer refused this side because it has another manifest in force.
+    #[error("{0} (attestation record {1})")]
+    ManifestDiffers(ManifestDifference, CorrelationId),
     /// The peer did not accept this side's proof. Its operator finds the precise reason under the correlation id.
     #[error(
         "the peer refused this side: {reason}; ask its operator for attestation record {correlation}"
@@ -63,6 +67,7 @@ impl ChannelError {
             Self::Address => "channel.address",
             Self::Attester(fault) => fault.code(),
             Self::PeerRefused(refused) => refused.cause.code(),
+            Self::ManifestDiffers(..) => "channel.manifest",
             Self::RefusedByPeer { .. } => "channel.refused-by-peer",
         }
     }
@@ -91,6 +96,8 @@ pub struct PeerRefused {
 pub enum RefusalCause {
     /// The directory does not have it.
     Directory(Refused),
+    /// It has another manifest in force. What it says of itself is not proven.
+    Manifest(ManifestDifference),
     /// Its identity key did not sign this session.
     IdentitySignature,
     /// Its evidence failed a check.
@@ -102,6 +109,7 @@ impl RefusalCause {
     pub fn code(self) -> &'static str {
         match self {
             Self::Directory(refused) => refused.code(),
+            Self::Manifest(_) => "channel.manifest",
             Self::IdentitySignature => "channel.identity-signature",
             Self::Evidence(reason) => reason.code(),
         }
@@ -111,6 +119,7 @@ impl RefusalCause {
     pub fn coarse(self) -> CoarseReason {
         match self {
             Self::Directory(_) => CoarseReason::NotEnrolled,
+            Self::Manifest(_) => CoarseReason::Manifest,
             Self::IdentitySignature => CoarseReason::Identity,
             Self::Evidence(_) => CoarseReason::Evidence,
         }
@@ -119,7 +128,51 @@ impl RefusalCause {
 
 impl fmt::Display for RefusalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
+        match self {
+            Self::Manifest(difference) => write!(f, "{}, {difference}", self.code()),
+            Self::Directory(_) | Self::IdentitySignature | Self::Evidence(_) => {
+                f.write_str(self.code())
+            }
+        }
+    }
+}
+
+/// Two manifests that are in force at the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManifestDifference {
+    /// Here.
+    pub own: ManifestId,
+    /// There, as the peer says.
+    pub peer: ManifestId,
+}
+
+impl fmt::Display for ManifestDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (own, peer) = (self.own.version, self.peer.version);
+        write!(
+            f,
+            "the peer has manifest version {peer} in force, this side version {own}: "
+        )?;
+        match own.cmp(&peer) {
+            std::cmp::Ordering::Less => {
+                write!(
+                    f,
+                    "put version {peer} in place of this side's manifest file"
+                )
+            }
+            std::cmp::Ordering::Greater => {
+                write!(
+                    f,
+                    "let the peer put version {own} in place of its manifest file"
+                )
+            }
+            std::cmp::Ordering::Equal => write!(
+                f,
+                "they are two different manifests of one version, or of two rosters; compare their fingerprints ({} here, {} there)",
+                hex::encode(self.own.hash),
+                hex::encode(self.peer.hash)
+            ),
+        }
     }
 }
 
@@ -132,6 +185,8 @@ pub enum CoarseReason {
     Identity,
     /// The evidence is not good for this session under the policy.
     Evidence,
+    /// The manifests in force differ.
+    Manifest,
 }
 
 impl CoarseReason {
@@ -140,13 +195,19 @@ impl CoarseReason {
             Self::NotEnrolled => 1,
             Self::Identity => 2,
             Self::Evidence => 3,
+            Self::Manifest => 4,
         }
     }
 
     pub(super) fn from_number(number: u64) -> Option<Self> {
-        [Self::NotEnrolled, Self::Identity, Self::Evidence]
-            .into_iter()
-            .find(|reason| reason.number() == number)
+        [
+            Self::NotEnrolled,
+            Self::Identity,
+            Self::Evidence,
+            Self::Manifest,
+        ]
+        .into_iter()
+        .find(|reason| reason.number() == number)
     }
 }
 
@@ -156,6 +217,7 @@ impl fmt::Display for CoarseReason {
             Self::NotEnrolled => "not enrolled",
             Self::Identity => "identity not proven",
             Self::Evidence => "evidence not accepted",
+            Self::Manifest => "another manifest",
         })
     }
 }

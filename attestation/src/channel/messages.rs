@@ -3,6 +3,7 @@
 use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 
 use super::error::{CoarseReason, CorrelationId};
+use super::in_force::ManifestId;
 use crate::limits::MAX_FRAME_BYTES;
 use crate::machine::IdentityKey;
 
@@ -12,25 +13,28 @@ pub const MAX_ORGANISATION_BYTES: usize = 256;
 /// A correlation id's length.
 const CORRELATION_BYTES: usize = 16;
 
-const HELLO: &str = "consort/attest/hello/v1";
-const OPENING: &str = "consort/attest/opening/v1";
+const HELLO: &str = "consort/attest/hello/v2";
+const OPENING: &str = "consort/attest/opening/v2";
 const PROOF: &str = "consort/attest/proof/v1";
 const VERDICT: &str = "consort/attest/verdict/v1";
 
 /// The server's first word.
 pub(super) struct Hello {
     pub(super) nonce: [u8; 32],
+    /// The manifest in force there: a claim, which the context of its proof will bear out.
+    pub(super) manifest: ManifestId,
 }
 
 impl Hello {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        Canonical::new(HELLO).bytes(&self.nonce).finish()
+        with_manifest(Canonical::new(HELLO).bytes(&self.nonce), &self.manifest).finish()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
         let mut reader = CanonicalReader::new(bytes, HELLO)?;
         let hello = Self {
             nonce: reader.array()?,
+            manifest: manifest(&mut reader)?,
         };
         reader.finish()?;
         Ok(hello)
@@ -40,13 +44,14 @@ impl Hello {
 /// The client's first word.
 pub(super) struct Opening {
     pub(super) nonce: [u8; 32],
+    /// The manifest in force there, as in the hello.
+    pub(super) manifest: ManifestId,
     pub(super) proof: Proof,
 }
 
 impl Opening {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        Canonical::new(OPENING)
-            .bytes(&self.nonce)
+        with_manifest(Canonical::new(OPENING).bytes(&self.nonce), &self.manifest)
             .bytes(&self.proof.to_bytes())
             .finish()
     }
@@ -55,11 +60,23 @@ impl Opening {
         let mut reader = CanonicalReader::new(bytes, OPENING)?;
         let opening = Self {
             nonce: reader.array()?,
+            manifest: manifest(&mut reader)?,
             proof: Proof::from_bytes(reader.bytes(MAX_FRAME_BYTES)?)?,
         };
         reader.finish()?;
         Ok(opening)
     }
+}
+
+fn with_manifest(canonical: Canonical, manifest: &ManifestId) -> Canonical {
+    canonical.u64(manifest.version).bytes(&manifest.hash)
+}
+
+fn manifest(reader: &mut CanonicalReader<'_>) -> Result<ManifestId, CanonicalError> {
+    Ok(ManifestId {
+        version: reader.u64()?,
+        hash: reader.array()?,
+    })
 }
 
 /// Who speaks, and what shows it.

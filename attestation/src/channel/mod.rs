@@ -1,8 +1,8 @@
 //! The gate: TLS 1.3, then one attestation exchange before any byte of the application, server first.
 //!
 //! ```text
-//! server → client   hello     server nonce
-//! client → server   opening   client nonce, and the client's proof
+//! server → client   hello     server nonce, and its manifest's version and hash
+//! client → server   opening   client nonce, its manifest's version and hash, and the client's proof
 //! server → client   proof     the server's proof           (or a verdict: refused)
 //! client → server   verdict   accepted                     (or refused)
 //! ```
@@ -14,6 +14,7 @@ mod connector;
 mod error;
 mod exchange;
 mod frame;
+mod in_force;
 mod messages;
 mod peer;
 mod stream;
@@ -33,15 +34,17 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 pub use connector::AttestedConnector;
-pub use error::{ChannelError, CoarseReason, CorrelationId, PeerRefused, RefusalCause};
+pub use error::{
+    ChannelError, CoarseReason, CorrelationId, ManifestDifference, PeerRefused, RefusalCause,
+};
+pub use in_force::{Dropped, InForce, ManifestId, Rules};
 pub use messages::{MAX_ORGANISATION_BYTES, message_of};
 pub use peer::{PeerDirectory, Refused, SessionId, VerifiedPeer};
 pub use stream::AttestedStream;
 
 use crate::attester::Attester;
-use crate::statements::{Role, SessionContext};
-use crate::verify::Verifier;
-use exchange::Party;
+use crate::statements::Role;
+use exchange::{Exchange, Party};
 use tls::{Binding, TlsKey};
 
 /// How long a TCP connection may take to open: three SYNs at the usual back-off.
@@ -55,17 +58,13 @@ pub struct ChannelSettings {
     pub identity: SigningKey,
     /// Who signs for this machine.
     pub attester: Arc<dyn Attester>,
-    /// Who judges the peer's evidence.
-    pub verifier: Arc<Verifier>,
-    /// Who knows which peers there are.
-    pub directory: Arc<dyn PeerDirectory>,
-    /// What connections are about; both sides must have the same.
-    pub context: SessionContext,
+    /// By what peers are judged, and which sessions live.
+    pub in_force: Arc<InForce>,
     /// What time it is: `SystemTime::now`, but in tests.
     pub clock: fn() -> SystemTime,
 }
 
-/// The accepting side: the coordinator's.
+/// The accepting side: the coordinator's, or a key broker's.
 pub struct ServerChannel {
     party: Party,
     tls_key: TlsKey,
@@ -77,8 +76,20 @@ impl ServerChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::of(Role::Coordinator, settings)
+    }
+
+    /// The side of an organisation's key broker, to which participants speak too.
+    ///
+    /// # Errors
+    /// As [`ServerChannel::new`].
+    pub fn of_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::of(Role::Broker, settings)
+    }
+
+    fn of(role: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
-            party: Party::new(Role::Coordinator, settings)?,
+            party: Party::new(role, Role::Participant, settings)?,
             tls_key: TlsKey::generate()?,
         })
     }
@@ -101,8 +112,20 @@ impl ClientChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::to(Role::Coordinator, settings)
+    }
+
+    /// A participant's side of a connection to its organisation's key broker, where no coordinator is taken for one.
+    ///
+    /// # Errors
+    /// As [`ClientChannel::new`].
+    pub fn to_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::to(Role::Broker, settings)
+    }
+
+    fn to(peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
-            party: Party::new(Role::Participant, settings)?,
+            party: Party::new(Role::Participant, peer, settings)?,
             tls_key: TlsKey::generate()?,
         })
     }
@@ -143,8 +166,9 @@ where
             .await
             .map_err(handshake)?;
         let binding = Binding::of(stream.get_ref().1, own_spki)?;
-        let peer = exchange::serve(&mut stream, &channel.party, &binding).await?;
-        Ok(AttestedStream::new(stream.into(), peer))
+        let exchange = Exchange::new(&channel.party, binding);
+        let session = exchange.serve(&mut stream).await?;
+        Ok(AttestedStream::new(stream.into(), session))
     };
     tokio::time::timeout(channel.party.exchange_timeout(), attempt)
         .await
@@ -185,8 +209,9 @@ where
             .await
             .map_err(handshake)?;
         let binding = Binding::of(stream.get_ref().1, own_spki)?;
-        let peer = exchange::open(&mut stream, &channel.party, &binding).await?;
-        Ok(AttestedStream::new(stream.into(), peer))
+        let exchange = Exchange::new(&channel.party, binding);
+        let session = exchange.open(&mut stream).await?;
+        Ok(AttestedStream::new(stream.into(), session))
     };
     tokio::time::timeout(channel.party.exchange_timeout(), attempt)
         .await

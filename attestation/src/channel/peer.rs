@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::evidence::Evidence;
 use crate::machine::{IdentityKey, MachineBinding};
-use crate::statements::Role;
+use crate::statements::{ReportData, Role};
 use crate::verify::Claims;
 
 /// A peer whose proof was found good in this very session. Only the exchange makes one.
@@ -15,6 +15,8 @@ pub struct VerifiedPeer {
     pub(super) role: Role,
     pub(super) claims: Claims,
     pub(super) evidence: Evidence,
+    /// What the evidence is over, to judge it again.
+    pub(super) report_data: ReportData,
     pub(super) session_id: SessionId,
 }
 

@@ -1,6 +1,7 @@
 //! Channels, good and attacked. Every story runs inside the process, on an in-memory pipe or the loopback.
 
 mod handshake;
+mod manifests;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::tls::{Binding, TlsKey};
 use super::*;
 use crate::attester::AttesterFault;
 use crate::simulated::SimulatedMachine;
-use crate::statements::{ReportData, Session, session};
+use crate::statements::{ReportData, Session, SessionContext, session};
 use crate::tests::world;
 use crate::{ChipId, Evidence, IdentityKey, MachineBinding, Reason};
 
@@ -58,6 +59,21 @@ impl PeerDirectory for Roster {
     }
 }
 
+/// What follows from a version of the manifest, with more lines for its policy's `[snp]`.
+fn rules(version: u8, snp_lines: &str) -> Rules {
+    let hash = [version; 32];
+    Rules {
+        verifier: Arc::new(world::verifier_with(snp_lines)),
+        directory: Arc::new(Roster),
+        manifest: ManifestId {
+            version: version.into(),
+            hash,
+        },
+        replaces: None,
+        context: SessionContext::new(1, &[7; 32], &hash, b""),
+    }
+}
+
 fn settings(
     organisation: &str,
     identity: SigningKey,
@@ -67,9 +83,7 @@ fn settings(
         organisation: organisation.to_owned(),
         identity,
         attester: Arc::new(world::vendor().attester(machine, world::start()).unwrap()),
-        verifier: Arc::new(world::verifier_with("")),
-        directory: Arc::new(Roster),
-        context: SessionContext::new(1, &[7; 32], &[8; 32], b""),
+        in_force: Arc::new(InForce::new(rules(1, ""))),
         clock: world::now,
     }
 }
@@ -224,8 +238,12 @@ async fn a_coordinator_on_another_chip_is_refused_by_the_participant() {
 
 #[tokio::test]
 async fn a_session_about_something_else_is_refused() {
+    let other_job = Rules {
+        context: SessionContext::new(1, &[7; 32], &[1; 32], b"job"),
+        ..rules(1, "")
+    };
     let other_job = ChannelSettings {
-        context: SessionContext::new(1, &[7; 32], &[8; 32], b"job"),
+        in_force: Arc::new(InForce::new(other_job)),
         ..clinic()
     };
     assert_server_refused(
@@ -303,7 +321,7 @@ async fn relay(resign: bool) -> ChannelError {
                 exporter: &binding.exporter,
                 server_nonce: &Hello::from_bytes(&hello).unwrap().nonce,
                 client_nonce: &opening.nonce,
-                context: clinic().context,
+                context: rules(1, "").context,
             });
             opening.proof.signature = clinic_key().sign(statement.bytes()).to_bytes();
         }
@@ -353,8 +371,13 @@ impl PeerDirectory for Anyone {
 #[tokio::test]
 async fn a_proof_that_is_reflected_is_refused() {
     let (near, far) = duplex(256 * 1024);
-    let client = ClientChannel::new(ChannelSettings {
+    let anyone = Rules {
         directory: Arc::new(Anyone),
+        ..rules(1, "")
+    };
+    let manifest = anyone.manifest;
+    let client = ClientChannel::new(ChannelSettings {
+        in_force: Arc::new(InForce::new(anyone)),
         ..clinic()
     })
     .unwrap();
@@ -367,9 +390,11 @@ async fn a_proof_that_is_reflected_is_refused() {
             .accept(near)
             .await
             .unwrap();
-        frame::write(&mut stream, &Hello { nonce: [0; 32] }.to_bytes())
-            .await
-            .unwrap();
+        let hello = Hello {
+            nonce: [0; 32],
+            manifest,
+        };
+        frame::write(&mut stream, &hello.to_bytes()).await.unwrap();
         let opening =
             Opening::from_bytes(&frame::read(&mut stream, MAX_FRAME_BYTES).await.unwrap()).unwrap();
         frame::write(&mut stream, &opening.proof.to_bytes())

@@ -11,6 +11,7 @@ use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 use crate::machine::{
     ChipId, FirmwareVersion, HostData, KeyDigest, LaunchId, Measurement, Product, Tcb,
 };
+use crate::snp::KNOWN_VERSIONS;
 
 /// Clocks may differ by this much when the policy does not say: NTP keeps well inside it, no certificate lives that short.
 pub(super) const DEFAULT_CLOCK_SKEW_SECONDS: u64 = 300;
@@ -23,9 +24,6 @@ pub(super) const DEFAULT_MAX_CERT_LIFETIME_DAYS: u64 = 7 * 365 + 2;
 
 /// The most a policy may allow: what AMD's roots live, so past it nothing is limited.
 const MAX_CERT_LIFETIME_DAYS: u64 = 25 * 366;
-
-/// The report versions whose layout is known here.
-const KNOWN_REPORT_VERSIONS: std::ops::RangeInclusive<u32> = 2..=5;
 
 /// The least a policy may set for a frame: evidence, a name, a key and a signature must fit.
 const MIN_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES + 1024;
@@ -139,22 +137,12 @@ impl Default for Snp {
     }
 }
 
-/// Whose evidence a member wants over a peer's keys of a round.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum PeerEvidence {
-    /// Every peer's, of this round: the only choice there is.
-    #[default]
-    EveryRound,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Session {
     max_age_seconds: u64,
     exchange_timeout_seconds: u64,
     max_frame_bytes: usize,
-    peer_evidence: PeerEvidence,
 }
 
 impl Default for Session {
@@ -163,7 +151,6 @@ impl Default for Session {
             max_age_seconds: MAX_CONNECTION_AGE.as_secs(),
             exchange_timeout_seconds: EXCHANGE_TIMEOUT.as_secs(),
             max_frame_bytes: MAX_FRAME_BYTES,
-            peer_evidence: PeerEvidence::default(),
         }
     }
 }
@@ -240,7 +227,7 @@ impl Snp {
             text.map(|text| LaunchId::from_hex(&text).ok_or(PolicyError::Invalid(field, wanted)))
                 .transpose()
         };
-        Ok(SnpRules {
+        let rules = SnpRules {
             report_versions: report_versions(self.report_versions)?,
             measurements: Some(filled(
                 "snp.measurements",
@@ -267,7 +254,9 @@ impl Snp {
             image_id: id("snp.image_id", self.image_id)?,
             allow_vlek_csp_ids: csp_ids(self.allow_vlek_csp_ids)?,
             switches,
-        })
+        };
+        signed_id_block(&rules)?;
+        Ok(rules)
     }
 
     fn switches(&self) -> Switches {
@@ -292,7 +281,6 @@ impl Snp {
 
 impl Session {
     fn rules(self) -> Result<SessionRules, PolicyError> {
-        let PeerEvidence::EveryRound = self.peer_evidence;
         if !(1..=MAX_CONNECTION_AGE.as_secs()).contains(&self.max_age_seconds) {
             let wanted = "between 1 and 3600";
             return Err(PolicyError::Invalid("session.max_age_seconds", wanted));
@@ -322,7 +310,7 @@ fn report_versions(list: Option<Vec<u32>>) -> Result<BTreeSet<u32>, PolicyError>
     if versions.is_empty() {
         return Err(PolicyError::Empty(FIELD));
     }
-    let known = |version| KNOWN_REPORT_VERSIONS.contains(version);
+    let known = |version| KNOWN_VERSIONS.contains(version);
     if !versions.iter().all(known) {
         return Err(PolicyError::Invalid(FIELD, "a list of 2, 3, 4 and 5"));
     }
@@ -344,6 +332,26 @@ fn minimums(table: Option<BTreeMap<Product, Tcb>>) -> Result<BTreeMap<Product, T
         return Err(PolicyError::Invalid(FIELD, wanted));
     }
     Ok(table)
+}
+
+/// Who may sign the ID block is listed wherever something that it says is asked for: the host brings the block, and writes into
+/// one of its own whatever is wanted. An author key of zeros is none, under which any identity key may sign.
+fn signed_id_block(rules: &SnpRules) -> Result<(), PolicyError> {
+    let authors = rules.author_key_digests.as_ref();
+    let author = authors.is_some_and(|listed| !listed.contains(&KeyDigest::new([0; 48])));
+    if rules.id_key_digests.is_some() || author {
+        return Ok(());
+    }
+    for (asked, field) in [
+        (rules.switches.min_guest_svn > 0, "snp.min_guest_svn"),
+        (rules.family_id.is_some(), "snp.family_id"),
+        (rules.image_id.is_some(), "snp.image_id"),
+    ] {
+        if asked {
+            return Err(PolicyError::UnsignedIdBlock(field));
+        }
+    }
+    Ok(())
 }
 
 fn firmware(

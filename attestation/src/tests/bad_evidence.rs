@@ -135,6 +135,11 @@ fn reserved_guest_policy_bits_are_refused() {
 
 #[test]
 fn each_requirement_refuses_a_machine_without_it_and_accepts_one_with_it() {
+    // Nobody signs the ID block of these machines.
+    let signed_svn = format!(
+        "min_guest_svn = 1\nid_key_digests = [\"{}\"]",
+        "00".repeat(48)
+    );
     let cases = [
         (
             "require_single_socket = true",
@@ -161,7 +166,7 @@ fn each_requirement_refuses_a_machine_without_it_and_accepts_one_with_it() {
             Reason::PlatformEcc,
         ),
         ("", PLATFORM_INFO, 1 << 5, Reason::PlatformAliasCheck),
-        ("min_guest_svn = 1", 0x04, 1, Reason::GuestSvn),
+        (&signed_svn, 0x04, 1, Reason::GuestSvn),
     ];
     for (lines, at, bit, reason) in cases {
         let verifier = verifier_with(lines);

@@ -97,6 +97,30 @@ fn a_value_out_of_range_is_refused_by_its_name() {
     ));
 }
 
+/// The host brings the ID block, and signs one of its own where the policy does not say whose it must be.
+#[test]
+fn what_an_id_block_says_is_asked_for_only_with_who_may_sign_it() {
+    let (family, image) = (
+        format!("family_id = \"{}\"", "01".repeat(16)),
+        format!("image_id = \"{}\"", "01".repeat(16)),
+    );
+    let (some, none) = ("01".repeat(48), "00".repeat(48));
+    for (line, field) in [
+        ("min_guest_svn = 1", "snp.min_guest_svn"),
+        (&family, "snp.family_id"),
+        (&image, "snp.image_id"),
+    ] {
+        let unsigned = PolicyError::UnsignedIdBlock(field);
+        assert_eq!(refuse(&policy_text(line)), unsigned);
+        let no_author = format!("{line}\nauthor_key_digests = [\"{some}\", \"{none}\"]");
+        assert_eq!(refuse(&policy_text(&no_author)), unsigned);
+        for signed in ["id_key_digests", "author_key_digests"] {
+            let signed = format!("{line}\n{signed} = [\"{some}\"]");
+            assert!(Policy::from_toml(&policy_text(&signed)).is_ok());
+        }
+    }
+}
+
 #[test]
 fn a_minimum_without_a_component_is_refused() {
     assert_eq!(

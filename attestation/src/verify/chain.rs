@@ -121,15 +121,21 @@ impl Verifier {
                 "a trusted root's ASK or ASVK".to_owned(),
             )
         })?;
-        let found = named
-            .into_iter()
-            .find(|(_, _, signer)| snp::is_issued_by(&endorsement.certificate, &signer.certificate))
-            .map(|(anchor, signer, _)| (anchor, signer))
-            .ok_or(Reason::ChainSignature);
-        checks.parsed(&[Reason::ChainSignature], found, |(anchor, _)| {
-            let root = self.anchors[*anchor].anchor.ark_hash;
-            format!("signed under root {}", hex::encode(root))
-        })
+        let signed = named.iter().position(|(_, _, signer)| {
+            snp::is_issued_by(&endorsement.certificate, &signer.certificate)
+        });
+        // Only an explanation goes on where none signed, with the first of that name.
+        let (anchor, signer, _) = named
+            .get(signed.unwrap_or_default())
+            .ok_or(Reason::ChainSignature)?;
+        checks.require(signed.is_some(), Reason::ChainSignature, || {
+            let root = hex::encode(self.anchors[*anchor].anchor.ark_hash);
+            match signed {
+                Some(_) => (format!("signed under root {root}"), String::new()),
+                None => (String::new(), format!("signed under root {root}")),
+            }
+        })?;
+        Ok((*anchor, *signer))
     }
 
     fn signers(&self) -> impl Iterator<Item = (usize, usize, &Signer)> {
@@ -209,7 +215,7 @@ impl Verifier {
             });
             return Ok(chip_id);
         }
-        let named = named_chip(endorsement);
+        let named = endorsement.chip();
         checks.require(masked || Some(chip_id) == named, Reason::VcekChipId, || {
             let wanted = named.map_or(String::new(), |named| named.to_string());
             (chip_id.to_string(), wanted)
@@ -299,15 +305,6 @@ impl Verifier {
             (format!("signing key {serial}"), "not revoked".to_owned())
         })
     }
-}
-
-/// The chip that a VCEK is for, as reports write it: Turin's 8 bytes are followed by zeros.
-fn named_chip(endorsement: &Endorsement) -> Option<ChipId> {
-    let mut bytes = [0; 64];
-    bytes
-        .get_mut(..endorsement.hardware_id.len())?
-        .copy_from_slice(&endorsement.hardware_id);
-    Some(ChipId::new(bytes))
 }
 
 fn check_csp(

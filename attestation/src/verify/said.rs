@@ -1,9 +1,10 @@
 //! What a signed report says: of the guest, of its platform, of the firmware, of the launch, of whose machine it is.
 
 use super::{Checks, Verifier, Wanted};
-use crate::machine::{ChipId, Product};
+use crate::machine::{ChipId, Product, Tcb};
 use crate::reason::Reason;
-use crate::snp::Report;
+use crate::snp::{Report, is_zero};
+use crate::statements::ReportData;
 
 /// Which of a policy's two values a bit must not have.
 fn bit(bits: u64, index: u32) -> bool {
@@ -94,11 +95,9 @@ impl Verifier {
             return Ok(());
         };
         let (rules, switches) = (&self.policy.snp, &self.policy.snp.switches);
-        // The certificate's product has a minimum: that was checked with the certificate.
-        let minimum = rules
-            .min_tcb
-            .get(&product)
-            .ok_or(Reason::ProductWithoutMinimum)?;
+        // The certificate's product has a minimum: that was checked with the certificate, and only an explanation goes on without.
+        let minimum = rules.min_tcb.get(&product);
+        let minimum = checks.go_on(minimum.ok_or(Reason::ProductWithoutMinimum))?;
         let levels = [
             (report.current_tcb(), Reason::TcbCurrent, false),
             (report.committed_tcb(), Reason::TcbCommitted, false),
@@ -110,6 +109,13 @@ impl Verifier {
             ),
         ];
         for (level, reason, allowed) in levels {
+            let Some(minimum) = minimum else {
+                checks.not_judged(reason, || {
+                    let wanted = format!("the policy has no minimum for {product}");
+                    (level.to_string(), wanted)
+                });
+                continue;
+            };
             checks.require(allowed || level.reaches(minimum), reason, || {
                 let wanted = if allowed {
                     "any".to_owned()
@@ -132,12 +138,13 @@ impl Verifier {
             })?;
         }
         let allowed = switches.allow_provisional_firmware;
+        let (running, kept) = (report.current_tcb(), report.committed_tcb());
         checks.require(
-            allowed || current == committed,
+            allowed || current == committed && is_committed(&running, &kept),
             Reason::FirmwareProvisional,
             || {
-                let says = format!("runs {current}, committed {committed}");
-                (says, wanted(!allowed, "the same"))
+                let says = format!("runs {current} ({running}), committed {committed} ({kept})");
+                (says, wanted(!allowed, "the same, but for microcode"))
             },
         )
     }
@@ -233,10 +240,40 @@ impl Verifier {
             (chip_id.to_string(), wanted)
         })?;
         compare(checks, Reason::ChipId, chip_id, asked.chip_id)?;
-        let report_data = hex::encode(report.report_data().as_bytes());
+        let (says, wants) = (report.report_data(), asked.report_data);
+        let report_data = hex::encode(says.as_bytes());
+        match wants {
+            None => checks.not_judged(Reason::ReportDataParavisor, || {
+                let what = said(is_short(&says), "32 bytes and zeros", "64 bytes");
+                (what, "nobody says".to_owned())
+            }),
+            Some(wants) => checks.require(
+                says == wants || is_short(&wants) || !is_short(&says),
+                Reason::ReportDataParavisor,
+                || {
+                    let wanted = "a statement of 64 bytes".to_owned();
+                    (report_data.clone(), wanted)
+                },
+            )?,
+        }
         let asked = asked.report_data.map(|asked| hex::encode(asked.as_bytes()));
         compare(checks, Reason::ReportData, report_data, asked)
     }
+}
+
+/// Whether report data has 32 bytes and zeros behind them: a SHA-256, as paravisors write. Ours are SHA-512.
+fn is_short(report_data: &ReportData) -> bool {
+    let (first, second) = report_data.as_bytes().split_at(32);
+    !is_zero(first) && is_zero(second)
+}
+
+/// Whether what runs is what was committed. Microcode may be ahead: the operating system loads it, and no SNP_COMMIT follows; a
+/// cloud provider's real report shows it so.
+fn is_committed(running: &Tcb, committed: &Tcb) -> bool {
+    Tcb {
+        microcode: committed.microcode,
+        ..*running
+    } == *committed
 }
 
 /// What the report says is what somebody wants, if anybody wants something.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use consort_attestation::{Evidence, Policy, REPORT_BYTES, TrustStore, certificate_der};
+use consort_attestation::{Evidence, Explainer, Policy, REPORT_BYTES, TrustStore, certificate_der};
 
 use crate::failure::{Failure, at};
 
 /// What a file holds.
 pub(super) enum Read {
-    /// A report and its certificate.
-    Evidence(Evidence),
+    /// What is taken for evidence, as nodes exchange it or put together from two files; whether it is any, whoever judges it says.
+    Evidence(Vec<u8>),
     /// A report alone.
     Report(Box<[u8; REPORT_BYTES]>),
 }
@@ -25,15 +25,7 @@ pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Rea
             );
             return Err(Failure::usage("attest_not_a_report", what));
         }
-        let evidence = Evidence::from_bytes(&bytes).map_err(|reason| {
-            let what = format!(
-                "{} is neither evidence nor a report of 1184 bytes: {}",
-                file.display(),
-                reason.meaning()
-            );
-            Failure::refused(reason.code(), what)
-        })?;
-        return Ok(Read::Evidence(evidence));
+        return Ok(Read::Evidence(bytes));
     };
     let Some(vcek) = vcek else {
         return Ok(Read::Report(Box::new(report)));
@@ -44,13 +36,13 @@ pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Rea
     })?;
     let evidence = Evidence::new(report, der)
         .map_err(|reason| Failure::refused(reason.code(), reason.meaning()))?;
-    Ok(Read::Evidence(evidence))
+    Ok(Read::Evidence(evidence.to_bytes()))
 }
 
-/// Reads a report with its certificate.
-pub(super) fn evidence(file: &Path, vcek: Option<&Path>) -> Result<Evidence, Failure> {
+/// Reads what is taken for a report with its certificate.
+pub(super) fn evidence(file: &Path, vcek: Option<&Path>) -> Result<Vec<u8>, Failure> {
     match evidence_or_report(file, vcek)? {
-        Read::Evidence(evidence) => Ok(evidence),
+        Read::Evidence(bytes) => Ok(bytes),
         Read::Report(_) => Err(Failure::usage(
             "attest_certificate_missing",
             "a report alone cannot be judged: give the certificate of its key with --vcek FILE",
@@ -101,14 +93,16 @@ pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
 /// With which DER begins a certificate or a revocation list.
 const DER_SEQUENCE: u8 = 0x30;
 
-/// Reads a policy; without one, what can be asked of any evidence, under those of AMD's roots that were given.
-pub(super) fn policy(file: Option<&Path>, store: &TrustStore) -> Result<Policy, Failure> {
+/// Who explains evidence: by a policy, or, without one, by what can be asked of any evidence under those of AMD's roots that were
+/// given.
+pub(super) fn explainer(file: Option<&Path>, store: &TrustStore) -> Result<Explainer, Failure> {
     let Some(file) = file else {
-        return Policy::amd_roots_alone().with_roots_of(store).ok_or_else(|| {
+        return Explainer::amd_roots_alone(store).ok_or_else(|| {
             let what = "none of AMD's roots is in the folder of roots; give its bundles, or a policy that pins others";
             Failure::usage("attest_roots_missing", what)
         });
     };
-    Policy::from_toml(&std::fs::read_to_string(file).map_err(at(file))?)
-        .map_err(|error| Failure::usage(error.code(), format!("{}: {error}", file.display())))
+    let policy = Policy::from_toml(&std::fs::read_to_string(file).map_err(at(file))?)
+        .map_err(|error| Failure::usage(error.code(), format!("{}: {error}", file.display())))?;
+    Explainer::new(policy, store).map_err(|error| Failure::usage(error.code(), error))
 }

@@ -1,5 +1,6 @@
 //! `consort attest`: looks at evidence offline, and computes what an image's evidence will say.
 
+mod collect;
 mod files;
 mod table;
 
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use consort_attestation::measure::LaunchImage;
-use consort_attestation::{ChipId, HostData, Measurement, ReportData, Verifier, Wanted, fields};
+use consort_attestation::{ChipId, Evidence, HostData, Measurement, ReportData, Wanted, fields};
 
 use crate::failure::Failure;
 
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Verify(Judged),
     /// Judge evidence, and print every check: what the evidence says, what was wanted, how it ended
     Explain(Judged),
+    /// Have this machine make evidence, as a node does
+    Collect(collect::Collect),
     /// Compute the launch digest that an image's reports will show
     Measure(Image),
 }
@@ -113,16 +116,25 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Report { evidence, json } => report(&evidence, json),
         Command::Verify(judged) => judge(&judged, false),
         Command::Explain(judged) => judge(&judged, true),
+        Command::Collect(collect) => collect.run(),
         Command::Measure(image) => measure(image),
     }
 }
 
 fn report(file: &EvidenceFile, json: bool) -> Result<(), Failure> {
     let fields = match files::evidence_or_report(&file.file, file.vcek.as_deref())? {
-        files::Read::Evidence(evidence) => fields::of_evidence(&evidence),
+        files::Read::Evidence(bytes) => {
+            Evidence::from_bytes(&bytes).and_then(|evidence| fields::of_evidence(&evidence))
+        }
         files::Read::Report(report) => fields::of_report(&report),
     };
-    let fields = fields.map_err(|reason| refused(&file.file, reason))?;
+    let fields = fields.map_err(|reason| {
+        if !json {
+            return refused(&file.file, reason);
+        }
+        println!("{}", table::unreadable_json(reason));
+        Failure::told()
+    })?;
     if json {
         println!("{}", table::fields_json(&fields));
     } else {
@@ -135,9 +147,7 @@ fn report(file: &EvidenceFile, json: bool) -> Result<(), Failure> {
 fn judge(judged: &Judged, explain: bool) -> Result<(), Failure> {
     let evidence = files::evidence(&judged.evidence.file, judged.evidence.vcek.as_deref())?;
     let store = files::roots(&judged.roots)?;
-    let policy = files::policy(judged.policy.as_deref(), &store)?;
-    let verifier =
-        Verifier::new(policy, &store).map_err(|error| Failure::usage(error.code(), error))?;
+    let explainer = files::explainer(judged.policy.as_deref(), &store)?;
     let wanted = Wanted {
         chip_id: judged.chip_id,
         host_data: judged.host_data,
@@ -147,7 +157,7 @@ fn judge(judged: &Judged, explain: bool) -> Result<(), Failure> {
     let now = judged.at_unix_s.map_or_else(SystemTime::now, |seconds| {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     });
-    let explanation = verifier.explain(&evidence, &wanted, now);
+    let explanation = explainer.explain(&evidence, &wanted, now);
     if judged.json {
         println!("{}", table::explanation_json(&explanation, explain));
     } else {

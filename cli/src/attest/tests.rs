@@ -150,6 +150,54 @@ fn what_is_wanted_and_not_said_is_refused_by_its_reason() {
 }
 
 #[test]
+fn what_is_no_evidence_is_refused_and_told_as_an_object_too() {
+    let files = Files::new();
+    files.write("paravisor.bin", &[b"HCLA".as_slice(), &[0; 2596]].concat());
+    files.write("version-6.bin", &{
+        let mut report = std::fs::read(files.path("report.bin")).unwrap();
+        report[0] = 6;
+        report
+    });
+    for (file, code) in [
+        ("<paravisor.bin>", "attest.evidence-paravisor"),
+        ("<policy.toml>", "attest.evidence-encoding"),
+        ("<version-6.bin> --vcek <vcek.der>", "attest.report-version"),
+    ] {
+        for line in [
+            format!("report {file}"),
+            format!("verify {file} {JUDGED}"),
+            format!("explain {file} {JUDGED}"),
+        ] {
+            assert_eq!(
+                files.refuse(&line),
+                (Exit::Refused, code.to_owned()),
+                "{line}"
+            );
+            let told = files.run(&format!("{line} --json")).unwrap_err();
+            assert!(told.told && told.exit == Exit::Refused, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_can_make_no_evidence_says_so_and_writes_nothing() {
+    let files = Files::new();
+    for (option, interface) in [
+        ("", "/sys/kernel/config/tsm/report"),
+        (" --device", "/dev/sev-guest"),
+    ] {
+        if std::path::Path::new(interface).exists() {
+            eprintln!("skipped: this machine has {interface}");
+            continue;
+        }
+        let code = "attest.attester-no-interface".to_owned();
+        let line = format!("collect --out <new.bin>{option}");
+        assert_eq!(files.refuse(&line), (Exit::Failed, code));
+        assert!(!files.path("new.bin").exists());
+    }
+}
+
+#[test]
 fn files_that_cannot_be_judged_are_refused_by_what_they_lack() {
     let files = Files::new();
     let refused = |line: &str| files.refuse(line).1;

@@ -46,6 +46,7 @@ fn plan(members: usize) -> Plan {
         job,
         drops: Vec::new(),
         crash_coordinator: None,
+        sealed_data: false,
     }
 }
 

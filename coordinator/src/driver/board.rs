@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use consort_aggregation::MemberIndex;
 use consort_contract::{JobId, OrganisationId};
+use consort_daemon::manifest::ALERT;
 use consort_proto::handout::Handout;
 use consort_proto::parts::split;
 use consort_proto::wire::job::v1::{Job as JobView, ListJobsResponse, ListRoundsResponse};
@@ -123,7 +124,26 @@ struct Inner {
     /// In the order of submission.
     jobs: Vec<(JobId, Poster)>,
     links: BTreeMap<OrganisationId, Link>,
+    quarantined: BTreeMap<OrganisationId, Quarantined>,
     generation: u64,
+}
+
+/// What becomes of the session that an organisation may have already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnSession {
+    /// Another connection failed; if there is a session, it goes on.
+    GoesOn,
+    /// It is what failed.
+    Failed,
+}
+
+/// Why a member is kept out, and since when. It shows what the gate, the round and the manifest decide, and decides nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Quarantined {
+    /// The code of the check that its evidence failed last.
+    code: String,
+    /// Since when, milliseconds since 1970.
+    since_unix_ms: u64,
 }
 
 impl Default for Board {
@@ -172,6 +192,50 @@ impl Board {
         self.changed();
     }
 
+    /// Shows a member whose evidence failed as quarantined, until it verifies again, and alerts once. A member whose own session goes
+    /// on is not: somebody has its identity key on another machine, and the alert says so.
+    pub fn quarantine(&self, organisation: &str, code: &str, live: OwnSession, now_unix_ms: u64) {
+        let Ok(member) = OrganisationId::new(organisation) else {
+            return;
+        };
+        let mut inner = self.lock();
+        if live == OwnSession::GoesOn && inner.links.contains_key(&member) {
+            drop(inner);
+            tracing::error!(target: ALERT, alert = "identity_elsewhere", organisation, code, "an organisation's identity key is used on a machine whose evidence fails, while its own session goes on");
+            return;
+        }
+        let known = inner.quarantined.get(&member);
+        let since_unix_ms = known.map_or(now_unix_ms, |known| known.since_unix_ms);
+        let is_new = known.is_none_or(|known| known.code != code);
+        if let Some(known) = known.filter(|_| is_new) {
+            quarantine_gauge(organisation, &known.code).set(0.0);
+        }
+        let quarantined = Quarantined {
+            code: code.to_owned(),
+            since_unix_ms,
+        };
+        inner.quarantined.insert(member, quarantined);
+        drop(inner);
+        if is_new {
+            quarantine_gauge(organisation, code).set(1.0);
+            tracing::error!(target: ALERT, alert = "member_quarantined", organisation, code, "a member's evidence fails; it is kept out until it verifies");
+            self.changed();
+        }
+    }
+
+    /// A member's evidence verified.
+    pub fn readmit(&self, organisation: &str) {
+        let Ok(member) = OrganisationId::new(organisation) else {
+            return;
+        };
+        let known = self.lock().quarantined.remove(&member);
+        if let Some(known) = known {
+            quarantine_gauge(organisation, &known.code).set(0.0);
+            tracing::info!(organisation, "a member that was quarantined verifies again");
+            self.changed();
+        }
+    }
+
     /// The newest stream of a member.
     pub fn link(&self, member: &OrganisationId) -> Option<Link> {
         self.lock().links.get(member).copied()
@@ -197,7 +261,7 @@ impl Board {
     pub fn view(&self, job: &JobId) -> Option<JobView> {
         let inner = self.lock();
         let (_, poster) = inner.jobs.iter().find(|(id, _)| id == job)?;
-        Some(with_links(&poster.view, &inner.links))
+        Some(with_members(&poster.view, &inner))
     }
 
     /// A page of jobs behind one, all when it is `None`; oldest first.
@@ -205,7 +269,7 @@ impl Board {
         let inner = self.lock();
         let first = inner.jobs.iter().position(|(id, _)| Some(id) == after);
         let behind = inner.jobs.iter().skip(first.map_or(0, |first| first + 1));
-        let brief = behind.map(|(_, poster)| with_links(&jobs::brief(&poster.view), &inner.links));
+        let brief = behind.map(|(_, poster)| with_members(&jobs::brief(&poster.view), &inner));
         let (jobs, more) = jobs::page(brief);
         ListJobsResponse { jobs, more }
     }
@@ -235,11 +299,27 @@ impl Board {
     }
 }
 
-fn with_links(view: &JobView, links: &BTreeMap<OrganisationId, Link>) -> JobView {
+fn quarantine_gauge(organisation: &str, code: &str) -> metrics::Gauge {
+    let (organisation, reason) = (organisation.to_owned(), code.to_owned());
+    metrics::gauge!("consort_members_quarantined", "organisation" => organisation, "reason" => reason)
+}
+
+/// A view with what is known of its members beside the job.
+fn with_members(view: &JobView, inner: &Inner) -> JobView {
     let mut view = view.clone();
     for member in &mut view.members {
-        member.connected =
-            OrganisationId::new(&member.organisation).is_ok_and(|name| links.contains_key(&name));
+        let Ok(name) = OrganisationId::new(&member.organisation) else {
+            continue;
+        };
+        member.connected = inner.links.contains_key(&name);
+        if let Some(quarantined) = inner.quarantined.get(&name) {
+            member.quarantined_for.clone_from(&quarantined.code);
+            member.quarantined_since_unix_ms = quarantined.since_unix_ms;
+        }
     }
     view
 }
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;

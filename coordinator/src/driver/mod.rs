@@ -16,7 +16,7 @@ mod uploads;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use board::{Board, Instance, Link, Said, Watcher, Wish};
+pub use board::{Board, Instance, Link, OwnSession, Said, Watcher, Wish};
 pub use command::{Answer, Command, Reply};
 pub use core::{Driver, Now};
 pub use desk::{Desk, ReleasedFiles};

@@ -1,8 +1,10 @@
 //! Requests to a job: checked, stored, answered.
 
 use consort_aggregation::{Digest, MemberIndex};
+use consort_attestation::Reason;
 use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
+use consort_daemon::peers::OLDER_MANIFEST;
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
 use consort_round::blame::Complaint;
@@ -10,7 +12,7 @@ use consort_round::coordinator::Input;
 use consort_round::rejection::Rejection;
 use consort_storage::RecordChange;
 
-use super::board::Instance;
+use super::board::{Instance, OwnSession};
 use super::command::{Answer, Command};
 use super::core::{Arrival, Driver, Now};
 use crate::error::{Fault, Refusal, RefusalKind};
@@ -153,8 +155,12 @@ impl Driver {
                 simulated: link.simulated,
             });
         }
+        let is_advert = arrival.is_some();
         match self.feed(input, event, &changes, now)? {
             Ok(_) => {
+                if is_advert {
+                    self.services.board.readmit(from.as_str());
+                }
                 self.simulated |= self
                     .arrivals
                     .get(&index)
@@ -164,6 +170,12 @@ impl Driver {
             Err(rejection) => {
                 if arrival == Some(None) {
                     self.arrivals.remove(&index);
+                }
+                if let Rejection::Evidence { reason, .. } = &rejection
+                    && is_about_the_machine(reason)
+                {
+                    let board = &self.services.board;
+                    board.quarantine(from.as_str(), reason, OwnSession::Failed, now.unix_ms);
                 }
                 self.refused(from, key, rejection.into())
             }
@@ -295,14 +307,7 @@ impl Driver {
             return Ok(Err(Refusal::new(RefusalKind::NotNow, "job_ended", message)));
         }
         let reason = "an operator cancelled the job".to_owned();
-        self.end(
-            Ending {
-                state: Final::Cancelled,
-                code: "cancelled".to_owned(),
-                reason,
-            },
-            now,
-        )?;
+        self.end(Ending::new(Final::Cancelled, "cancelled", reason), now)?;
         Ok(Ok(Answer::Stored))
     }
 
@@ -357,6 +362,12 @@ impl Driver {
         self.services.recorder.append(vec![fact])?;
         Ok(Err(refusal))
     }
+}
+
+/// Whether a machine failed. One that passes and states something else, which is checked last, is a member that has taken another
+/// manifest already, or not yet: its advert is refused, and that is all.
+fn is_about_the_machine(reason: &str) -> bool {
+    reason != OLDER_MANIFEST && reason != Reason::ReportData.code()
 }
 
 fn member_of(message: &MemberMessage) -> MemberIndex {

@@ -73,6 +73,9 @@ fn member(
             .copied()
             .unwrap_or_default()
             .to_owned(),
+        // Known of the member, not of the job: the board fills it in.
+        quarantined_for: String::new(),
+        quarantined_since_unix_ms: 0,
     }
 }
 

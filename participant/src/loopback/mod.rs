@@ -67,12 +67,15 @@ pub async fn serve_loopback(
         ClientChannel::new(node.channel_settings())?,
     )?;
     let attester = Arc::clone(&node.attester);
+    let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
     let vouching = Vouching {
         organisation: organisation.clone(),
         identity: node.identity.public(),
-        simulated: !node.verifier.policy().simulated_roots().is_empty(),
+        simulated: !node.verifier().policy().simulated_roots().is_empty(),
         judge: Box::new(node.peers()),
-        attest: Mutex::new(Box::new(move |keys| attest_round_keys(&*attester, keys))),
+        attest: Mutex::new(Box::new(move |keys| {
+            attest_round_keys(&*attester, &in_force, keys)
+        })),
         state: Mutex::new(state),
         roster: Arc::clone(&node.roster),
     };
@@ -87,7 +90,16 @@ pub async fn serve_loopback(
         "a dangerous choice is in force: whoever can run a program on this machine reaches the coordinator through this port"
     );
     tracing::info!(address = %bound, %organisation, roster = %node.roster.root(), coordinator = config.coordinator, "the uplink listens");
-    offer(Arc::new(link), vouching, listener, shutdown).await
+    let offered = offer(Arc::new(link), vouching, listener, shutdown);
+    let kept = async {
+        manifests.keep(drop).await;
+        // Without the watch the uplink goes on under the manifest that it has; the watch said so.
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = offered => ended,
+        () = kept => Ok(()),
+    }
 }
 
 /// The services on the port: two that are forwarded, one that is answered here, health, and reflection for all of them.

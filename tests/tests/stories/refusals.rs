@@ -80,14 +80,23 @@ fn a_job_that_cannot_be_is_refused_before_anybody_is_asked() {
 }
 
 #[test]
-fn a_policy_without_measurements_is_refused_by_the_daemon_that_reads_it() {
+fn a_policy_that_nobody_signed_is_refused_by_the_daemon_that_reads_it() {
     let consortium = Consortium::founded();
-    consortium.edit("policy.toml", |text| {
-        let start = text.find("measurements").unwrap();
-        let end = start + text[start..].find(']').unwrap() + 1;
-        format!("{}{}", &text[..start], &text[end..])
+    consortium.edit("manifest.json", |text| {
+        text.replace("report_versions = [3, 5]", "report_versions = [2, 3, 5]")
     });
     let (status, said) = consortium.serve("coordinator").ended();
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("snp.measurements"), "{said}");
+    assert!(
+        said.contains("manifest.json") && said.contains("manifest of version 1 is another"),
+        "{said}"
+    );
+    // Where nothing was in force before, the signatures say so.
+    std::fs::remove_dir_all(consortium.path("clinic-1/state/manifests")).unwrap();
+    let (status, said) = consortium.serve("clinic-1").ended();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("signature of clinic-1 does not hold"),
+        "{said}"
+    );
 }
