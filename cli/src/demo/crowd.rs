@@ -18,12 +18,12 @@ use super::*;
 
 /// Every member verifies the evidence of all others, on the cores of one machine.
 const PATIENT: DeadlineDocument = DeadlineDocument {
-    voting_ms: 300_000,
-    joining_ms: 300_000,
-    sharing_ms: 600_000,
-    collecting_ms: 600_000,
-    confirming_ms: 300_000,
-    unmasking_ms: 300_000,
+    voting_ms: 1_800_000,
+    joining_ms: 1_800_000,
+    sharing_ms: 1_800_000,
+    collecting_ms: 1_800_000,
+    confirming_ms: 1_800_000,
+    unmasking_ms: 1_800_000,
 };
 
 /// One round in which every member has a few records of the demo's data, some of them more than once.

@@ -86,7 +86,7 @@ impl Driver {
             .collect();
         let reason = format!(
             "{} did not vote in time; start their participants and submit the job again",
-            silent.join(", ")
+            crate::jobs::named(silent.into_iter())
         );
         self.fail("voting_expired", reason, now)?;
         Ok(true)

@@ -133,7 +133,7 @@ impl Driver {
         let aborted = RoundAborted {
             id: Some(attempt_to_wire(key)),
             code: code.to_owned(),
-            reason: reason.to_owned(),
+            reason: jobs::clipped(reason),
         };
         self.outcome = Some(Arc::new(Event::RoundAborted(aborted)));
     }

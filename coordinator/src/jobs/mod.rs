@@ -11,6 +11,6 @@ mod tests;
 
 pub use contract::{Contract, ProposalError};
 pub use event::{Blamed, Ending, EventError, Final, JobEvent, Released, Stamped};
-pub(crate) use state::is_spent;
 pub use state::{EndedRound, JobState, MAX_ATTEMPTS, NextStep, RunningAttempt, Stage};
-pub use view::{brief, page, rounds_after, view};
+pub(crate) use state::{is_spent, named};
+pub use view::{brief, clipped, page, rounds_after, view};

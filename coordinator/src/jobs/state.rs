@@ -312,7 +312,7 @@ impl JobState {
 const MOST_NAMED_BYTES: usize = 700;
 
 /// What is named one by one as far as there is room, and then counted.
-pub(super) fn named(all: impl ExactSizeIterator<Item = String>) -> String {
+pub(crate) fn named(all: impl ExactSizeIterator<Item = String>) -> String {
     let mut text = String::new();
     let mut left = all.len();
     for one in all {

@@ -340,6 +340,22 @@ fn a_thousand_rounds_of_1024_members_are_shown_in_one_message_and_pages_name_eve
 }
 
 #[test]
+fn a_job_can_be_read_whatever_a_member_gave_as_its_reason() {
+    let mut state = running(1);
+    let reason = format!("clinic-2 voted no: {}", "ä".repeat(512));
+    state.apply(&JobEvent::Ended(Ending {
+        state: Final::Failed,
+        code: "vote_refused".to_owned(),
+        reason: reason.clone(),
+    }));
+    let shown = view(&state, "");
+    let read = decode::<wire::Job>(&shown.encode_to_vec()).unwrap();
+    assert!(read.reason.len() > 1020 && read.reason.ends_with("ä…"));
+    assert!(reason.starts_with(read.reason.trim_end_matches('…')));
+    assert_eq!(clipped("short"), "short");
+}
+
+#[test]
 fn a_view_of_a_small_consortium_names_the_survivors_of_every_round() {
     let mut state = running(3);
     for _ in 0..3 {

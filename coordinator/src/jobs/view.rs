@@ -15,6 +15,9 @@ const MOST_ROUNDS: usize = 1000;
 /// job that can be submitted, 1 MiB, a view stays far below the 4 MiB that clients of gRPC read.
 const MOST_NAMES: usize = 8192;
 
+/// Bytes of a reason on the wire. It may hold what a member wrote, and a job with a longer one could not be read by anybody.
+const MOST_REASON_BYTES: usize = 1024;
+
 /// Bytes that a page is filled with, but for its last item: a round of 1024 survivors has 68 KB.
 const PAGE_BYTES: usize = 1024 * 1024;
 
@@ -37,7 +40,7 @@ pub fn view(state: &JobState, phase: &str) -> wire::Job {
         plan: Some(plan_to_wire(&contract.job, &contract.plan)),
         contract: contract.hash.to_string(),
         state: wire_state.into(),
-        reason: reason.to_owned(),
+        reason: clipped(reason),
         code: code.to_owned(),
         round: state
             .attempt
@@ -140,8 +143,17 @@ fn summary(round: &EndedRound, members: &[OrganisationId]) -> wire::RoundSummary
         noised_loss: round.noised_loss,
         epsilon_spent: round.epsilon_spent,
         phase_ms: round.phase_ms.clone().into_iter().collect(),
-        aborted: round.aborted.clone(),
+        aborted: clipped(&round.aborted),
     }
+}
+
+/// A reason as far as it fits on the wire.
+pub fn clipped(reason: &str) -> String {
+    if reason.len() <= MOST_REASON_BYTES {
+        return reason.to_owned();
+    }
+    let end = reason.floor_char_boundary(MOST_REASON_BYTES - "…".len());
+    format!("{}…", &reason[..end])
 }
 
 /// A page of rounds behind one, all survivors named.
