@@ -6,7 +6,7 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 use std::fmt::Write;
 use std::path::PathBuf;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "consort/limits/v1/limits.proto",
     "consort/job/v1/job.proto",
     "consort/consent/v1/consent.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 7] = [
     "consort/model/v1/model.proto",
     "consort/events/v1/events.proto",
     "consort/uplink/v1/uplink.proto",
+    "consort/keys/v1/keys.proto",
 ];
 
 /// As in src/bounds.rs.

@@ -9,8 +9,9 @@ data are those of the demo, or the first --records of each member, so that train
 aggregation costs. With --fedavg the job is one of federated averaging with one local step and values of 16 bits, rotated. The first round
 trains on the model that follows from the contract; from the second on the members also fetch the model.
 
-`between` is what a round takes from its result to the next one's start: sum, step and state at the coordinator, then the model's way to
-the members. `beyond` is a round's time less the slowest member's noise and training.
+`beyond` is a round's time, from the first member's start to the last one's result, less the noise and training of the member that took
+longest for both. `between` is what passes from the result to the next round's start: the model's way to the members. The table at the
+end puts both beside the limit of a round, and a run beside other work says so by the load.
 
 Needs the built program (CONSORT, default target/release/consort). Figures are of this machine and of what else runs on it.
 """
@@ -30,6 +31,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONSORT = os.environ.get("CONSORT", str(ROOT / "target/release/consort"))
 PHASE_LIMIT_MS = 1_200_000
 WATCH_LIMIT_S = 3600
+POLL_S = 3.0
+# What a round may take beyond noise and training, by its parameters: the fewest that have the limit, and the limit.
+LIMITS_MS = [(20_000_000, 2000), (0, 1000)]
 
 
 def main():
@@ -131,8 +135,10 @@ def submit_and_watch(folder):
         lines = operate(folder, ["job", "list", "--json"]).stdout.splitlines()
         view = next(view for view in map(json.loads, lines) if view["id"] == job)
         if view["state"] in ("completed", "failed", "cancelled"):
-            return view
-        time.sleep(0.5)
+            # The list has the newest round of each job alone.
+            return json.loads(operate(folder, ["job", "show", "--json", job]).stdout)
+        # Each question is a process with a TLS connection of its own: asked often, it takes from the rounds what it measures.
+        time.sleep(POLL_S)
     sys.exit("the job does not end")
 
 
@@ -221,6 +227,8 @@ def report(folder, options, parameters, job, memory):
         rounds.append({"round": entry["round"], "phase_ms": entry["phase_ms"], **of_members, **of_all})
     sent = max(member["sent_bytes"] for member in job["members"])
     result = {"parameters": parameters, "members": options.members, "rounds": rounds, "sent": sent, "peak_kib": memory}
+    result["limit_ms"] = limit = next(limit for fewest, limit in LIMITS_MS if parameters >= fewest)
+    result["load"] = os.getloadavg()[0]
     if options.json:
         print(json.dumps(result))
         return
@@ -233,6 +241,15 @@ def report(folder, options, parameters, job, memory):
         rest = ", ".join(f"{step} {entry[step + '_ms']}" for step in ("sum", "step", "store", "whole", "beyond", "between"))
         print(f"  {rest}")
     print("peak memory, MiB: " + ", ".join(f"{name} {kib // 1024}" for name, kib in memory.items()))
+    print(f"\nload of the machine at the end: {result['load']:.1f}, of {os.cpu_count()} processors")
+    print("round   noise  training   beyond    limit  of limit   next model")
+    for entry in rounds:
+        beyond = entry["beyond_ms"]
+        share = "-" if beyond is None else f"{beyond / limit:.2f}"
+        cells = [entry[name] for name in ("noise_ms", "training_ms", "beyond_ms")]
+        shown = "".join(f"{'-' if cell is None else cell:>9}" for cell in cells)
+        following = entry["between_ms"]
+        print(f"{entry['round']:>5}{shown}{limit:>9}{share:>10}{'-' if following is None else following:>13}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ PURE = ["consort-aggregation", "consort-privacy", "consort-model", "consort-cont
 FORBIDDEN = {
     "tokio", "tonic", "rustls", "burn", "sev", "redb", "hyper", "axum", "reqwest", "object_store", "rand",
     "consort-attestation", "consort-storage", "consort-proto", "consort-daemon", "consort-training", "consort-audit",
-    "consort-vault", "consort-coordinator", "consort-participant", "consort",
+    "consort-vault", "consort-site", "consort-coordinator", "consort-participant", "consort",
 }
 CALLS = re.compile(
     r"std::(fs|net|thread(?!::scope\b)|process|env|time::(Instant|SystemTime))\b|\bOsRng\b|\bthread_rng\b|\bgetrandom\b"

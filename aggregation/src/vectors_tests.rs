@@ -58,11 +58,26 @@ fn context(keys: &Value) -> RoundKeyContext {
     RoundKeyContext::new(&digest(keys, "/ctx"), &digest(keys, "/advert_root"))
 }
 
-fn advert(keys: &Value, member: MemberIndex) -> &Value {
-    let mut adverts = list(keys, "/adverts").iter();
-    adverts
-        .find(|advert| number(advert, "/member") == u64::from(member.get()))
-        .unwrap()
+/// The attempt among ten members, and what is shown of the one on a circle: keys, and sharing.
+fn attempts() -> [(Value, Value); 2] {
+    let circle = read(include_str!("../../vectors/secure-aggregation/circle.json"));
+    let on_a_circle = ["/keys", "/sharing"].map(|name| at(&circle, name).clone());
+    [(keys(), sharing()), on_a_circle.into()]
+}
+
+fn about<'a>(keys: &'a Value, place: &str, member: MemberIndex) -> Option<&'a Value> {
+    let mut said = list(keys, place).iter();
+    said.find(|said| number(said, "/member") == u64::from(member.get()))
+}
+
+/// What is shown of a member with its secrets.
+fn advert(keys: &Value, member: MemberIndex) -> Option<&Value> {
+    about(keys, "/adverts", member)
+}
+
+/// Where a member's public keys stand.
+fn peer_of(keys: &Value, member: MemberIndex) -> &Value {
+    advert(keys, member).unwrap_or_else(|| about(keys, "/peers", member).unwrap())
 }
 
 /// The parts of an example, appended as their kinds demand.
@@ -190,29 +205,38 @@ fn seats_are_those_of_the_reference() {
 
 #[test]
 fn public_keys_and_seeds_are_those_of_the_reference() {
-    let keys = keys();
-    let context = context(&keys);
-    assert_eq!(*context.digest(), digest(&keys, "/ctx2"));
-    for said in list(&keys, "/adverts") {
+    for (keys, _) in attempts() {
+        public_keys_and_seeds_are_those_of(&keys);
+    }
+}
+
+fn public_keys_and_seeds_are_those_of(keys: &Value) {
+    let context = context(keys);
+    assert_eq!(*context.digest(), digest(keys, "/ctx2"));
+    for said in list(keys, "/adverts") {
         let mask_key = key(said, "/mask_secret").public();
         assert_eq!(mask_key, public(said, "/mask_key"));
         let share_key = key(said, "/share_secret").public();
         assert_eq!(share_key, public(said, "/share_key"));
     }
-    for said in list(&keys, "/pair_mask_seeds") {
+    for said in list(keys, "/pair_mask_seeds") {
         let (u, v) = (member(said, "/members/0"), member(said, "/members/1"));
-        for (own, peer) in [(u, v), (v, u)] {
+        let seed = MaskSeed::new(array(said, "/seed"));
+        // Of a circle one side at least is shown with its secret.
+        let sides = [(u, v), (v, u)].map(|(own, peer)| Some((own, peer, advert(keys, own)?)));
+        assert!(sides.iter().any(Option::is_some));
+        for (own, peer, said) in sides.into_iter().flatten() {
             let found = pair_mask_seed(
-                &key(advert(&keys, own), "/mask_secret"),
-                &public(advert(&keys, peer), "/mask_key"),
+                &key(said, "/mask_secret"),
+                &public(peer_of(keys, peer), "/mask_key"),
                 &context,
                 own,
                 peer,
             );
-            assert_eq!(found, MaskSeed::new(array(said, "/seed")));
+            assert_eq!(found, seed);
         }
     }
-    for said in list(&keys, "/self_mask_seeds") {
+    for said in list(keys, "/self_mask_seeds") {
         let b = SelfMaskSecret::from_share_secret(&secret(said, "/secret"));
         let found = self_mask_seed(&b, &context, member(said, "/member"));
         assert_eq!(found, MaskSeed::new(array(said, "/seed")));
@@ -221,10 +245,15 @@ fn public_keys_and_seeds_are_those_of_the_reference() {
 
 #[test]
 fn shares_commitments_and_boxes_are_those_of_the_reference() {
-    let (keys, sharing) = (keys(), sharing());
-    let context = context(&keys);
-    let threshold: u32 = small(&sharing, "/threshold");
-    for statement in list(&sharing, "/statements") {
+    for (keys, sharing) in attempts() {
+        shares_commitments_and_boxes_are_those_of(&keys, &sharing);
+    }
+}
+
+fn shares_commitments_and_boxes_are_those_of(keys: &Value, sharing: &Value) {
+    let context = context(keys);
+    let threshold: u32 = small(sharing, "/threshold");
+    for statement in list(sharing, "/statements") {
         let from = member(statement, "/member");
         let mut dealt = Vec::new();
         for name in ["mask_key", "self_mask"] {
@@ -253,8 +282,8 @@ fn shares_commitments_and_boxes_are_those_of_the_reference() {
                 mask_key: dealt[0][&to].clone(),
                 self_mask: dealt[1][&to].clone(),
             };
-            let own = key(advert(&keys, from), "/share_secret");
-            let peer = public(advert(&keys, to), "/share_key");
+            let own = key(advert(keys, from).unwrap(), "/share_secret");
+            let peer = public(peer_of(keys, to), "/share_key");
             let found = seal_shares(&own, &peer, &context, from, to, &pair);
             assert_eq!(found.to_vec(), bytes(sealed, ""), "{from} to {to}");
         }
@@ -299,8 +328,8 @@ fn a_revealed_agreement_is_that_of_the_reference() {
         read(include_str!("../../vectors/secure-aggregation/blame.json")),
     );
     let said = at(&blame, "/agreement");
-    let own = key(advert(&keys, member(said, "/by")), "/share_secret");
-    let peer = public(advert(&keys, member(said, "/peer")), "/share_key");
+    let own = key(advert(&keys, member(said, "/by")).unwrap(), "/share_secret");
+    let peer = public(peer_of(&keys, member(said, "/peer")), "/share_key");
     let mut nonce = Replay::new([array(said, "/nonce")]);
     let revealed = RevealedAgreement::reveal(&own, &peer, &context(&keys), &mut nonce);
     assert_eq!(revealed.to_bytes().to_vec(), bytes(said, "/agreement"));

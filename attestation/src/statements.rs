@@ -38,6 +38,8 @@ pub enum Role {
     Coordinator,
     /// An organisation's participant, which opens them.
     Participant,
+    /// An organisation's key broker, which accepts connections of that organisation's participants alone.
+    Broker,
 }
 
 impl Role {
@@ -46,6 +48,7 @@ impl Role {
         match self {
             Self::Coordinator => "coordinator",
             Self::Participant => "participant",
+            Self::Broker => "broker",
         }
     }
 }
@@ -212,6 +215,31 @@ pub fn round_keys(keys: &RoundKeys<'_>) -> Statement {
         .part(keys.manifest_hash)
 }
 
+/// What `consort/attest/key-release/v1` says: this key to seal to was made in this machine, for this one release.
+#[derive(Clone, Copy)]
+pub struct KeyRelease<'a> {
+    /// The broker's nonce.
+    pub nonce: &'a [u8; 32],
+    /// The public key that the data key is to be sealed to (HPKE, RFC 9180).
+    pub hpke_key: &'a [u8],
+    /// The data key that is asked for.
+    pub key_id: &'a str,
+    /// The job it is for; empty where it is for none.
+    pub job: &'a [u8],
+    /// The manifest in force.
+    pub manifest_hash: &'a [u8; 32],
+}
+
+/// `consort/attest/key-release/v1`, good for one release by the broker that drew the nonce.
+pub fn key_release(release: &KeyRelease<'_>) -> Statement {
+    Statement::of("consort/attest/key-release/v1")
+        .part(release.nonce)
+        .part(release.hpke_key)
+        .part(release.key_id.as_bytes())
+        .part(release.job)
+        .part(release.manifest_hash)
+}
+
 /// Whole seconds since 1970; a time before that is 1970.
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
@@ -349,6 +377,46 @@ mod tests {
             assert_ne!(
                 round_keys(&base).report_data(),
                 round_keys(&other).report_data()
+            );
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_key_release_changes_its_statement() {
+        let base = KeyRelease {
+            nonce: &[1; 32],
+            hpke_key: &[2; 1216],
+            key_id: "records",
+            job: b"job-1",
+            manifest_hash: &[3; 32],
+        };
+        let changed = [
+            KeyRelease {
+                nonce: &[9; 32],
+                ..base
+            },
+            KeyRelease {
+                hpke_key: &[9; 1216],
+                ..base
+            },
+            KeyRelease {
+                key_id: "recordsj",
+                job: b"ob-1",
+                ..base
+            },
+            KeyRelease {
+                job: b"job-2",
+                ..base
+            },
+            KeyRelease {
+                manifest_hash: &[9; 32],
+                ..base
+            },
+        ];
+        for other in changed {
+            assert_ne!(
+                key_release(&base).report_data(),
+                key_release(&other).report_data()
             );
         }
     }

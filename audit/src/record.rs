@@ -260,6 +260,38 @@ pub enum Event {
         /// Why.
         code: Code,
     },
+    /// An organisation's broker is about to send a data key, sealed to a key of its participant's machine. In the broker's log.
+    KeyReleased {
+        /// Whose participant.
+        organisation: Organisation,
+        /// The data key's id.
+        key: Code,
+        /// Its version.
+        version: u32,
+        /// The data set that lies under it.
+        data_set: Text,
+        /// Hash of the contract that all members approved.
+        contract: Hash,
+        /// The broker's nonce: one release each.
+        nonce: Hash,
+        /// SHA-256 of the key that it is sealed to.
+        sealed_to: Hash,
+        /// SHA-256 of the attestation report over both.
+        report: Hash,
+        /// Whether a simulated root vouches for the machine, and so no hardware does.
+        simulated: bool,
+    },
+    /// An organisation's broker kept a data key. In the broker's log.
+    KeyRefused {
+        /// Whose participant asked.
+        organisation: Organisation,
+        /// The data key's id, as it was asked for.
+        key: Text,
+        /// Why.
+        code: Code,
+        /// Under which name the participant was told to ask for the reason.
+        correlation: Code,
+    },
     /// A model was released.
     ModelReleased {
         /// Hash of its bytes.
@@ -301,6 +333,8 @@ impl Event {
             Self::Spend { .. } => "spend",
             Self::RoundReleased { .. } => "round_released",
             Self::RoundAborted { .. } => "round_aborted",
+            Self::KeyReleased { .. } => "key_released",
+            Self::KeyRefused { .. } => "key_refused",
             Self::ModelReleased { .. } => "model_released",
         }
     }
@@ -311,8 +345,13 @@ impl Event {
             | Self::CoordinatorRestarted { .. }
             | Self::Enrolment { .. }
             | Self::ManifestInForce { .. } => Scope::Consortium,
-            Self::MemberRefused { .. } | Self::EvidenceVerdict { .. } => Scope::Any,
-            Self::JobSubmitted { .. } | Self::Vote { .. } | Self::JobState { .. } => Scope::Job,
+            Self::MemberRefused { .. } | Self::EvidenceVerdict { .. } | Self::KeyRefused { .. } => {
+                Scope::Any
+            }
+            Self::JobSubmitted { .. }
+            | Self::Vote { .. }
+            | Self::JobState { .. }
+            | Self::KeyReleased { .. } => Scope::Job,
             Self::RoundOpened { .. }
             | Self::PhaseChanged { .. }
             | Self::Advert { .. }

@@ -33,13 +33,15 @@ pub enum Rule {
     Budget,
     /// A released model follows a released round.
     Model,
+    /// Each release of a data key by a broker follows accepted evidence, under a nonce of its own.
+    KeyRelease,
     /// Each blame record convicts the member it names, by what that member signed in the round's context.
     Blame,
 }
 
 impl Rule {
     /// Every rule, in the order of a report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::Restart,
         Self::Manifest,
@@ -54,6 +56,7 @@ impl Rule {
         Self::Release,
         Self::Budget,
         Self::Model,
+        Self::KeyRelease,
         Self::Blame,
     ];
 
@@ -74,6 +77,7 @@ impl Rule {
             Self::Release => "rule_release",
             Self::Budget => "rule_budget",
             Self::Model => "rule_model",
+            Self::KeyRelease => "rule_key_release",
             Self::Blame => "rule_blame",
         }
     }
@@ -100,6 +104,9 @@ impl fmt::Display for Rule {
             Self::Release => "each released sum follows the list of its survivors",
             Self::Budget => "what a job has spent in a member's ledger never goes down",
             Self::Model => "each released model follows a released round",
+            Self::KeyRelease => {
+                "each data key was released after accepted evidence, under a nonce of its own"
+            }
             Self::Blame => "each blame record convicts the member it names by its own signatures",
         })
     }

@@ -32,7 +32,11 @@ pub(crate) struct Semantics {
     /// Members that were convicted, and of what, in the order of the log.
     pub(crate) convicted: Vec<String>,
     pub(crate) convicted_unenrolled: u64,
+    /// Nonces under which a broker released a key.
+    nonces: BTreeSet<Hash>,
     pub(crate) simulated_verdicts: u64,
+    pub(crate) simulated_releases: u64,
+    pub(crate) refused_releases: u64,
     pub(crate) refused_peers: u64,
     pub(crate) aborted_rounds: u64,
     pub(crate) clock_steps_back: u64,
@@ -157,6 +161,28 @@ impl Semantics {
                     self.accepted.remove(organisation);
                 }
             }
+            Event::KeyReleased {
+                organisation,
+                nonce,
+                simulated,
+                ..
+            } => {
+                if !self.accepted.contains(organisation) {
+                    return broken(
+                        Rule::KeyRelease,
+                        format!("the evidence of {organisation} was not accepted"),
+                    );
+                }
+                if !self.nonces.insert(*nonce) {
+                    return broken(
+                        Rule::KeyRelease,
+                        "a key was released under its nonce before",
+                    );
+                }
+                self.simulated_releases += u64::from(*simulated);
+                self.keep(Rule::KeyRelease);
+            }
+            Event::KeyRefused { .. } => self.refused_releases += 1,
             Event::JobSubmitted { .. }
             | Event::Vote { .. }
             | Event::JobState { .. }
@@ -296,6 +322,8 @@ impl Job {
             | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
+            | Event::KeyReleased { .. }
+            | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. } => Ok(Vec::new()),
         }
     }
@@ -460,6 +488,8 @@ impl Attempt {
             | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
+            | Event::KeyReleased { .. }
+            | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. }
             | Event::Vote { .. }
             | Event::JobState { .. }

@@ -190,6 +190,14 @@ fn report(
         semantics.simulated_verdicts,
         "evidence verdicts rest on a simulated root",
     );
+    count(
+        semantics.simulated_releases,
+        "data keys were released to SIMULATED machines",
+    );
+    count(
+        semantics.refused_releases,
+        "times a data key was not released",
+    );
     count(semantics.refused_peers, "times a peer was refused");
     count(semantics.aborted_rounds, "rounds were aborted");
     count(

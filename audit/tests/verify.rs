@@ -55,6 +55,8 @@ fn a_log_that_keeps_every_rule_passes_and_the_report_says_what_was_checked() {
         "survivors had acknowledged updates and were at least n_min",
         "3 evidence verdicts rest on a simulated root",
         "1 rounds were aborted",
+        "2 data keys were released to SIMULATED machines",
+        "1 times a data key was not released",
         "dangerous choice: dangerous_simulated_roots",
         "3 times the coordinator's clock went back",
     ] {
@@ -367,6 +369,19 @@ fn a_model_released_before_any_round_was_is_found() {
     assert_breaks(
         "rule_model",
         vec![opened(FIRST, &["a", "b"]), aborted(FIRST), model()],
+    );
+}
+
+#[test]
+fn a_key_released_twice_under_a_nonce_or_to_a_machine_without_good_evidence_is_found() {
+    assert_breaks(
+        "rule_key_release",
+        vec![key_released("a", 1), key_released("a", 1)],
+    );
+    assert_breaks("rule_key_release", vec![key_released("d", 1)]);
+    assert_breaks(
+        "rule_key_release",
+        vec![verdict("a", false), key_released("a", 1)],
     );
 }
 

@@ -4,8 +4,10 @@
 
 mod attest;
 mod audit;
+mod broker;
 mod client;
 mod coordinator;
+mod data;
 mod demo;
 mod failure;
 mod job;
@@ -45,6 +47,12 @@ enum Command {
     /// An organisation's participant
     #[command(subcommand)]
     Participant(participant::Command),
+    /// An organisation's key broker, which keeps the keys of encrypted data sets
+    #[command(subcommand)]
+    Broker(broker::Command),
+    /// Encrypted data sets
+    #[command(subcommand)]
+    Data(data::Command),
     /// The attested channel for a participant in another language, in plain text on loopback
     Uplink(uplink::Options),
     /// Simulated machines, for laptops and tests
@@ -108,6 +116,8 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Demo(options) => demo::run(&options).await,
             Command::Coordinator(command) => coordinator::run(command).await,
             Command::Participant(command) => participant::run(command).await,
+            Command::Broker(command) => broker::run(command).await,
+            Command::Data(command) => data::run(command).await,
             Command::Uplink(options) => uplink::run(options).await,
             Command::Simulate(options) => simulate::run(&options),
             Command::Simulated(command) => simulated::run(command),

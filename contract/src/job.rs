@@ -41,6 +41,8 @@ pub struct JobDocument {
     pub aggregation: AggregationDocument,
     /// How long the coordinator waits.
     pub deadlines: DeadlineDocument,
+    /// How every member keeps its data; nothing is asked for if absent.
+    pub data_access: DataAccessDocument,
 }
 
 /// The JSON form: the algorithm under its name.
@@ -62,6 +64,8 @@ struct JobFile {
     aggregation: AggregationDocument,
     #[serde(default)]
     deadlines: DeadlineDocument,
+    #[serde(default, skip_serializing_if = "DataAccessDocument::asks_nothing")]
+    data_access: DataAccessDocument,
 }
 
 impl TryFrom<JobFile> for JobDocument {
@@ -89,6 +93,7 @@ impl TryFrom<JobFile> for JobDocument {
             privacy: file.privacy,
             aggregation: file.aggregation,
             deadlines: file.deadlines,
+            data_access: file.data_access,
         })
     }
 }
@@ -111,6 +116,7 @@ impl From<JobDocument> for JobFile {
             privacy: document.privacy,
             aggregation: document.aggregation,
             deadlines: document.deadlines,
+            data_access: document.data_access,
         }
     }
 }
@@ -194,6 +200,32 @@ impl Default for DeadlineDocument {
         }
     }
 }
+
+/// How every member keeps the data that the job is trained on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataAccessDocument {
+    /// It lies encrypted under a data key; it may lie plain if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionDocument>,
+}
+
+impl DataAccessDocument {
+    fn asks_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the data key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncryptionDocument {
+    /// A data key older than this is not released for the job, in days.
+    pub key_rotation_days: u32,
+}
+
+/// Longest key rotation, in days: ten years.
+pub const MAX_KEY_ROTATION_DAYS: u32 = 3660;
 
 /// Longest deadline: seven days.
 const MAX_DEADLINE_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -333,15 +365,23 @@ impl Job {
             .u64(real(d.privacy.delta))
             .u64(d.privacy.c_noise.into());
         let deadlines = &d.deadlines;
-        self.thresholds
+        let whole = self
+            .thresholds
             .encode(trained)
             .u64(deadlines.voting_ms)
             .u64(deadlines.joining_ms)
             .u64(deadlines.sharing_ms)
             .u64(deadlines.collecting_ms)
             .u64(deadlines.confirming_ms)
-            .u64(deadlines.unmasking_ms)
-            .hash()
+            .u64(deadlines.unmasking_ms);
+        // A job that asks for nothing here has the hash it had before there was anything to ask for.
+        match d.data_access.encryption {
+            None => whole.hash(),
+            Some(encryption) => whole
+                .str("data_access.encryption")
+                .u64(encryption.key_rotation_days.into())
+                .hash(),
+        }
     }
 }
 
@@ -378,6 +418,15 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
         ),
     ];
     first_broken(rules)?;
+    if let Some(EncryptionDocument { key_rotation_days }) = d.data_access.encryption
+        && !(1..=MAX_KEY_ROTATION_DAYS).contains(&key_rotation_days)
+    {
+        return Err(range(
+            "data_access.encryption.key_rotation_days",
+            key_rotation_days.into(),
+            "1 to 3660 days",
+        ));
+    }
     match deadlines
         .into_iter()
         .find(|(_, ms)| !(1..=MAX_DEADLINE_MS).contains(ms))

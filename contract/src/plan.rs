@@ -1,6 +1,8 @@
 //! What follows from a job: noise, grid, width, and what each coalition would learn. Computed by the coordinator, computed
 //! again by every member, and part of the contract that they vote on.
 
+use std::num::NonZeroUsize;
+
 use consort_aggregation::{Canonical, Digest, VectorSchema, Width, width_for};
 use consort_model::{LOSS_CAP, OptimizerState, StepError, StepRule};
 use consort_privacy::{
@@ -148,7 +150,8 @@ impl Plan {
         &self.step
     }
 
-    /// The server's step on the sum over this many survivors, and the loss that its last element tells.
+    /// The server's step on the sum over this many survivors, and the loss that its last element tells. So many threads may work on
+    /// it, which changes no bit.
     ///
     /// # Errors
     /// [`StepError`] when the sum does not fit the model or the training has diverged.
@@ -159,6 +162,7 @@ impl Plan {
         state: &OptimizerState,
         sum: &[i64],
         survivors: u32,
+        workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
         let (id, job) = job;
         match &self.step {
@@ -169,7 +173,9 @@ impl Plan {
                 let loss = self.noised_loss(job, *loss, survivors);
                 Ok((state.step(rule, gradient)?, loss))
             }
-            ServerStep::Average(averaging) => averaging.advance(id, round, state, sum, survivors),
+            ServerStep::Average(averaging) => {
+                averaging.advance(id, round, state, sum, survivors, workers)
+            }
         }
     }
 

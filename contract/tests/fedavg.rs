@@ -287,7 +287,16 @@ fn both_means(document: Value) -> (Vec<f64>, Vec<f64>) {
         .map(|(seed, update)| encoded(&job, &plan, update, seed));
     let sum = sum(&plan, updates.collect());
     let state = OptimizerState::initial(start(&job));
-    let (next, _) = plan.advance((&id(), &job), 1, &state, &sum, 5).unwrap();
+    let (next, _) = plan
+        .advance(
+            (&id(), &job),
+            1,
+            &state,
+            &sum,
+            5,
+            std::num::NonZeroUsize::MIN,
+        )
+        .unwrap();
     let global = start(&job);
     let pairs = next.parameters().as_slice().iter().zip(global.as_slice());
     let found = pairs.map(|(next, global)| f64::from(*next) - f64::from(*global));

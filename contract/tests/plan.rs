@@ -6,7 +6,8 @@
 
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
+    PrivacyDocument,
 };
 use consort_contract::{Algorithm, DpFedSgd, Job, JobDocument, Label, OrganisationId, Plan};
 use consort_model::{LOSS_CAP, Layer, Loss};
@@ -53,6 +54,7 @@ fn job(loss_weight: f64) -> Job {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+        data_access: DataAccessDocument::default(),
     };
     Job::new(document).unwrap()
 }
@@ -78,4 +80,23 @@ fn a_job_without_a_loss_query_tells_no_loss() {
     let job = job(0.0);
     let plan = Plan::derive(&job).unwrap();
     assert_eq!(plan.noised_loss(&job, 5, 5), None);
+}
+
+#[test]
+fn what_a_job_asks_of_its_data_is_part_of_its_hash_only_where_it_asks() {
+    let plain = job(0.25);
+    let asking = |days| {
+        let mut document = plain.document().clone();
+        document.data_access.encryption = Some(EncryptionDocument {
+            key_rotation_days: days,
+        });
+        Job::new(document)
+    };
+    let (thirty, sixty) = (asking(30).unwrap().hash(), asking(60).unwrap().hash());
+    assert!(plain.hash() != thirty && plain.hash() != sixty && thirty != sixty);
+    for days in [0, 3661] {
+        assert_eq!(asking(days).unwrap_err().code(), "job_number_out_of_range");
+    }
+    let text = serde_json::to_string(plain.document()).unwrap();
+    assert!(!text.contains("data_access"), "{text}");
 }

@@ -1,4 +1,5 @@
-//! What the members agree to, against the published vectors: thresholds, roster, job, plan, contract and votes.
+//! What the members agree to, against the published vectors: thresholds, roster, manifests, job, plan, contract and votes, the model that a
+//! job starts with and the server's steps.
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail by panicking, as tests do"
@@ -13,9 +14,9 @@ use std::collections::BTreeMap;
 use answers::{array, at, bytes, digest, list, number, read, small, text};
 use consort_contract::{
     ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
-    SignedRoster, Thresholds, Vote,
+    SignedManifest, SignedRoster, Thresholds, Vote,
 };
-use consort_model::{InitialSeed, ModelSpec, Parameters};
+use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters};
 use serde_json::Value;
 
 fn contract() -> Value {
@@ -95,6 +96,30 @@ fn the_roster_of_the_reference_is_accepted_and_signed_in_the_same_bytes() {
     assert_eq!(root, digest(&contract, "/roster/root"));
 }
 
+#[test]
+fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_bytes() {
+    let contract = contract();
+    let roster: SignedRoster =
+        serde_json::from_value(at(&contract, "/roster/file").clone()).unwrap();
+    let roster = roster.verify().unwrap();
+    let mut in_force = None;
+    for said in list(&contract, "/manifests") {
+        let file = at(said, "/file").to_string();
+        let manifest = SignedManifest::from_json(file.as_bytes()).unwrap();
+        for (name, signed) in &manifest.signatures {
+            let signature = manifest.document.sign(&secret(&contract, name.as_str()));
+            assert_eq!(consort_contract::identity::hex(&signature.0), *signed);
+        }
+        assert_eq!(manifest.document.hash(), digest(said, "/hash"));
+        assert_eq!(
+            manifest.document.hash(),
+            consort_aggregation::Digest::of(&bytes(said, "/bytes"))
+        );
+        in_force = Some(manifest.verify(&roster, in_force.as_ref()).unwrap());
+    }
+    assert_eq!(in_force.unwrap().version(), 5);
+}
+
 /// A job of dp_fedsgd and one of fedavg, each with its plan.
 fn agreed() -> [Value; 2] {
     let fedavg = include_str!("../../vectors/secure-aggregation/fedavg.json");
@@ -117,6 +142,12 @@ fn a_job_and_its_model_have_the_hashes(contract: &Value) {
     assert_eq!(job.hash(), digest(contract, "/job_hash"));
 }
 
+fn plan(contract: &Value, job: &Job) -> Plan {
+    let grid = small(contract, "/plan/grid_bits");
+    let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");
+    Plan::with_noise(job, f64::from(sigma) / 10_000.0, grid).unwrap()
+}
+
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
     agreed().iter().for_each(a_plan_and_its_contract_are_those);
@@ -124,9 +155,7 @@ fn the_plans_and_the_contracts_are_those_of_the_reference() {
 
 fn a_plan_and_its_contract_are_those(contract: &Value) {
     let job = job(contract);
-    let grid = small(contract, "/plan/grid_bits");
-    let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");
-    let plan = Plan::with_noise(&job, f64::from(sigma) / 10_000.0, grid).unwrap();
+    let plan = plan(contract, &job);
     let noise = plan.noise();
     let numbers = [
         ("member_variance", noise.member_variance().sigma_squared()),
@@ -179,5 +208,48 @@ fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
         let found = start.to_le_bytes();
         assert_eq!(found, bytes(case, "/parameters"), "{}", at(case, "/layers"));
         assert_eq!(*start.hash().as_bytes(), array(case, "/model_hash"));
+    }
+}
+
+/// The encoded state: label, parameters and velocity, each behind its length.
+fn state_bytes(round: &Value) -> Vec<u8> {
+    let label = b"consort/model/state/v1".to_vec();
+    let parts = [
+        label,
+        bytes(round, "/parameters"),
+        bytes(round, "/velocity"),
+    ];
+    let part =
+        |part: Vec<u8>| [&u32::try_from(part.len()).unwrap().to_be_bytes()[..], &part].concat();
+    parts.into_iter().flat_map(part).collect()
+}
+
+#[test]
+fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
+    let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
+    let [gradient, average] = agreed();
+    let workers = std::num::NonZeroUsize::new(3).unwrap();
+    for (contract, steps) in [(gradient, "/by_gradient"), (average, "/by_average")] {
+        let (job, steps) = (job(&contract), at(&file, steps));
+        let plan = plan(&contract, &job);
+        // The rotation of fedavg hangs on the job's id; a step by a gradient on none.
+        let id = steps
+            .pointer("/job")
+            .map_or("any", |id| id.as_str().unwrap());
+        let id = JobId::new(id).unwrap();
+        let start = Parameters::from_le_bytes(job.model(), &bytes(&file, "/start")).unwrap();
+        let mut state = OptimizerState::initial(start);
+        for (number, round) in (1..).zip(list(steps, "/rounds")) {
+            let sum: Vec<i64> = serde_json::from_value(at(round, "/sum").clone()).unwrap();
+            let survivors = round
+                .pointer("/survivors")
+                .map_or(7, |_| small(round, "/survivors"));
+            (state, _) = plan
+                .advance((&id, &job), number, &state, &sum, survivors, workers)
+                .unwrap();
+            assert_eq!(state.to_bytes(), state_bytes(round), "{id}, step {number}");
+            let hash = state.parameters().hash();
+            assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod error;
 mod init;
 pub mod jobs;
 pub mod manifest;
+pub mod model_file;
 pub mod recorder;
 pub mod release;
 mod serve;

@@ -1,6 +1,6 @@
-//! From masked updates to a model: the sum over the survivors, the server step, and the file that is handed over.
+//! From masked updates to a model: the sum over the survivors and the server step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use consort_aggregation::{
     Accumulator, AggregateSum, ChunkSum, ChunkTree, Digest, MemberIndex, VectorSchema,
 };
-use consort_contract::{Job, JobId};
+use consort_contract::JobId;
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
 use consort_round::coordinator::Opening;
 use consort_storage::{BlobError, BlobKey, BlobStore, InvalidName};
-use safetensors::tensor::{Dtype, TensorView};
 
 use crate::jobs::Contract;
 
@@ -83,7 +82,7 @@ pub fn open_sum(
         blobs,
         next_chunk: AtomicU64::new(0),
         done: Mutex::new(Done {
-            sum: Accumulator::new(schema),
+            sum: Accumulator::new_with(schema, workers),
             leaves: BTreeMap::new(),
         }),
     };
@@ -103,7 +102,7 @@ pub fn open_sum(
         }
     }
     sum.subtract_masks_with(&opening.masks, workers);
-    Ok(sum.finish())
+    Ok(sum.finish_with(workers))
 }
 
 /// The survivors' updates on their way into the sum.
@@ -188,40 +187,22 @@ pub fn step(
     contract: &Contract,
     sum: &AggregateSum,
     survivors: u32,
+    workers: NonZeroUsize,
 ) -> Result<(OptimizerState, Option<f64>), StepError> {
     let job = (&attempt.job, &contract.job);
-    contract
-        .plan
-        .advance(job, attempt.round.0, state, sum.values(), survivors)
+    contract.plan.advance(
+        job,
+        attempt.round.0,
+        state,
+        sum.values(),
+        survivors,
+        workers,
+    )
 }
 
 /// The hash of a model as rounds announce it.
 pub fn model_digest(state: &OptimizerState) -> Digest {
     Digest::new(*state.parameters().hash().as_bytes())
-}
-
-/// The released file: parameters by the names of the layout, f32, little-endian.
-///
-/// # Errors
-/// A text when the format cannot hold the model.
-pub fn safetensors(
-    job: &Job,
-    state: &OptimizerState,
-    metadata: BTreeMap<String, String>,
-) -> Result<Vec<u8>, String> {
-    let bytes = state.parameters().to_le_bytes();
-    let layout = job.model().layout();
-    let mut tensors = Vec::new();
-    for tensor in layout.tensors() {
-        let range = tensor.range();
-        let data = &bytes[4 * range.start..4 * range.end];
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), data)
-            .map_err(|error| error.to_string())?;
-        tensors.push((tensor.name.clone(), view));
-    }
-    // The format's library takes no other map; the file is written once and then only read.
-    let metadata: HashMap<_, _> = metadata.into_iter().collect();
-    safetensors::serialize(tensors, Some(metadata)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

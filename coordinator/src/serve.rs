@@ -28,8 +28,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::api::{
-    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_MESSAGE_BYTES, Models, Rounds, STREAM_WINDOW_BYTES,
-    Token,
+    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Models, Rounds,
+    STREAM_WINDOW_BYTES, Token,
 };
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, OwnSession, Services};
@@ -245,6 +245,7 @@ async fn attested_port(
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(max_age)

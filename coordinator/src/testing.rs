@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use consort_aggregation::Digest;
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
     Algorithm, ConsortiumId, DpFedSgd, IdentitySecret, JobDocument, JobId, Label, OrganisationId,
@@ -91,6 +91,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             c_noise: 1,
         },
         aggregation: AggregationDocument::default(),
+        data_access: DataAccessDocument::default(),
         deadlines: DeadlineDocument {
             voting_ms: DEADLINE_MS,
             joining_ms: DEADLINE_MS,

@@ -67,7 +67,15 @@ pub trait DaemonConfig: DeserializeOwned {
 /// # Errors
 /// [`ConfigError`] names the file, the line and the field.
 pub fn load<T: DaemonConfig>(path: &Path) -> Result<T, ConfigError> {
-    let mut config: T = load_toml(path)?;
+    parse(path, &read(path)?)
+}
+
+/// Checks the text of a daemon's configuration file; relative paths start at the folder of `path`.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] names the file, the line and the field.
+pub fn parse<T: DaemonConfig>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    let mut config: T = parse_toml(path, text)?;
     config
         .check()
         .map_err(|problem| ConfigError::invalid(path, problem))?;
@@ -80,8 +88,15 @@ pub fn load<T: DaemonConfig>(path: &Path) -> Result<T, ConfigError> {
 /// # Errors
 /// [`ConfigError`] names the file and, for content, the line and the field.
 pub fn load_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    toml::from_str(&read(path)?)
-        .map_err(|error| ConfigError::invalid(path, error.to_string().trim_end()))
+    parse_toml(path, &read(path)?)
+}
+
+/// Reads the text of a TOML file into its typed struct.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] names the file, the line and the field.
+pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::invalid(path, error.to_string().trim_end()))
 }
 
 /// Reads a JSON file into its typed struct.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod crash;
 pub mod manifest;
 pub mod node;
+pub mod own_rules;
 pub mod peers;
 pub mod program;
 pub mod telemetry;

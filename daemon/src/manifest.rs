@@ -65,24 +65,29 @@ fn refused(path: &Path) -> impl Fn(ManifestError) -> NodeError + '_ {
 /// [`NodeError`] when the policy does not read, or names a root whose certificates are not here.
 pub fn verifier(document: &ManifestDocument, roots: &[PathBuf]) -> Result<Verifier, NodeError> {
     let policy = Policy::from_toml(&document.policy)?;
+    let mut store = trust_store(roots)?;
+    for list in &document.revocation_lists {
+        store.add_crl(&list.0)?;
+    }
+    Ok(Verifier::new(policy, &store)?)
+}
+
+/// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
+pub(crate) fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
     let mut store = TrustStore::new();
     let mut lists = Vec::new();
-    for path in roots {
+    for path in files {
         let file = config::read_bytes(path)?;
-        // AMD publishes its revocation lists as DER, whose first byte no PEM file has.
         if file.first() == Some(&DER_SEQUENCE) {
             lists.push(file);
         } else {
             store.add_pem_bundle(&file)?;
         }
     }
-    for list in &lists {
-        store.add_crl(list)?;
+    for list in lists {
+        store.add_crl(&list)?;
     }
-    for list in &document.revocation_lists {
-        store.add_crl(&list.0)?;
-    }
-    Ok(Verifier::new(policy, &store)?)
+    Ok(store)
 }
 
 /// The rules that follow from a manifest. Connections serve all jobs; the manifest's hash covers the roster's root.

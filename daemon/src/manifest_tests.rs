@@ -223,3 +223,20 @@ fn a_new_manifest_comes_into_force_once_two_looks_saw_the_same_and_a_bad_one_cha
     );
     assert_eq!(in_force.rules().manifest, manifest);
 }
+
+#[test]
+fn roots_and_their_revocation_lists_are_read_in_any_order() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+    let vendor = SimulatedVendor::create(Product::Genoa, now).unwrap();
+    let (roots, list) = (
+        folder.path().join("roots.pem"),
+        folder.path().join("roots.crl"),
+    );
+    std::fs::write(&roots, vendor.roots_pem().unwrap()).unwrap();
+    std::fs::write(&list, vendor.revocation_list(&[], now).unwrap()).unwrap();
+    for files in [[roots.clone(), list.clone()], [list.clone(), roots]] {
+        assert_eq!(trust_store(&files).unwrap().root_hashes().len(), 1);
+    }
+    let alone = trust_store(&[list]).err().unwrap();
+    assert_eq!(alone.code(), "trust.crl-unknown-issuer");
+}

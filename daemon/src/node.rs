@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use consort_attestation::channel::{ChannelSettings, InForce};
 use consort_attestation::simulated::SimulationFault;
-use consort_attestation::{Attester, AttesterFault, PolicyError, TrustError, Verifier};
+use consort_attestation::{Attester, AttesterFault, Policy, PolicyError, TrustError, Verifier};
 use consort_contract::{
     IdentitySecret, ManifestError, Roster, RosterEntry, RosterError, SignedRoster,
 };
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
-use crate::manifest::{ManifestHistory, ManifestWatch, rules};
+use crate::manifest::{ManifestHistory, ManifestWatch, rules, trust_store};
 use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
@@ -218,6 +218,15 @@ impl NodeConfig {
             .try_into()
             .map_err(|_| NodeError::NoIdentity(self.state_dir.clone()))?;
         Ok(IdentitySecret::from_seed(seed))
+    }
+
+    /// A verifier for another policy than this node's own, with the same roots and revocation lists.
+    ///
+    /// # Errors
+    /// [`NodeError`] names the file.
+    pub fn verifier_by(&self, policy: &Path) -> Result<Verifier, NodeError> {
+        let policy = Policy::from_toml(&config::read(policy)?)?;
+        Ok(Verifier::new(policy, &trust_store(&self.roots)?)?)
     }
 
     /// The key that seals the state.

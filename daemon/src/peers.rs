@@ -49,7 +49,8 @@ impl PeerDirectory for RosterDirectory {
     ) -> Result<MachineBinding, Refused> {
         let entry = match role {
             Role::Coordinator if organisation == COORDINATOR => self.0.coordinator(),
-            Role::Coordinator => return Err(Refused::Role),
+            // A roster names no brokers: each organisation pins its own.
+            Role::Coordinator | Role::Broker => return Err(Refused::Role),
             Role::Participant => {
                 let name =
                     OrganisationId::new(organisation).map_err(|_| Refused::UnknownOrganisation)?;

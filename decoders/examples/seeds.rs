@@ -11,18 +11,21 @@ use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, Label,
+    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
     ManifestDocument, OrganisationId, Plan, RevocationListBytes, RosterDocument, RosterEntry,
     Rotation, SignedManifest, SignedRoster,
 };
+use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
+use consort_coordinator::manifest::ManifestRound;
+use consort_coordinator::{Manifest, model_file};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
-use consort_proto::wire::{consent, round};
-use consort_round::ShareKeys;
+use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
+use consort_round::{RoundResult, ShareKeys};
 use prost::Message;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
@@ -35,7 +38,9 @@ fn main() {
     attestation();
     audit();
     documents();
+    vault();
     wire();
+    disk();
 }
 
 fn write(decoder: &str, bytes: impl AsRef<[u8]>) {
@@ -85,6 +90,131 @@ fn blame(
         agreement: agreement.to_bytes().to_vec(),
     };
     write("wire-complaint", complaint.encode_to_vec());
+}
+
+/// What daemons find on their disk. The firmware's seed is the one that the tests of `attestation` make.
+fn disk() {
+    let beside = |path: &str| {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(path);
+        fs::read(file).unwrap()
+    };
+    write(
+        "coordinator-config",
+        beside("coordinator/config.sample.toml"),
+    );
+    write(
+        "participant-config",
+        beside("participant/config.sample.toml"),
+    );
+    write("consent-policy", beside("participant/consent.sample.toml"));
+    let rows = "note,age,kind,ill\n\"one, two\",61.5,a,1\n,1e2, b ,0\r\nπ,-3,b,0.75\n";
+    write("data-file", rows);
+    write_as("data-file", "missing", "age,kind,ill\n1,a,1\n,?,0\n2,b,?\n");
+
+    let job = JobId::new("job-1").unwrap();
+    let contract = Contract::propose(
+        job.clone(),
+        job_document(),
+        &signed_roster(5).verify().unwrap(),
+    )
+    .unwrap();
+    let event = |event: JobEvent| event.encode(&job, 1_767_225_600_000, None);
+    write(
+        "stored-event",
+        event(JobEvent::Submitted(Box::new(contract))),
+    );
+    write_as(
+        "stored-event",
+        "ended",
+        event(JobEvent::Ended(Ending::new(
+            Final::Failed,
+            "vote_refused",
+            "no".to_owned(),
+        ))),
+    );
+    let result = RoundResult {
+        context: Digest::of(b"context"),
+        survivors: [1, 2, 3].map(|i| MemberIndex::new(i).unwrap()).into(),
+        aggregate: Digest::of(b"sum"),
+        signature: secret(0).sign(b"result"),
+    };
+    let released = Released {
+        result,
+        model: Digest::of(b"model"),
+        noised_loss: Some(0.5),
+        phase_ms: BTreeMap::from([("sharing".to_owned(), 5)]),
+    };
+    write_as(
+        "stored-event",
+        "released",
+        event(JobEvent::Released(Box::new(released))),
+    );
+
+    let spec = convert::job_to_wire(&job_document());
+    let proposal = consent::v1::Proposal {
+        job: job.to_string(),
+        spec: Some(spec),
+        plan: None,
+    };
+    write(
+        "stored-state",
+        [&[1][..], &proposal.encode_to_vec()].concat(),
+    );
+    write_as("stored-state", "answered", [&[0][..], b"12 3"].concat());
+
+    let frames = [&b"a frame"[..], b"another frame"];
+    let mut records = Vec::new();
+    for frame in frames {
+        records.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
+        records.extend(Digest::of(frame).as_bytes());
+    }
+    let length = u16::try_from(records.len()).unwrap().to_be_bytes();
+    write(
+        "stored-spool",
+        [&length[..], &records, &frames.concat()].concat(),
+    );
+    write("state-key", "5a".repeat(32) + "\n");
+    write("sealed-state", consort_decoders::seal_state(&[7; 32]));
+
+    let layers = vec![Layer::Dense { outputs: 1 }];
+    let model = ModelSpec::new(3, layers, Loss::BinaryCrossEntropy).unwrap();
+    let parameters = Parameters::new(&model, vec![1.0, -2.0, 0.5, 0.25]).unwrap();
+    let metadata = BTreeMap::from([("consort.job".to_owned(), job.to_string())]);
+    let file = model_file::write(&model, &OptimizerState::initial(parameters), metadata).unwrap();
+    write("model-file", file);
+    write(
+        "model-manifest",
+        manifest().sign(&consort_decoders::coordinator()),
+    );
+}
+
+fn manifest() -> Manifest {
+    let digest = |text: &[u8]| Digest::of(text).to_string();
+    Manifest {
+        version: 1,
+        consortium: "tests".to_owned(),
+        roster_root: digest(b"roster"),
+        job: "job-1".to_owned(),
+        name: "small".to_owned(),
+        purpose: "tests".to_owned(),
+        contract: digest(b"contract"),
+        rounds: vec![ManifestRound {
+            round: 1,
+            attempt: 1,
+            survivors: vec!["clinic-1".to_owned(), "clinic-2".to_owned()],
+        }],
+        epsilon: 1.0,
+        epsilon_rdp: 1.25,
+        epsilon_by_coalition: vec![0.75, 1.0],
+        delta: 1e-5,
+        c_noise: 1,
+        sigma: 9.5,
+        attestation: "simulated".to_owned(),
+        dangerous: vec!["simulated roots".to_owned()],
+        model_sha256: digest(consort_decoders::MODEL),
+    }
 }
 
 fn aggregation() {
@@ -298,6 +428,7 @@ fn job_document() -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+        data_access: DataAccessDocument::default(),
     }
 }
 
@@ -322,8 +453,7 @@ fn averaged_document() -> JobDocument {
     }
 }
 
-fn documents() {
-    write("organisation", "clinic-1");
+fn signed_roster(members: u8) -> SignedRoster {
     let entry = |i: u8| RosterEntry {
         identity: secret(i).public(),
         chip_id: [i; 64],
@@ -333,12 +463,17 @@ fn documents() {
         consortium: ConsortiumId::new("tests").unwrap(),
         version: 1,
         coordinator: entry(0),
-        members: (1..=3).map(|i| (organisation(i), entry(i))).collect(),
+        members: (1..=members).map(|i| (organisation(i), entry(i))).collect(),
     };
-    let signatures: BTreeMap<_, _> = (1..=3)
+    let signatures: BTreeMap<_, _> = (1..=members)
         .map(|i| (organisation(i), document.sign(&secret(i))))
         .collect();
-    let roster = SignedRoster::assemble(document, &signatures);
+    SignedRoster::assemble(document, &signatures)
+}
+
+fn documents() {
+    write("organisation", "clinic-1");
+    let roster = signed_roster(3);
     write("roster", serde_json::to_vec(&roster).unwrap());
     let manifest = SignedManifest {
         document: ManifestDocument {
@@ -377,6 +512,43 @@ fn documents() {
     let line = "consort-debit-v1 data-set=records purpose=tests sequence=0 job=job-1 round=1 attempt=1 sigma=1.5 sampling=1 \
                 steps=3 relation=add-remove unit=record";
     write("ledger-entry", line);
+}
+
+fn vault() {
+    let header = Canonical::new("consort/data/sealed/v1")
+        .str("records-key")
+        .u64(1)
+        .str("records")
+        .bytes(&[1; 32])
+        .bytes(&[2; 32])
+        .finish();
+    let length = u32::try_from(header.len()).unwrap().to_be_bytes();
+    write("sealed-data-header", &header);
+    write("sealed-data-start", [length.as_slice(), &header].concat());
+}
+
+fn key_release(approval: consent::v1::Approval) {
+    let job = Job::new(job_document()).unwrap();
+    let plan = Plan::derive(&job).unwrap();
+    let request = keys::v1::ReleaseRequest {
+        nonce: vec![1; 32],
+        hpke_key: vec![2; 1216],
+        key_id: "records-key".to_owned(),
+        version: 1,
+        proposal: Some(consent::v1::Proposal {
+            job: "job-1".to_owned(),
+            spec: Some(convert::job_to_wire(&job_document())),
+            plan: Some(convert::plan_to_wire(&job, &plan)),
+        }),
+        approval: Some(approval),
+        evidence: vec![3; 100],
+    };
+    write("wire-key-request", request.encode_to_vec());
+    let challenge = keys::v1::ChallengeResponse {
+        nonce: vec![1; 32],
+        lifetime_ms: 60_000,
+    };
+    write("wire-key-challenge", challenge.encode_to_vec());
 }
 
 fn wire() {
@@ -501,6 +673,7 @@ fn wire() {
         votes: vec![vote],
     };
     write("wire-approval", approval.encode_to_vec());
+    key_release(approval);
     let delivery = round::v1::SharesDelivery {
         id,
         statements: vec![statement.encode_to_vec().into()],

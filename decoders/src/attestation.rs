@@ -3,6 +3,7 @@
 use crate::{Decoder, Outcome, code, text};
 use consort_attestation::attester::CertificateTable;
 use consort_attestation::channel::message_of;
+use consort_attestation::measure::LaunchImage;
 use consort_attestation::simulated::SimulatedMachine;
 use consort_attestation::{
     ChipId, Claims, Evidence, Expected, HostData, Measurement, Policy, ReportData, Tcb, TrustStore,
@@ -10,6 +11,7 @@ use consort_attestation::{
 };
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
+use tempfile::NamedTempFile;
 
 pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
@@ -39,6 +41,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "certificate-table",
         decode: certificate_table,
+    },
+    Decoder {
+        name: "firmware",
+        decode: firmware,
     },
     Decoder {
         name: "channel-message",
@@ -124,6 +130,28 @@ fn report(bytes: &[u8]) -> Outcome {
     consort_attestation::fields::of_report(report)
         .map(drop)
         .map_err(code!())
+}
+
+thread_local! {
+    /// The image is measured from a file.
+    static FIRMWARE: NamedTempFile = NamedTempFile::new().expect("the system has a folder for temporary files");
+}
+
+/// An image as `consort attest measure` measures it, with a kernel, which reads one more page of its metadata.
+fn firmware(bytes: &[u8]) -> Outcome {
+    FIRMWARE.with(|file| {
+        std::fs::write(file.path(), bytes).expect("a temporary file can be written");
+        let image = LaunchImage {
+            firmware: file.path().to_owned(),
+            kernel: Some("/dev/null".into()),
+            initrd: None,
+            append: None,
+            vcpus: 1,
+            vcpu_type: "EPYC-v4".to_owned(),
+            guest_features: 1,
+        };
+        image.digest().map(drop).map_err(code!())
+    })
 }
 
 /// What comes in a frame before anything vouches for the peer.

@@ -103,7 +103,7 @@ fn model_spec(bytes: &[u8]) -> Outcome {
 }
 
 /// Three inputs, one output: four parameters.
-fn small_model() -> ModelSpec {
+pub(crate) fn small_model() -> ModelSpec {
     ModelSpec::new(
         3,
         vec![Layer::Dense { outputs: 1 }],

@@ -8,13 +8,19 @@ mod aggregation;
 mod attestation;
 mod audit;
 mod blame;
+#[cfg(feature = "disk")]
+mod disk;
 mod documents;
+#[cfg(feature = "disk")]
+mod vault;
 #[cfg(feature = "wire")]
 mod wire;
 
 pub use aggregation::seal;
 #[cfg(feature = "attestation")]
 pub use attestation::MACHINE;
+#[cfg(feature = "disk")]
+pub use disk::{MODEL, coordinator, seal_state};
 
 /// What a decoder made of some bytes: nothing more than that they are good, or the stable code of the error.
 pub type Outcome = Result<(), String>;
@@ -36,7 +42,11 @@ pub fn all() -> impl Iterator<Item = Decoder> {
         attestation::DECODERS,
         audit::DECODERS,
         blame::DECODERS,
+        #[cfg(feature = "disk")]
+        disk::DECODERS,
         documents::DECODERS,
+        #[cfg(feature = "disk")]
+        vault::DECODERS,
         #[cfg(feature = "wire")]
         wire::DECODERS,
     ]

@@ -2,7 +2,7 @@
 
 use crate::{Decoder, Outcome, code};
 use consort_contract::Job;
-use consort_proto::wire::{consent, job, round};
+use consort_proto::wire::{consent, job, keys, round};
 use consort_proto::{bounds, convert};
 use prost::{Message, Name};
 use std::sync::LazyLock;
@@ -72,6 +72,16 @@ pub(crate) const DECODERS: &[Decoder] = &[
         "wire-approval",
         consent::v1::Approval,
         convert::approval_from_wire
+    ),
+    message!(
+        "wire-key-request",
+        keys::v1::ReleaseRequest,
+        convert::key_request_from_wire
+    ),
+    message!(
+        "wire-key-challenge",
+        keys::v1::ChallengeResponse,
+        |challenge: keys::v1::ChallengeResponse| { convert::nonce_from_wire(&challenge) }
     ),
     Decoder {
         name: "wire-directive",

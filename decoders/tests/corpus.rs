@@ -65,6 +65,11 @@ fn a_valid_message_that_is_cut_anywhere_is_refused_or_a_shorter_message() {
         "optimizer-state",
         "blame-record",
         "blame-proceedings",
+        "sealed-data-header",
+        "sealed-data-start",
+        "model-file",
+        "sealed-state",
+        "stored-spool",
     ];
     for decoder in consort_decoders::all() {
         let valid = fs::read(corpus().join(decoder.name).join("valid")).unwrap();

@@ -115,9 +115,19 @@ pub(crate) fn write_le(values: &[f32], bytes: &mut [u8]) {
     }
 }
 
+/// What is before the bytes of an encoding of a label and one part of so many bytes.
+pub(crate) fn labelled_bytes_before(label: &str, bytes: usize) -> Vec<u8> {
+    let mut before = Parts::new(label).finish();
+    before.extend_from_slice(&part_length(bytes));
+    before
+}
+
 fn float_part_length(values: &[f32]) -> [u8; 4] {
-    let bytes =
-        u32::try_from(4 * values.len()).expect("a part is bounded by the largest model: 256 MiB");
+    part_length(4 * values.len())
+}
+
+fn part_length(bytes: usize) -> [u8; 4] {
+    let bytes = u32::try_from(bytes).expect("a part is bounded by the largest model: 256 MiB");
     bytes.to_be_bytes()
 }
 

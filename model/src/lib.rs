@@ -4,12 +4,14 @@
 //! from it. Nothing here is code from a job, and nothing here touches a clock, a disk, a thread or a random source.
 //! The bytes of [`Parameters`] and [`OptimizerState`] are the same on every machine, so they can be hashed and compared.
 
+mod arriving;
 mod average;
 mod encoding;
 mod parameters;
 mod spec;
 mod step;
 
+pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
 pub use parameters::{InitialSeed, Parameters, ParametersError};

@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 use crate::encoding::{ModelHash, Parts, hash_floats, write_le};
 use crate::spec::{Layer, ModelSpec};
 
+/// What the hash of parameters is labelled with.
+pub(crate) const PARAMETERS_LABEL: &str = "consort/model/parameters/v1";
+
 /// The parameters of a model as one flat vector, in the order of its [`crate::Layout`]. Every element is finite.
 #[derive(Clone, PartialEq)]
 pub struct Parameters(Vec<f32>);
@@ -87,7 +90,7 @@ impl Parameters {
 
     /// SHA-256 over the canonical encoding of the bytes: the hash of the model in a round's context.
     pub fn hash(&self) -> ModelHash {
-        hash_floats("consort/model/parameters/v1", &self.0)
+        hash_floats(PARAMETERS_LABEL, &self.0)
     }
 
     /// The flat vector.
@@ -95,12 +98,24 @@ impl Parameters {
         &self.0
     }
 
+    /// Takes values of which the caller has seen that they are finite and as many as the model has.
+    pub(crate) fn seen_finite(values: Vec<f32>) -> Self {
+        Self(values)
+    }
+
     /// Checks that every element is finite; the caller vouches for the length.
     pub(crate) fn finite(values: Vec<f32>) -> Result<Self, ParametersError> {
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(element) => Err(ParametersError::NotFinite { element }),
-            None => Ok(Self(values)),
+        // Without an early end: that lets the check run at the speed of memory.
+        if values
+            .iter()
+            .fold(true, |all, value| all & value.is_finite())
+        {
+            return Ok(Self(values));
         }
+        let element = values.iter().position(|value| !value.is_finite());
+        Err(ParametersError::NotFinite {
+            element: element.unwrap_or(0),
+        })
     }
 }
 

@@ -134,6 +134,14 @@ impl OptimizerState {
         })
     }
 
+    /// The state of values of which the caller has seen that they are finite and as many as the model has.
+    pub(crate) fn of_finite(parameters: Vec<f32>, velocity: Vec<f32>) -> Self {
+        Self {
+            parameters: Parameters::seen_finite(parameters),
+            velocity: Parameters::seen_finite(velocity),
+        }
+    }
+
     pub(crate) fn check_length(&self, found: usize) -> Result<(), StepError> {
         let expected = self.parameters.as_slice().len();
         if found == expected {

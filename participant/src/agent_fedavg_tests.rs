@@ -42,7 +42,10 @@ fn a_round_of_local_steps_gives_a_bounded_average_and_is_paid_for_step_by_step()
     assert!(sum.values().iter().all(|value| value.abs() <= 4 * 2047));
     let state = OptimizerState::initial(initial.clone());
     let job = (&job_id(), &world.job);
-    let (next, loss) = world.plan.advance(job, 1, &state, sum.values(), 4).unwrap();
+    let (next, loss) = world
+        .plan
+        .advance(job, 1, &state, sum.values(), 4, std::num::NonZeroUsize::MIN)
+        .unwrap();
     let moved = next.parameters().as_slice();
     assert_ne!(moved, initial.as_slice());
     // The average of updates of norm 2, a rounding step of 2/2047 for each of two elements, and f32.

@@ -1,6 +1,7 @@
 //! Four agents and the coordinator's round machine in one process, without network.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use super::*;
 use crate::test_world::{
@@ -9,7 +10,7 @@ use crate::test_world::{
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
 use consort_contract::{Algorithm, ApprovedVotes, Job, Plan};
-use consort_model::Parameters;
+use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, Parameters};
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
 use consort_round::coordinator::{Accepted, Input as RoundInput, Opening, Round};
@@ -21,6 +22,8 @@ use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_sealed_tests.rs"]
+mod sealed;
 
 /// The consortium in one process.
 struct World {
@@ -155,14 +158,15 @@ impl World {
                 while let Some(effect) = effects.pop_front() {
                     match effect {
                         Effect::FetchModel {
-                            job, model: hash, ..
+                            job,
+                            model: hash,
+                            agreed,
                         } => {
                             assert_eq!(hash, model_digest(model));
-                            let bytes = Ok(model.to_le_bytes());
                             let input = Input::Model {
                                 job,
                                 model: hash,
-                                bytes,
+                                arrived: arrived(agreed.0.model(), &model.to_le_bytes()),
                             };
                             effects.extend(self.agents.get_mut(&i).unwrap().handle(input).unwrap());
                         }
@@ -182,6 +186,7 @@ impl World {
                         }
                         Effect::Vote { .. } => panic!("no vote is due"),
                         Effect::Complain { .. } => panic!("nobody cheats"),
+                        Effect::FetchKey(wanted) => panic!("{} lies plain", wanted.name),
                     }
                 }
             }
@@ -417,25 +422,34 @@ fn the_first_round_starts_from_the_model_of_the_contract_and_from_no_other() {
     assert_eq!(world.say(1, announcement(&open)).len(), 2);
 }
 
+/// What comes of these bytes of a model.
+fn arrived(spec: &ModelSpec, bytes: &[u8]) -> Result<ArrivedParameters, String> {
+    let mut arriving = ArrivingParameters::new(spec);
+    let pushed = arriving.push(bytes);
+    let arrived = pushed.and_then(|()| arriving.finish());
+    arrived.map_err(|error| error.to_string())
+}
+
 #[test]
 fn model_bytes_that_are_not_what_was_announced_are_refused() {
     let mut world = World::approved();
     let next = Parameters::new(world.job.model(), vec![0.5, -0.25]).unwrap();
     let open = world.open(2, 1, &next);
-    let [Effect::FetchModel { job, model, bytes }] = &world.say(1, announcement(&open))[..] else {
+    let [Effect::FetchModel { job, model, agreed }] = &world.say(1, announcement(&open))[..] else {
         panic!("the model is fetched first");
     };
-    assert_eq!((*model, *bytes), (model_digest(&next), 8));
+    assert_eq!(*model, model_digest(&next));
+    let spec = agreed.0.model();
     let forged = Parameters::new(world.job.model(), vec![0.5, 0.25]).unwrap();
-    for bytes in [
-        Ok(forged.to_le_bytes()),
-        Ok(vec![0; 3]),
+    for arrived in [
+        arrived(spec, &forged.to_le_bytes()),
+        arrived(spec, &[0; 3]),
         Err("gone".to_owned()),
     ] {
         let input = Input::Model {
             job: job.clone(),
             model: *model,
-            bytes,
+            arrived,
         };
         let agent = world.agents.get_mut(&1).unwrap();
         assert!(agent.handle(input).unwrap().is_empty());

@@ -1,121 +1,59 @@
-//! What this organisation agrees to: its own policy, read from its own file, decides its vote.
+//! What this organisation's own policy, read from its own file, says to a job: it decides its vote.
 
 use consort_contract::{Job, Label, OrganisationId, Plan};
-use consort_privacy::{AccountError, Cap, Delta, Epsilon, QuantityError, Refused, Steps, spend};
-use serde::{Deserialize, Serialize};
+use consort_privacy::{AccountError, Epsilon, QuantityError, Refused, Steps, spend};
+pub use consort_site::consent::ConsentPolicy;
 
 use crate::data::DataError;
 use crate::ledger::PrivacyLedger;
 
-/// `consent.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConsentPolicy {
-    /// Purposes a job may have.
-    pub purposes: Vec<Label>,
-    /// Data sets a job may be trained on.
-    pub datasets: Vec<Label>,
-    /// Largest epsilon of one job, counted at [`Self::delta`].
-    pub max_epsilon_per_job: f64,
-    /// Largest epsilon over all jobs on one data set, for ever, counted at [`Self::delta`].
-    pub max_epsilon_lifetime: f64,
-    /// The delta at which both are counted.
-    pub delta: f64,
-    /// Fewest members whose sum may be opened: max(t, n_min, c + 2) of a job must reach it.
-    pub min_cohort: u32,
-    /// Largest model.
-    pub max_parameters: u64,
-    /// Vote without asking a person.
-    pub automatic: bool,
-}
-
-impl ConsentPolicy {
-    /// Checks the file's numbers.
-    ///
-    /// # Errors
-    /// What is wrong, and what would be right.
-    pub fn check(&self) -> Result<(), String> {
-        self.job_cap()
-            .map_err(|e| format!("max_epsilon_per_job, delta: {e}"))?;
-        self.lifetime_cap()
-            .map_err(|e| format!("max_epsilon_lifetime, delta: {e}"))?;
-        if !self.automatic {
-            return Err(
-                "automatic = false needs a person's approval, which this version cannot take; set it to true, \
-                 or list no purpose to refuse every job"
-                    .to_owned(),
-            );
-        }
-        Ok(())
+/// Whether an organisation takes part in a job, as far as its policy and its ledger are concerned.
+///
+/// # Errors
+/// [`ConsentRefused`] names the first rule that says no.
+pub fn decide(
+    policy: &ConsentPolicy,
+    organisation: &OrganisationId,
+    job: &Job,
+    plan: &Plan,
+    ledger: &PrivacyLedger,
+) -> Result<(), ConsentRefused> {
+    let document = job.document();
+    if !document.members.contains(organisation) {
+        return Err(ConsentRefused::NotAMember);
     }
-
-    /// The cap over the life of a data set, which the ledger enforces.
-    ///
-    /// # Errors
-    /// [`QuantityError`] for a number out of its range.
-    pub fn lifetime_cap(&self) -> Result<Cap, QuantityError> {
-        self.cap(self.max_epsilon_lifetime)
+    if !policy.purposes.contains(&document.purpose) {
+        return Err(ConsentRefused::Purpose(document.purpose.clone()));
     }
-
-    fn job_cap(&self) -> Result<Cap, QuantityError> {
-        self.cap(self.max_epsilon_per_job)
+    if !policy.datasets.contains(&document.dataset) {
+        return Err(ConsentRefused::Dataset(document.dataset.clone()));
     }
-
-    fn cap(&self, epsilon: f64) -> Result<Cap, QuantityError> {
-        Ok(Cap {
-            epsilon: Epsilon::new(epsilon)?,
-            delta: Delta::new(self.delta)?,
-        })
+    let opened = job.thresholds().fewest_survivors();
+    if opened < policy.min_cohort {
+        return Err(ConsentRefused::Cohort {
+            opened,
+            least: policy.min_cohort,
+        });
     }
-
-    /// Whether this organisation takes part in a job, as far as its policy and its ledger are concerned.
-    ///
-    /// # Errors
-    /// [`ConsentRefused`] names the first rule that says no.
-    pub fn decide(
-        &self,
-        organisation: &OrganisationId,
-        job: &Job,
-        plan: &Plan,
-        ledger: &PrivacyLedger,
-    ) -> Result<(), ConsentRefused> {
-        let document = job.document();
-        if !document.members.contains(organisation) {
-            return Err(ConsentRefused::NotAMember);
-        }
-        if !self.purposes.contains(&document.purpose) {
-            return Err(ConsentRefused::Purpose(document.purpose.clone()));
-        }
-        if !self.datasets.contains(&document.dataset) {
-            return Err(ConsentRefused::Dataset(document.dataset.clone()));
-        }
-        let opened = job.thresholds().fewest_survivors();
-        if opened < self.min_cohort {
-            return Err(ConsentRefused::Cohort {
-                opened,
-                least: self.min_cohort,
-            });
-        }
-        let parameters = job.model().parameter_count() as u64;
-        if parameters > self.max_parameters {
-            return Err(ConsentRefused::Parameters {
-                parameters,
-                most: self.max_parameters,
-            });
-        }
-        let rounds = Steps::new(job.algorithm().rounds())?;
-        let whole_job = plan.noise().mechanism_of(rounds)?;
-        let cap = self.job_cap()?;
-        let cost = spend(&[whole_job], cap.delta)?.enforced();
-        if cost > cap.epsilon {
-            return Err(ConsentRefused::EpsilonPerJob {
-                asked: cost,
-                most: cap.epsilon,
-            });
-        }
-        ledger.what_if(&document.dataset, &whole_job)?;
-        Ok(())
+    let parameters = job.model().parameter_count() as u64;
+    if parameters > policy.max_parameters {
+        return Err(ConsentRefused::Parameters {
+            parameters,
+            most: policy.max_parameters,
+        });
     }
+    let rounds = Steps::new(job.algorithm().rounds())?;
+    let whole_job = plan.noise().mechanism_of(rounds)?;
+    let cap = policy.job_cap()?;
+    let cost = spend(&[whole_job], cap.delta)?.enforced();
+    if cost > cap.epsilon {
+        return Err(ConsentRefused::EpsilonPerJob {
+            asked: cost,
+            most: cap.epsilon,
+        });
+    }
+    ledger.what_if(&document.dataset, &whole_job)?;
+    Ok(())
 }
 
 /// Why this organisation votes no. The text goes to the other members and to the log; it holds no value of a record.
@@ -133,6 +71,14 @@ pub enum ConsentRefused {
     /// The data set is allowed and not configured.
     #[error("the data set {0} has no file in this organisation's configuration")]
     NoFile(Label),
+    /// The data set lies encrypted and its key is not held.
+    #[error(
+        "the data set {0} lies encrypted and this organisation's broker has not released its key"
+    )]
+    NoKey(Label),
+    /// The job wants its data encrypted and the data set lies plain.
+    #[error("the job asks for encrypted data and the data set {0} lies plain here")]
+    NotEncrypted(Label),
     /// Too few members.
     #[error(
         "a sum of {opened} members could be opened and this organisation asks for at least {least}"
@@ -181,6 +127,8 @@ impl ConsentRefused {
             Self::Purpose(_) => "consent_purpose",
             Self::Dataset(_) => "consent_dataset",
             Self::NoFile(_) => "consent_no_file",
+            Self::NoKey(_) => "consent_no_key",
+            Self::NotEncrypted(_) => "consent_not_encrypted",
             Self::Cohort { .. } => "consent_cohort",
             Self::Parameters { .. } => "consent_parameters",
             Self::EpsilonPerJob { .. } => "consent_epsilon_per_job",

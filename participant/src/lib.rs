@@ -3,16 +3,14 @@
 //! Start with [`agent`], which decides what is answered, then [`consent`] and [`ledger`], which may say no.
 
 pub mod agent;
-pub mod config;
 pub mod consent;
-pub mod data;
 mod error;
+pub mod keys;
 pub mod ledger;
 mod loopback;
 mod randomness;
 mod roster;
 mod serve;
-pub mod state;
 pub mod trainer;
 pub mod uplink;
 
@@ -20,6 +18,7 @@ pub mod uplink;
 mod test_world;
 
 pub use config::Config;
+pub use consort_site::{config, data, state};
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
 pub use roster::{init, sign_manifest, sign_roster};

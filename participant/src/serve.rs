@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::agent::{Agent, AgentFault, Effect, Input, Site};
 use crate::config::Config;
 use crate::error::ParticipantError;
+use crate::keys::BrokerLink;
 use crate::ledger::PrivacyLedger;
 use crate::state::SiteState;
 use crate::uplink::Uplink;
@@ -59,6 +60,10 @@ pub async fn serve(
     let state = SiteState::open(Arc::clone(&records))?;
     let ledger = PrivacyLedger::open(records, consent.lifetime_cap()?)?;
     let channel = ClientChannel::new(node.channel_settings())?;
+    let broker = match &config.broker {
+        Some(broker) => Some(BrokerLink::new(broker, &node)?),
+        None => None,
+    };
     let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
     let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
     let site = Site {
@@ -68,17 +73,13 @@ pub async fn serve(
         judge: Box::new(peers),
         attest: Box::new(move |keys| attest_round_keys(&*attester, &in_force, keys)),
         consent,
-        datasets: config
-            .datasets
-            .iter()
-            .map(|(name, dataset)| (name.clone(), dataset.path.clone()))
-            .collect(),
+        datasets: config.datasets.clone(),
         workers,
     };
     let agent = Agent::open(site, state, ledger)?;
     let (inputs, asked) = mpsc::channel(INPUTS_WAITING);
     let (decided, effects) = mpsc::unbounded_channel();
-    let uplink = Uplink::new(&config.coordinator, channel, crash, inputs)?;
+    let uplink = Uplink::new(&config.coordinator, channel, crash, inputs, broker)?;
     tracing::info!(
         %organisation,
         roster = %node.roster.root(),

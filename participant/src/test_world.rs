@@ -14,6 +14,7 @@ use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_storage::RecordStore;
 
 use crate::agent::{Agent, Site};
+use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::ledger::PrivacyLedger;
 use crate::state::SiteState;
@@ -134,7 +135,13 @@ pub(crate) fn site(member: u8, data: &Path) -> Site {
         judge: Box::new(Trusting),
         attest: Box::new(|_| Ok(b"evidence".to_vec())),
         consent: consent(),
-        datasets: BTreeMap::from([(label("records"), data.to_owned())]),
+        datasets: BTreeMap::from([(
+            label("records"),
+            DatasetConfig {
+                path: data.to_owned(),
+                key_id: None,
+            },
+        )]),
         workers: std::num::NonZeroUsize::new(2).unwrap(),
     }
 }

@@ -46,6 +46,11 @@ pub mod wire {
             tonic::include_proto!("consort.uplink.v1");
         }
     }
+    pub mod keys {
+        pub mod v1 {
+            tonic::include_proto!("consort.keys.v1");
+        }
+    }
 }
 
 /// The compiled schema with its bounds, for reflection and for the tests that walk it.

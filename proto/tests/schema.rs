@@ -82,6 +82,31 @@ fn only_the_masked_chunk_can_carry_a_vector_from_a_participant() {
     }
 }
 
+/// What a participant hands to its own organisation's broker beside the contract, which is the coordinator's and signed by all.
+#[test]
+fn a_request_for_a_key_has_no_room_for_a_vector_either() {
+    let pool = pool();
+    let request = pool
+        .get_message_by_name("consort.keys.v1.ReleaseRequest")
+        .unwrap();
+    for field in request.fields() {
+        let name = field.full_name();
+        match field.kind() {
+            Kind::Message(message) => assert!(
+                ["consort.consent.v1.Proposal", "consort.consent.v1.Approval"]
+                    .contains(&message.full_name()),
+                "{name}"
+            ),
+            Kind::Bytes | Kind::String => assert!(
+                option(&pool, &field, "max_bytes").unwrap() <= LONGEST_PLAIN_FIELD,
+                "{name}"
+            ),
+            kind => assert_eq!(kind, Kind::Uint32, "{name}"),
+        }
+        assert!(!field.is_list() && !field.is_map(), "{name}");
+    }
+}
+
 #[test]
 fn every_field_of_bytes_text_or_many_elements_has_a_bound() {
     let pool = pool();

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::{BlobError, BlobKey, BlobReader, BlobSpool, BlobStore, BlobWriter, Mark};
 use crate::error::{OpenError, StoreFault, io_fault};
+pub use spool::spooled_frames;
 use spool::{LocalSpool, MARKS};
 
 /// Ends the file name of a finished blob. No key holds it, so the blob `a` and the folder of `a/b` never meet.

@@ -20,7 +20,7 @@ pub use error::{InvalidName, OpenError, StoreFault};
 pub use event::{
     AppendError, EventStore, MAX_EVENT_BYTES, MAX_STREAM_ID_BYTES, StoredEvent, StreamId, Version,
 };
-pub use files::LocalBlobs;
+pub use files::{LocalBlobs, spooled_frames};
 pub use memory::MemoryStore;
 pub use record::{
     MAX_COLLECTION_BYTES, MAX_RECORD_BYTES, MAX_RECORD_KEY_BYTES, RecordChange, RecordError,

@@ -15,6 +15,8 @@ mod network;
 mod oracle;
 pub mod reference;
 mod sum;
+#[cfg(test)]
+mod vectors_tests;
 
 pub use batch::Batch;
 pub use clipping::{Clipping, LossWeight};

@@ -1,4 +1,4 @@
-"""docs/protocol.md, "Numbers", "Roster" and "Before a round": thresholds, roster, job, plan, votes."""
+"""docs/protocol.md, "Numbers", "Roster", "Manifest" and "Before a round": thresholds, roster, manifests, job, plan, votes."""
 
 import math
 import struct
@@ -97,6 +97,44 @@ def roster(seeds):
         "signatures": {name: sign(seeds[name], content).hex() for name in sorted(members)},
     }
     return {"file": file, "bytes": content.hex(), "root": sha256(content).hex()}
+
+
+# --- Manifest --------------------------------------------------------------------------------------------------------
+
+POLICIES = ["[trust]\nroots = []\n", "# no Milan\n[trust]\nroots = []\n"]
+
+
+def manifest(root, seeds, signers, version, policy, previous, lists):
+    content = canonical(
+        "consort/manifest/v1",
+        "north-sea",
+        root,
+        version,
+        6,
+        *listed([] if previous is None else [previous]),
+        policy,
+        *listed(lists),
+    )
+    file = {
+        "document": {
+            "consortium": "north-sea",
+            "roster": root.hex(),
+            "version": version,
+            "threshold": 6,
+            "previous": None if previous is None else previous.hex(),
+            "policy": policy,
+            "revocation_lists": [one.hex() for one in lists],
+        },
+        "signatures": {name: sign(seeds[name], content).hex() for name in signers},
+    }
+    return {"file": file, "bytes": content.hex(), "hash": sha256(content).hex()}
+
+
+def manifests(root, seeds):
+    """Genesis, signed by all, and the one that follows, signed by as many as genesis asks for. What is in a list, nobody looks at here."""
+    genesis = manifest(root, seeds, CLINICS, 1, POLICIES[0], None, [])
+    lists = [fixed("a revocation list", 40), fixed("another revocation list", 50)]
+    return [genesis, manifest(root, seeds, CLINICS[4:], 5, POLICIES[1], bytes.fromhex(genesis["hash"]), lists)]
 
 
 # --- Job -------------------------------------------------------------------------------------------------------------
@@ -286,10 +324,12 @@ def file():
     agreed = contract_bytes(sha256(content), planned, schema)
     contract = sha256(agreed)
     votes = [vote(secrets[name], name, contract, None) for name in CLINICS]
+    agreed_roster = roster(secrets)
     return {
         "thresholds": [{"asked": asked, "numbers": thresholds(**asked)} for asked in ASKED],
         "identity_seeds": {name: seed.hex() for name, seed in secrets.items()},
-        "roster": roster(secrets),
+        "roster": agreed_roster,
+        "manifests": manifests(bytes.fromhex(agreed_roster["root"]), secrets),
         "job_id": JOB_ID,
         "job": JOB,
         "model_bytes": model_bytes(JOB).hex(),

@@ -11,22 +11,32 @@ import sys
 import averaging
 import contract
 import examples
+import gradient
 import model
 import round_of_ten
+import round_on_a_circle
+import statements
+import step
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     agreed = contract.file()
+    starts = model.file(agreed["job"])
+    attempt = round_of_ten.files(agreed)
     files = {
         "encoding": examples.encodings(),
         "masks": examples.masks(),
         "seats": examples.seats(),
         "contract": agreed,
         "fedavg": averaging.file(),
-        "model": model.file(agreed["job"]),
-        **round_of_ten.files(agreed),
+        "model": starts,
+        "gradient": gradient.file(),
+        "step": step.file(agreed, starts, attempt["opening"]["sum"]),
+        "statements": statements.file(agreed, attempt["context"], attempt["keys"]),
+        **attempt,
+        "circle": round_on_a_circle.file(),
     }
     for name, content in files.items():
         text = json.dumps(content, indent=1, ensure_ascii=False)

@@ -1,4 +1,6 @@
-"""ristretto255 (RFC 9496) in affine coordinates and Python integers: a reference that is slow and not constant time."""
+"""ristretto255 (RFC 9496) in Python integers: a reference that is slow and not constant time."""
+
+import functools
 
 P = 2**255 - 19
 # The order of the group.
@@ -32,31 +34,43 @@ def recover_x(y):
     return x
 
 
-BASE = (recover_x(BASE_Y), BASE_Y)
+# Extended coordinates (X : Y : Z : T) with x = X/Z, y = Y/Z, x·y = T/Z.
+NEUTRAL = (0, 1, 1, 0)
+BASE = (recover_x(BASE_Y), BASE_Y, 1, recover_x(BASE_Y) * BASE_Y % P)
 
 
 def add(p, q):
-    """Affine addition on the twisted Edwards curve, RFC 8032 section 5.1.4."""
-    (x1, y1), (x2, y2) = p, q
-    k = D * x1 * x2 * y1 * y2
-    x = (x1 * y2 + x2 * y1) * pow(1 + k, -1, P)
-    y = (y1 * y2 + x1 * x2) * pow(1 - k, -1, P)
-    return x % P, y % P
+    """RFC 8032 section 5.1.4; it holds for two equal points too."""
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = p, q
+    a, b = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = t1 * 2 * D * t2 % P, z1 * 2 * z2 % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+@functools.lru_cache(maxsize=4)
+def windows(point):
+    """i·16^k·point for each four bits of a scalar."""
+    tables = []
+    for _ in range(64):
+        row = [NEUTRAL]
+        for _ in range(15):
+            row.append(add(row[-1], point))
+        tables.append(row)
+        point = add(row[-1], point)
+    return tables
 
 
 def multiply(scalar, point):
-    result = (0, 1)
-    for bit in bin(scalar % L)[2:]:
-        result = add(result, result)
-        if bit == "1":
-            result = add(result, point)
+    result, scalar = NEUTRAL, scalar % L
+    for k, row in enumerate(windows(point)):
+        result = add(result, row[scalar >> (4 * k) & 15])
     return result
 
 
 def encode(point):
-    """Section 4.3.2, with z = 1."""
-    x0, y0 = point
-    z0, t0 = 1, x0 * y0 % P
+    """Section 4.3.2."""
+    x0, y0, z0, t0 = point
     u1, u2 = (z0 + y0) * (z0 - y0) % P, x0 * y0 % P
     _, invsqrt = sqrt_ratio_m1(1, u1 * u2 * u2 % P)
     den1, den2 = invsqrt * u1 % P, invsqrt * u2 % P

@@ -10,10 +10,11 @@ mod rounding;
 pub use error::FixedPointError;
 pub use rotation::{ROTATION_BLOCK, RotationSeed};
 
-use crate::MaskSeed;
+use crate::{MaskSeed, parallel::on_each};
 use rand_core::{CryptoRng, RngCore};
 use rotation::Signs;
 use rounding::StochasticRounding;
+use std::num::NonZeroUsize;
 use zeroize::{Zeroize, Zeroizing};
 
 /// The largest Q: rounding adds a fraction to an integer of this size in the 53 bits of an f64 (31 bits and 21 of fraction).
@@ -125,14 +126,44 @@ impl FixedPoint {
     /// The average of `members` updates from their sum.
     #[must_use]
     pub fn decode_average(&self, sum: &[i64], members: u32) -> Vec<f32> {
+        self.decode_average_with(sum, members, NonZeroUsize::MIN)
+    }
+
+    /// [`Self::decode_average`] by so many threads, which changes no bit of the result.
+    ///
+    /// # Panics
+    /// When the operating system has no thread to give.
+    #[must_use]
+    pub fn decode_average_with(
+        &self,
+        sum: &[i64],
+        members: u32,
+        workers: NonZeroUsize,
+    ) -> Vec<f32> {
         let unit = self.step() / f64::from(members.max(1));
-        let mut signs = self.rotation.as_ref().map(Signs::new);
-        let mut values: Vec<f32> = sum.iter().map(|&integer| to_f32(integer, unit)).collect();
-        if let Some(signs) = &mut signs {
-            for block in values.chunks_mut(ROTATION_BLOCK) {
-                signs.rotate_back(block);
+        let mut values = vec![0.0; sum.len()];
+        let blocks = sum
+            .len()
+            .div_ceil(ROTATION_BLOCK)
+            .div_ceil(workers.get())
+            .max(1);
+        let part = blocks * ROTATION_BLOCK;
+        let parts = values.chunks_mut(part).zip(sum.chunks(part)).enumerate();
+        on_each(parts, |(index, (values, sum))| {
+            let signs = |seed| Signs::from_block(seed, index * blocks);
+            let mut signs = self.rotation.as_ref().map(signs);
+            let of_blocks = values
+                .chunks_mut(ROTATION_BLOCK)
+                .zip(sum.chunks(ROTATION_BLOCK));
+            for (values, sum) in of_blocks {
+                for (value, &integer) in values.iter_mut().zip(sum) {
+                    *value = to_f32(integer, unit);
+                }
+                if let Some(signs) = &mut signs {
+                    signs.rotate_back(values);
+                }
             }
-        }
+        });
         values
     }
 }

@@ -11,6 +11,9 @@ use crate::{
 /// Elements that are rotated together: 16 KiB of f32.
 pub const ROTATION_BLOCK: usize = 1 << 12;
 
+/// Words of signs that each block takes.
+const WORDS_OF_BLOCK: usize = ROTATION_BLOCK / 32;
+
 /// The public seed of a round's signs.
 ///
 /// The sign of element i turns where bit i mod 32 (the lowest is 0) of word ⌊i/32⌋ is 1: little-endian words of 32 bits of
@@ -39,11 +42,16 @@ pub(super) struct Signs {
 
 impl Signs {
     pub(super) fn new(seed: &RotationSeed) -> Self {
+        Self::from_block(seed, 0)
+    }
+
+    /// Those from this block on.
+    pub(super) fn from_block(seed: &RotationSeed, block: usize) -> Self {
         let stream = MaskStream::new(&MaskSeed::new(seed.0));
         Self {
             stream: [(stream, Sign::Plus)],
             workspace: Workspace::default(),
-            next_word: 0,
+            next_word: (block * WORDS_OF_BLOCK) as u64,
         }
     }
 
@@ -60,7 +68,7 @@ impl Signs {
     }
 
     fn flip(&mut self, block: &mut [f32]) {
-        let mut words = [0_u32; ROTATION_BLOCK / 32];
+        let mut words = [0_u32; WORDS_OF_BLOCK];
         let (first, workspace) = (self.next_word, &mut self.workspace);
         add_masks_with(&mut words, &self.stream, first, Width::WORD_32, workspace);
         self.next_word += words.len() as u64;

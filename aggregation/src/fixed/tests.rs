@@ -156,7 +156,12 @@ proptest! {
         let values = some_values(elements, seed);
         let rotation = Some(RotationSeed::of_round("job", 3));
         let fixed = FixedPoint::new(1e6, 200.0, 1 << 30, rotation).unwrap();
-        let back = fixed.decode_average(&encoded(&fixed, &values, seed), 1);
+        let sum = encoded(&fixed, &values, seed);
+        let back = fixed.decode_average(&sum, 1);
+        for workers in 2..5 {
+            let workers = std::num::NonZeroUsize::new(workers).unwrap();
+            prop_assert!(fixed.decode_average_with(&sum, 1, workers) == back, "{workers}");
+        }
         for (value, back) in values.iter().zip(back) {
             // f32 arithmetic over 12 stages: a relative error of about 12·2^-24 of the largest rotated element.
             prop_assert!((value - back).abs() <= 1e-3, "{} {}", value, back);

@@ -166,7 +166,7 @@ impl<'a> Exchange<'a> {
         manifest: ManifestId,
         nonces: Nonces,
     ) -> Result<VerifiedPeer, Box<PeerRefused>> {
-        let role = self.party.peer_role();
+        let role = self.party.peer_role;
         match self.check(&proof, manifest, role, nonces) {
             Ok((claims, evidence, report_data)) => Ok(VerifiedPeer {
                 organisation: proof.organisation,
@@ -271,15 +271,25 @@ pub(super) struct Nonces {
 /// One side: who it is and by what it judges.
 pub(super) struct Party {
     role: Role,
+    /// The only role that the other side may play.
+    peer_role: Role,
     settings: ChannelSettings,
 }
 
 impl Party {
-    pub(super) fn new(role: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
+    pub(super) fn new(
+        role: Role,
+        peer_role: Role,
+        settings: ChannelSettings,
+    ) -> Result<Self, ChannelError> {
         if settings.organisation.len() > MAX_ORGANISATION_BYTES {
             return Err(ChannelError::Name);
         }
-        Ok(Self { role, settings })
+        Ok(Self {
+            role,
+            peer_role,
+            settings,
+        })
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -298,13 +308,6 @@ impl Party {
     /// How long a connection lives, by the policy.
     pub(super) fn max_age(&self) -> Duration {
         self.rules().verifier.policy().session().max_age
-    }
-
-    fn peer_role(&self) -> Role {
-        match self.role {
-            Role::Coordinator => Role::Participant,
-            Role::Participant => Role::Coordinator,
-        }
     }
 }
 

@@ -64,7 +64,7 @@ pub struct ChannelSettings {
     pub clock: fn() -> SystemTime,
 }
 
-/// The accepting side: the coordinator's.
+/// The accepting side: the coordinator's, or a key broker's.
 pub struct ServerChannel {
     party: Party,
     tls_key: TlsKey,
@@ -76,8 +76,20 @@ impl ServerChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::of(Role::Coordinator, settings)
+    }
+
+    /// The side of an organisation's key broker, to which participants speak too.
+    ///
+    /// # Errors
+    /// As [`ServerChannel::new`].
+    pub fn of_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::of(Role::Broker, settings)
+    }
+
+    fn of(role: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
-            party: Party::new(Role::Coordinator, settings)?,
+            party: Party::new(role, Role::Participant, settings)?,
             tls_key: TlsKey::generate()?,
         })
     }
@@ -100,8 +112,20 @@ impl ClientChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::to(Role::Coordinator, settings)
+    }
+
+    /// A participant's side of a connection to its organisation's key broker, where no coordinator is taken for one.
+    ///
+    /// # Errors
+    /// As [`ClientChannel::new`].
+    pub fn to_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::to(Role::Broker, settings)
+    }
+
+    fn to(peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
-            party: Party::new(Role::Participant, settings)?,
+            party: Party::new(Role::Participant, peer, settings)?,
             tls_key: TlsKey::generate()?,
         })
     }

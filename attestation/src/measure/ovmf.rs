@@ -33,16 +33,20 @@ pub(super) fn check_firmware(path: &Path) -> Result<(), MeasureError> {
         return Err(MeasureError::Firmware("it is longer than any firmware"));
     }
     let data = std::fs::read(path).map_err(|error| MeasureError::file(path, error))?;
+    check_inside(&data)
+}
+
+fn check_inside(data: &[u8]) -> Result<(), MeasureError> {
     let footer = data
         .len()
         .checked_sub(FOOTER_FROM_END + ENTRY_HEADER_BYTES)
         .ok_or(MeasureError::Firmware("it is too short for one"))?;
-    let table = length_at(&data, footer)
+    let table = length_at(data, footer)
         .and_then(|length| length.checked_sub(ENTRY_HEADER_BYTES))
         .and_then(|length| data.get(footer.checked_sub(length)?..footer))
         .ok_or(MeasureError::Firmware("its table does not lie inside it"))?;
     let entry = metadata_entry(table)?;
-    check_metadata(&data, entry)
+    check_metadata(data, entry)
 }
 
 /// Walks the table from its end, as its entries' lengths stand behind them, to the entry of the SEV metadata.

@@ -54,6 +54,14 @@ fn firmware() -> Vec<u8> {
     data
 }
 
+#[test]
+fn the_firmware_that_is_fuzzed_is_the_one_of_these_tests() {
+    assert_eq!(
+        firmware(),
+        include_bytes!("../../../decoders/corpus/firmware/valid")
+    );
+}
+
 /// An identifier as it is written, in the order of its bytes in memory.
 fn uuid_le(text: &str) -> [u8; 16] {
     let mut bytes = [0; 16];

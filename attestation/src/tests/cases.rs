@@ -242,6 +242,7 @@ fn an_explanation_comes_to_the_same_verdict() {
         assert_eq!(first.map(|it| it.check), Some(case.reason), "{}", case.name);
         let told: BTreeSet<_> = explained.findings.iter().map(|it| it.check).collect();
         assert_eq!(told.len(), Reason::ALL.len(), "{}", case.name);
+        assert_eq!(explained.findings.len(), told.len(), "{}", case.name);
     }
 }
 

@@ -6,5 +6,6 @@ mod cases;
 mod policies;
 pub(crate) mod real_evidence;
 mod sample;
+mod statement_vectors;
 mod trust;
 pub(crate) mod world;

@@ -189,6 +189,31 @@ pub(crate) fn model() -> Record {
     })
 }
 
+/// A broker's release of a data key under a nonce.
+pub(crate) fn key_released(name: &str, nonce: u8) -> Record {
+    of_job(Event::KeyReleased {
+        organisation: member(name),
+        key: Code::new("records").unwrap(),
+        version: 1,
+        data_set: text("records"),
+        contract: hash(4),
+        nonce: hash(nonce),
+        sealed_to: hash(9),
+        report: hash(3),
+        simulated: true,
+    })
+}
+
+/// A broker that kept a data key.
+pub(crate) fn key_refused(name: &str) -> Record {
+    of_job(Event::KeyRefused {
+        organisation: member(name),
+        key: text("records"),
+        code: Code::new("key_nonce").unwrap(),
+        correlation: Code::new("00ff").unwrap(),
+    })
+}
+
 /// Start to an approved, running job of the members a, b and c.
 pub(crate) fn running_job() -> Vec<Record> {
     let mut records = vec![started()];
@@ -253,6 +278,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
     records.push(manifest(2, 2));
     records.push(aborted(second));
     records.push(model());
+    records.extend([key_released("a", 1), key_refused("a"), key_released("a", 2)]);
     records.push(state(JobState::Completed));
     records
 }

@@ -59,10 +59,11 @@ pub(super) fn unreadable_json(reason: Reason) -> Value {
 pub(super) fn explanation_text(explanation: &Explanation, every: bool) -> String {
     let mut text = String::new();
     let first = first_failure(explanation);
+    let mut above = None;
     for finding in &explanation.findings {
-        let shown = every || finding.verdict == Verdict::Failed;
-        if shown && !(every && is_repeated(explanation, finding)) {
-            line(&mut text, finding, first);
+        if every || finding.verdict == Verdict::Failed {
+            line(&mut text, finding, first, above);
+            above = Some(finding);
         }
     }
     let count = |verdict| {
@@ -96,13 +97,22 @@ pub(super) fn explanation_text(explanation: &Explanation, every: bool) -> String
     text
 }
 
-/// One check, with a mark where it decided.
-fn line(text: &mut String, finding: &Finding, first: Option<&Finding>) {
+/// One check, with a mark where it decided, or where it says what the one above it does: a parser tells the same of each of its
+/// checks.
+fn line(text: &mut String, finding: &Finding, first: Option<&Finding>, above: Option<&Finding>) {
     let decided = first.is_some_and(|first| std::ptr::eq(first, finding));
-    let mark = if decided { "<- decides" } else { "" };
+    let repeated = !finding.says.is_empty()
+        && above.is_some_and(|it| {
+            (&it.says, &it.wanted, it.verdict) == (&finding.says, &finding.wanted, finding.verdict)
+        });
+    let mark = match (decided, repeated) {
+        (true, _) => "<- decides",
+        (false, true) => "as above",
+        (false, false) => "",
+    };
     let (code, verdict) = (finding.check.code(), finding.verdict.name());
     let _ = writeln!(text, "{code:<32} {verdict:<11} {mark}");
-    if finding.verdict == Verdict::NotReached {
+    if finding.verdict == Verdict::NotReached || repeated {
         return;
     }
     for (name, value) in [("says", &finding.says), ("wanted", &finding.wanted)] {
@@ -119,13 +129,6 @@ fn line(text: &mut String, finding: &Finding, first: Option<&Finding>) {
 fn first_failure(explanation: &Explanation) -> Option<&Finding> {
     let mut findings = explanation.findings.iter();
     findings.find(|finding| finding.verdict == Verdict::Failed)
-}
-
-/// Parsers tell the same of each of their checks: once is enough for a reader.
-fn is_repeated(explanation: &Explanation, finding: &Finding) -> bool {
-    let mut same = explanation.findings.iter().filter(|it| *it == finding);
-    same.next()
-        .is_some_and(|first| !std::ptr::eq(first, finding))
 }
 
 fn cut(value: &str) -> String {
@@ -167,4 +170,37 @@ pub(super) fn explanation_json(explanation: &Explanation, every: bool) -> Value 
         "not_judged": unjudged,
         "checks": findings,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(check: Reason, says: &str, verdict: Verdict) -> Finding {
+        Finding {
+            check,
+            says: says.to_owned(),
+            wanted: String::new(),
+            verdict,
+        }
+    }
+
+    #[test]
+    fn what_a_parser_says_of_each_of_its_checks_stands_once() {
+        let explanation = Explanation {
+            outcome: Err(Reason::Vmpl),
+            findings: vec![
+                finding(Reason::EvidenceSize, "2 bytes", Verdict::Passed),
+                finding(Reason::EvidenceEncoding, "2 bytes", Verdict::Passed),
+                finding(Reason::Vmpl, "2 bytes", Verdict::Failed),
+                finding(Reason::GuestDebug, "", Verdict::NotReached),
+                finding(Reason::GuestCxl, "", Verdict::NotReached),
+            ],
+        };
+        let text = explanation_text(&explanation, true);
+        assert_eq!(text.matches("2 bytes").count(), 2, "{text}");
+        assert_eq!(text.matches("as above").count(), 1, "{text}");
+        assert_eq!(text.matches("<- decides").count(), 1, "{text}");
+        assert_eq!(text.matches("attest.").count(), 6, "{text}");
+    }
 }

@@ -1,19 +1,19 @@
 //! What the federated model is compared with: each member alone, and all records pooled, both without noise. Only a demo
 //! can do that; it made the members' files itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use consort_contract::{DataSchema, Job};
+use consort_coordinator::model_file;
 use consort_model::{ModelSpec, Parameters};
 use consort_participant::data::{DataSet, load};
 use consort_training::reference::{Recipe, train};
 use consort_training::{Batch, TrainingError, evaluate};
-use safetensors::{Dtype, SafeTensors};
 
 use super::jobs::DemoJob;
 use super::layout::Layout;
 use super::options::Plan;
-use super::site::{HELD_OUT_FILE, TRAIN_FILE};
+use super::site::HELD_OUT_FILE;
 use crate::failure::Failure;
 
 /// Enough steps for logistic regression on scaled inputs to stop moving; the comparison is with training done well.
@@ -47,7 +47,10 @@ pub(crate) fn accuracies(
 ) -> Result<Accuracies, Failure> {
     let job = crate::job::check(&layout.document)?;
     let spec = job.model();
-    let parameters = read_model(spec, model)?;
+    let parameters = model_file::read(spec, model).map_err(|error| {
+        let what = format!("the released model is unusable: {error}");
+        Failure::failed("model_unusable", what)
+    })?;
     let parts = Parts::load(layout, plan, &job)?;
     let alone = |data: &DataSet| {
         parts.accuracy(spec, &trained(spec, &job, data.features(), data.labels())?)
@@ -82,18 +85,15 @@ struct Parts {
 impl Parts {
     fn load(layout: &Layout, plan: &Plan, job: &Job) -> Result<Self, Failure> {
         let schema = &job.document().data;
-        let all = |file: &str| {
-            let paths = plan
-                .sites
-                .iter()
-                .map(|site| layout.folder(&site.name).join(file));
-            paths
-                .map(|path| read(&path, schema, &plan.job))
+        let all = |path: &dyn Fn(&str) -> PathBuf| {
+            let sites = plan.sites.iter();
+            sites
+                .map(|site| read(&path(&site.name), schema, &plan.job))
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            train: all(TRAIN_FILE)?,
-            held_out: all(HELD_OUT_FILE)?,
+            train: all(&|site| layout.plain_records(site, plan))?,
+            held_out: all(&|site| layout.folder(site).join(HELD_OUT_FILE))?,
         })
     }
 
@@ -136,29 +136,4 @@ fn batch<'a>(
 
 fn failed(error: TrainingError) -> Failure {
     Failure::failed(error.code(), error)
-}
-
-/// Reads the released model by the names of its layout.
-fn read_model(spec: &ModelSpec, file: &[u8]) -> Result<Parameters, Failure> {
-    let unusable = |what: String| {
-        Failure::failed(
-            "model_unusable",
-            format!("the released model is unusable: {what}"),
-        )
-    };
-    let tensors = SafeTensors::deserialize(file).map_err(|error| unusable(error.to_string()))?;
-    let mut bytes = Vec::new();
-    for expected in spec.layout().tensors() {
-        let tensor = tensors
-            .tensor(&expected.name)
-            .map_err(|error| unusable(error.to_string()))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(unusable(format!(
-                "{} is not of 32-bit numbers",
-                expected.name
-            )));
-        }
-        bytes.extend_from_slice(tensor.data());
-    }
-    Parameters::from_le_bytes(spec, &bytes).map_err(|error| unusable(error.to_string()))
 }

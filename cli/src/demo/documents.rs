@@ -7,7 +7,8 @@ use consort_aggregation::Digest;
 use consort_attestation::simulated::ROOTS_FILE;
 use consort_contract::identity::hex;
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
+    PrivacyDocument,
 };
 use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Rotation};
 use consort_daemon::compute::ComputeConfig;
@@ -20,6 +21,9 @@ use crate::failure::Failure;
 
 /// What the model of the demo is for.
 pub(super) const PURPOSE: &str = "diagnosis-support";
+
+/// Where the demo's data lies encrypted, the job asks that it does, under keys no older than this.
+const KEY_ROTATION_DAYS: u32 = 30;
 
 /// On one machine a phase takes milliseconds; a member that was killed is back within seconds.
 const PHASE_MS: u64 = 20_000;
@@ -48,6 +52,21 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
     }
 }
 
+/// What a clinic's broker has: its own machine under its organisation's name. No metrics: the demo looks at its log.
+pub(super) fn broker_node(organisation: &str, machine: &str) -> NodeConfig {
+    NodeConfig {
+        organisation: organisation.to_owned(),
+        metrics_address: None,
+        attester: AttesterConfig::Simulated(SimulatedConfig {
+            vendor_dir: "../simulated".into(),
+            chip_id: chip_id(machine),
+            measurement: measurement("consort-broker"),
+            host_data: hex(Digest::of(format!("host data of {machine}").as_bytes()).as_bytes()),
+        }),
+        ..node(organisation, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+}
+
 /// A chip of its own for each simulated machine.
 fn chip_id(name: &str) -> String {
     let half = |part: &str| {
@@ -72,9 +91,21 @@ fn measurement(program: &str) -> String {
     text
 }
 
-/// The policy that accepts this demo's machines and nothing else.
+/// The policy that accepts this demo's coordinator and participants and nothing else.
 pub(super) fn policy(simulated_root: &str) -> String {
+    policy_for(
+        simulated_root,
+        &["consort-coordinator", "consort-participant"],
+    )
+}
+
+/// The policy that accepts these programs of this demo and nothing else.
+pub(super) fn policy_for(simulated_root: &str, programs: &[&str]) -> String {
     let tcb = SIMULATED_TCB;
+    let measurements: String = programs
+        .iter()
+        .map(|program| format!("    \"{}\", # {program}\n", measurement(program)))
+        .collect();
     format!(
         "# What evidence must say to be accepted. SIMULATED: the root below is a program's on this machine.\n\
          [trust]\n\
@@ -83,20 +114,15 @@ pub(super) fn policy(simulated_root: &str) -> String {
          \n\
          [snp]\n\
          report_versions = [3, 5]\n\
-         # The coordinator's and the participant's programs, as simulated machines declare them.\n\
-         measurements = [\n    \"{}\",\n    \"{}\",\n]\n\
+         # The programs, as simulated machines declare them.\n\
+         measurements = [\n{measurements}]\n\
          \n\
          [snp.min_tcb.genoa]\n\
          bootloader = {}\n\
          tee = {}\n\
          snp = {}\n\
          microcode = {}\n",
-        measurement("consort-coordinator"),
-        measurement("consort-participant"),
-        tcb.bootloader,
-        tcb.tee,
-        tcb.snp,
-        tcb.microcode,
+        tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode,
     )
 }
 
@@ -158,6 +184,11 @@ pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Fa
             c_noise: job.colluding_noise,
         },
         aggregation: AggregationDocument::default(),
+        data_access: DataAccessDocument {
+            encryption: plan.sealed_data.then_some(EncryptionDocument {
+                key_rotation_days: KEY_ROTATION_DAYS,
+            }),
+        },
         deadlines: DeadlineDocument {
             voting_ms: PHASE_MS,
             joining_ms: PHASE_MS,

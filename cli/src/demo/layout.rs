@@ -12,6 +12,7 @@ use consort_participant::config::DatasetConfig;
 use consort_participant::consent::ConsentPolicy;
 use serde::Serialize;
 
+use super::brokers;
 use super::documents::{PURPOSE, job_document, node, policy};
 use super::jobs::DemoJob;
 use super::options::Plan;
@@ -33,6 +34,9 @@ const POLICY_FILE: &str = "policy.toml";
 pub(crate) struct Layout {
     root: PathBuf,
     operators: SocketAddr,
+    /// Where the clinics' brokers listen, in the clinics' order; none unless the data lies encrypted.
+    brokers: Vec<SocketAddr>,
+    simulated_root: String,
     /// The job document.
     pub(crate) document: JobDocument,
 }
@@ -48,18 +52,21 @@ impl Layout {
         let root = root.canonicalize().map_err(at(root))?;
         let simulated_root = simulated::init(&root.join("simulated"))?;
         write(&root.join(POLICY_FILE), &policy(&simulated_root))?;
-        let ports = Ports::free(plan.sites.len())?;
+        let ports = Ports::free(plan.sites.len(), plan.sealed_data)?;
         let document = job_document(&plan.job, plan)?;
         let layout = Self {
             root,
             operators: ports.operators,
+            brokers: ports.brokers.clone(),
+            simulated_root,
             document,
         };
         layout.write_coordinator(&ports)?;
-        for (site, metrics) in plan.sites.iter().zip(&ports.metrics) {
+        for (index, (site, metrics)) in plan.sites.iter().zip(&ports.metrics).enumerate() {
             let folder = layout.folder(&site.name);
             site.write(&folder).map_err(at(&folder))?;
-            layout.write_participant(&site.name, *metrics, &ports, &plan.job)?;
+            let broker = ports.brokers.get(index).copied();
+            layout.write_participant(&site.name, *metrics, &ports, broker, &plan.job)?;
         }
         let text = serde_json::to_string_pretty(&layout.document);
         let text = text.map_err(|error| Failure::failed("job_json", error))?;
@@ -76,6 +83,32 @@ impl Layout {
     /// The configuration file of the coordinator or of a member.
     pub(crate) fn config(&self, name: &str) -> PathBuf {
         self.folder(name).join(CONFIG_FILE)
+    }
+
+    /// Where the clinics' brokers listen.
+    pub(super) fn brokers(&self) -> &[SocketAddr] {
+        &self.brokers
+    }
+
+    /// Makes the brokers, once everything else is there, where the data is to lie encrypted.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the file.
+    pub(super) async fn encrypt(&self, plan: &Plan) -> Result<(), Failure> {
+        if plan.sealed_data {
+            brokers::prepare(self, plan, &self.simulated_root).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a clinic's records to train on lie plain.
+    pub(super) fn plain_records(&self, site: &str, plan: &Plan) -> PathBuf {
+        let folder = if plan.sealed_data {
+            self.folder(&brokers::broker_of(site))
+        } else {
+            self.folder(site)
+        };
+        folder.join(TRAIN_FILE)
     }
 
     /// The coordinator's audit log.
@@ -112,19 +145,23 @@ impl Layout {
         name: &str,
         metrics: SocketAddr,
         ports: &Ports,
+        broker: Option<SocketAddr>,
         job: &DemoJob,
     ) -> Result<(), Failure> {
         let dataset = label(job.name)?;
+        let records = match broker {
+            Some(_) => brokers::dataset(job)?,
+            None => DatasetConfig {
+                path: TRAIN_FILE.into(),
+                key_id: None,
+            },
+        };
         let config = consort_participant::Config {
             node: node(name, metrics),
             coordinator: ports.participants.to_string(),
+            broker: broker.map(|address| brokers::pinned(name, address)),
             consent: "consent.toml".into(),
-            datasets: BTreeMap::from([(
-                dataset.clone(),
-                DatasetConfig {
-                    path: TRAIN_FILE.into(),
-                },
-            )]),
+            datasets: BTreeMap::from([(dataset.clone(), records)]),
         };
         self.write_config(name, &config)?;
         // Room for one job of the asked epsilon, counted at the job's delta; rounding of the noise is on the safe side.
@@ -201,17 +238,19 @@ struct Ports {
     operators: SocketAddr,
     coordinator_metrics: SocketAddr,
     metrics: Vec<SocketAddr>,
+    brokers: Vec<SocketAddr>,
 }
 
 impl Ports {
-    fn free(members: usize) -> Result<Self, Failure> {
+    fn free(members: usize, with_brokers: bool) -> Result<Self, Failure> {
         let failed = |error| {
             Failure::failed(
                 "no_free_port",
                 format!("no port is free on 127.0.0.1: {error}"),
             )
         };
-        let held: Vec<TcpListener> = (0..members + 3)
+        let brokers = if with_brokers { members } else { 0 };
+        let held: Vec<TcpListener> = (0..3 + members + brokers)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
             .collect::<Result<_, _>>()
             .map_err(failed)?;
@@ -220,12 +259,14 @@ impl Ports {
             .map(TcpListener::local_addr)
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
+        let brokers = ports.split_off(3 + members);
         let metrics = ports.split_off(3);
         Ok(Self {
             participants: ports[0],
             operators: ports[1],
             coordinator_metrics: ports[2],
             metrics,
+            brokers,
         })
     }
 }
@@ -238,10 +279,10 @@ pub(super) fn label(name: &str) -> Result<Label, Failure> {
     Label::new(name).map_err(|error| Failure::failed(error.code(), error))
 }
 
-fn to_toml(value: &impl Serialize) -> Result<String, Failure> {
+pub(super) fn to_toml(value: &impl Serialize) -> Result<String, Failure> {
     toml::to_string(value).map_err(|error| Failure::failed("config_toml", error))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(at(path))
 }

@@ -1,6 +1,7 @@
 //! `consort demo`: a consortium on one machine, on public data. Every daemon is a process of its own with its own folder,
 //! keys and evidence; the demo itself is an ordinary client.
 
+pub(crate) mod brokers;
 pub(crate) mod clinics;
 pub(crate) mod compare;
 pub(crate) mod documents;
@@ -61,7 +62,11 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
         plan.job.epsilon,
         plan.job.delta
     ));
+    if plan.sealed_data {
+        progress.say("every clinic's records lie encrypted; its own key broker releases the key once all have approved the job");
+    }
     let layout = Layout::write(&folders.work, &plan)?;
+    layout.encrypt(&plan).await?;
     let mut processes = Processes::new();
     let trained = tokio::select! {
         trained = train(&layout, &plan, &mut processes, &mut progress) => trained,
@@ -100,7 +105,8 @@ async fn train(
     processes: &mut Processes,
     progress: &mut Progress,
 ) -> Result<Trained, Failure> {
-    for daemon in daemons(layout, plan) {
+    let brokers = brokers::daemons(layout, plan);
+    for daemon in brokers.into_iter().chain(daemons(layout, plan)) {
         processes.start(daemon)?;
     }
     let work = async {
@@ -214,7 +220,13 @@ fn conclude(
     trained.model.write(&folders.model)?;
     let audit = folders.keep_audit(&audit)?;
     let accuracies = compare::accuracies(layout, plan, &trained.model.model)?;
+    let key_releases = if plan.sealed_data {
+        Some(brokers::releases(layout, plan)?)
+    } else {
+        None
+    };
     let findings = Findings {
+        key_releases,
         names: plan.sites.iter().map(|site| site.name.clone()).collect(),
         accuracies,
         seconds: trained.seconds,

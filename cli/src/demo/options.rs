@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Folder with the UCI heart-disease files, for --dataset heart
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// The members' records lie encrypted, and a key broker of each member releases the key
+    #[arg(long)]
+    pub(crate) sealed_data: bool,
     /// Keep everything in this new folder; without it only the model is kept, in ./consort-demo
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -83,6 +86,7 @@ pub(crate) struct Plan {
     pub(crate) sites: Vec<Site>,
     pub(crate) drops: Vec<Drop>,
     pub(crate) crash_coordinator: Option<u32>,
+    pub(crate) sealed_data: bool,
 }
 
 impl Options {
@@ -131,6 +135,7 @@ impl Options {
             sites,
             drops,
             crash_coordinator: self.crash_coordinator,
+            sealed_data: self.sealed_data,
         })
     }
 

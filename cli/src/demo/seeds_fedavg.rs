@@ -43,6 +43,7 @@ impl Run {
             sites,
             drops: Vec::new(),
             crash_coordinator: None,
+            sealed_data: false,
         };
         let job = Job::new(job_document(demo, &plan).unwrap()).unwrap();
         let Algorithm::FedAvg(terms) = *job.algorithm() else {
@@ -103,7 +104,8 @@ impl Run {
                     *average += value / self.train.len() as f32;
                 }
             }
-            state = state.step_by_average(&rule, &average).unwrap();
+            let one = std::num::NonZeroUsize::MIN;
+            state = state.step_by_average(&rule, average, one).unwrap();
         }
         let one = |site| {
             let counts = evaluate(self.job.model(), state.parameters(), &self.batch(site));

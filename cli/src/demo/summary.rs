@@ -39,6 +39,9 @@ pub(crate) struct Summary {
     pub(crate) audit_verified: bool,
     pub(crate) model_path: String,
     pub(crate) coordinator_restarts: u32,
+    /// Data keys that the members' brokers released, with `--sealed-data` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_releases: Option<u64>,
     /// Mean milliseconds of each phase of a round; for people only.
     #[serde(skip)]
     pub(crate) phase_ms: BTreeMap<String, u64>,
@@ -54,6 +57,7 @@ pub(crate) struct Summary {
 
 /// What was learned beside the job itself.
 pub(crate) struct Findings {
+    pub(crate) key_releases: Option<u64>,
     pub(crate) names: Vec<String>,
     pub(crate) accuracies: Accuracies,
     pub(crate) seconds: f64,
@@ -102,6 +106,7 @@ impl Summary {
             audit_verified: true,
             model_path: findings.model_path,
             coordinator_restarts: job.coordinator_restarts,
+            key_releases: findings.key_releases,
             phase_ms: mean_phases(released),
             names: findings.names,
             manifest_path: findings.manifest_path,
@@ -201,6 +206,12 @@ impl fmt::Display for Summary {
             "  audit log    {} (verified offline, {} entries)",
             self.audit_path, self.audit_entries
         )?;
+        if let Some(releases) = self.key_releases {
+            writeln!(
+                f,
+                "  data keys    {releases} released by the members' own brokers (logs verified offline); the records lie encrypted"
+            )?;
+        }
         writeln!(f, "  model        {}", self.model_path)?;
         write!(
             f,
@@ -239,6 +250,7 @@ mod tests {
             ..wire::Job::default()
         };
         let findings = Findings {
+            key_releases: None,
             names: vec!["clinic-1".to_owned()],
             accuracies: Accuracies {
                 federated: 0.96,

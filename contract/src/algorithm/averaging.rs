@@ -1,5 +1,7 @@
 //! What `fedavg` does with an update: a member's way into the ring, and the server's way from the sum to the next model.
 
+use std::num::NonZeroUsize;
+
 use consort_aggregation::{
     EncodeError, EncodedUpdate, FixedPoint, FixedPointError, Layer, Quantisation, RotationSeed,
     UpdateBuilder, VectorSchema,
@@ -137,6 +139,7 @@ impl Averaging {
         state: &OptimizerState,
         sum: &[i64],
         survivors: u32,
+        workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
         let (loss, update) = sum
             .split_last()
@@ -144,8 +147,8 @@ impl Averaging {
         let average = self
             .coder(self.rotation(job, round))
             .expect("the plan has made this coder")
-            .decode_average(update, survivors);
-        let stepped = state.step_by_average(&self.step, &average)?;
+            .decode_average_with(update, survivors, workers);
+        let stepped = state.step_by_average(&self.step, average, workers)?;
         Ok((stepped, self.noised_loss(*loss, survivors)))
     }
 

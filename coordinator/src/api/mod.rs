@@ -34,6 +34,9 @@ pub const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 /// What one member's connection may have on the way, bytes: its upload, and room for its other calls beside it.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
+/// Largest frame of HTTP/2 that members may send, bytes: a chunk is four of them instead of sixteen, and each is buffered whole.
+pub const MAX_FRAME_BYTES: u32 = 64 * 1024;
+
 /// Largest piece of a file in one message.
 const PIECE_BYTES: usize = 256 * 1024;
 

@@ -307,14 +307,7 @@ impl Driver {
             return Ok(Err(Refusal::new(RefusalKind::NotNow, "job_ended", message)));
         }
         let reason = "an operator cancelled the job".to_owned();
-        self.end(
-            Ending {
-                state: Final::Cancelled,
-                code: "cancelled".to_owned(),
-                reason,
-            },
-            now,
-        )?;
+        self.end(Ending::new(Final::Cancelled, "cancelled", reason), now)?;
         Ok(Ok(Answer::Stored))
     }
 

@@ -7,12 +7,13 @@ use consort_aggregation::Digest;
 use consort_contract::ApprovedVotes;
 use consort_round::coordinator::{Accepted, Input, Opening, Round};
 use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
-use consort_storage::{BlobError, BlobKey};
+use consort_storage::{BlobError, BlobKey, BlobStore};
 
 use super::core::{Driver, Now};
 use crate::error::Fault;
 use crate::jobs::{Ending, Final, JobEvent, NextStep, Released, Stage};
 use crate::manifest::Manifest;
+use crate::model_file;
 use crate::release::{self, SumError};
 
 impl Driver {
@@ -209,27 +210,36 @@ impl Driver {
         };
         let sum_took = started.elapsed();
         let survivors = u32::try_from(opening.survivors.len()).unwrap_or(u32::MAX);
-        let (stepped, noised_loss) =
-            match release::step(&self.optimizer, &key, contract, &sum, survivors) {
-                Ok(stepped) => stepped,
-                Err(error) => {
-                    self.abort(error.code(), error.to_string(), now)?;
-                    return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
-                }
-            };
+        let workers = services.workers;
+        let stepped = release::step(&self.optimizer, &key, contract, &sum, survivors, workers);
+        let (stepped, noised_loss) = match stepped {
+            Ok(stepped) => stepped,
+            Err(error) => {
+                self.abort(error.code(), error.to_string(), now)?;
+                return self.fail(error.code(), format!("round {}: {error}", key.round.0), now);
+            }
+        };
         let step_took = started.elapsed().saturating_sub(sum_took);
-        self.put_blob(&state_key(&key.job, key.round.0)?, |put| {
-            stepped.encode(put)
-        })?;
-        let result = RoundResult::new(
-            opening.context,
-            opening.survivors.clone(),
-            sum.digest(),
-            &services.identity,
-        );
+        let goes_on = key.round.0 < contract.job.algorithm().rounds();
+        let state = state_key(&key.job, key.round.0)?;
+        // What is only read from the new state is made while the disk takes it.
+        let (stored, digests) = std::thread::scope(|scope| {
+            let storing =
+                scope.spawn(|| put_blob(&*services.blobs, &state, |put| stepped.encode(put)));
+            let model = release::model_digest(&stepped);
+            let fetched = goes_on.then(|| stepped.parameters().to_le_bytes().into());
+            let sum = sum.digest_with(workers);
+            let stored = storing.join();
+            let stored = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (stored, (sum, model, fetched))
+        });
+        stored?;
+        let (sum, model, fetched) = digests;
+        let survivors = opening.survivors.clone();
+        let result = RoundResult::new(opening.context, survivors, sum, &services.identity);
         let released = Released {
             result: result.clone(),
-            model: release::model_digest(&stepped),
+            model,
             noised_loss,
             phase_ms: self.phase_ms(now),
         };
@@ -244,6 +254,7 @@ impl Driver {
         services.crash.reached("before-release", key.round.0);
         self.commit(JobEvent::Released(Box::new(released)), &[], now)?;
         self.optimizer = stepped;
+        self.model_bytes = fetched.map(|bytes| (model, bytes));
         self.tell_released(&key, &result);
         metrics::counter!("consort_rounds_released_total").increment(1);
         metrics::gauge!("consort_epsilon_spent", "job" => key.job.to_string())
@@ -272,8 +283,8 @@ impl Driver {
             problem,
         };
         let file =
-            release::safetensors(&contract.job, &self.optimizer, metadata).map_err(failed)?;
-        self.put_blob(&model_key, |put| put(&file))?;
+            model_file::write(contract.job.model(), &self.optimizer, metadata).map_err(failed)?;
+        put_blob(&*services.blobs, &model_key, |put| put(&file))?;
         // An interrupted release has left its own file, which is the one that stays.
         let file = services.blobs.read(&model_key, u64::MAX)?;
         let manifest = Manifest::of(
@@ -283,29 +294,17 @@ impl Driver {
             &services.dangerous,
             &file,
         );
-        self.put_blob(&manifest_key, |put| put(&manifest.sign(&services.identity)))?;
+        put_blob(&*services.blobs, &manifest_key, |put| {
+            put(&manifest.sign(&services.identity))
+        })?;
         let manifest = services.blobs.read(&manifest_key, u64::MAX)?;
         self.released = Some((Digest::of(&file), Digest::of(&manifest)));
-        self.end(
-            Ending {
-                state: Final::Completed,
-                code: String::new(),
-                reason: String::new(),
-            },
-            now,
-        )
+        self.end(Ending::new(Final::Completed, "", String::new()), now)
     }
 
     fn fail(&mut self, code: &str, reason: String, now: Now) -> Result<(), Fault> {
         tracing::warn!(job = %self.id(), code, reason, "the job failed");
-        self.end(
-            Ending {
-                state: Final::Failed,
-                code: code.to_owned(),
-                reason,
-            },
-            now,
-        )
+        self.end(Ending::new(Final::Failed, code, reason), now)
     }
 
     /// Ends the job.
@@ -316,28 +315,28 @@ impl Driver {
         self.remove_updates(&release::updates_of_job(self.id()))
     }
 
-    /// Writes a blob that is there once; one that is there already is kept.
-    fn put_blob(
-        &self,
-        key: &BlobKey,
-        content: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), BlobError>) -> Result<(), BlobError>,
-    ) -> Result<(), Fault> {
-        let write = || {
-            let mut writer = self.services.blobs.begin(key)?;
-            content(&mut |piece| writer.write(piece).map(drop))?;
-            writer.finish()
-        };
-        match write() {
-            Ok(_) | Err(BlobError::Exists { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     pub(super) fn round_number(&self) -> u32 {
         self.state
             .attempt
             .as_ref()
             .map_or(0, |attempt| attempt.key.round.0)
+    }
+}
+
+/// Writes a blob that is there once; one that is there already is kept.
+fn put_blob(
+    blobs: &dyn BlobStore,
+    key: &BlobKey,
+    content: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), BlobError>) -> Result<(), BlobError>,
+) -> Result<(), Fault> {
+    let write = || {
+        let mut writer = blobs.begin(key)?;
+        content(&mut |piece| writer.write(piece).map(drop))?;
+        writer.finish()
+    };
+    match write() {
+        Ok(_) | Err(BlobError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{Job, JobId, Vote};
+use consort_proto::bounds::{self, BoundsError};
 use consort_proto::convert::{self, AttemptKey, WireError};
 use consort_proto::wire::events::v1 as wire;
 use consort_proto::wire::job::v1::JobState as WireState;
@@ -122,8 +123,8 @@ pub struct Stamped {
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Not a message.
-    #[error("a stored event is no message of this schema")]
-    Decode(#[from] prost::DecodeError),
+    #[error("a stored event is no message of this schema: {0}")]
+    Decode(#[from] BoundsError),
     /// A field is wrong.
     #[error("a stored event does not hold what it should: {0}")]
     Field(#[from] WireError),
@@ -133,6 +134,39 @@ pub enum EventError {
     /// Job or plan do not follow the rules of this program.
     #[error("a stored job is not accepted by this program: {0}")]
     Job(#[from] consort_contract::JobError),
+}
+
+impl EventError {
+    /// Stable code for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Decode(error) => error.code(),
+            Self::Field(error) => error.code(),
+            Self::Blame(error) => error.code(),
+            Self::Job(error) => error.code(),
+        }
+    }
+}
+
+/// Most bytes of an ending's reason, as operators are told it (job.proto).
+const MAX_REASON_BYTES: usize = 1024;
+
+/// What stands in place of the rest of a reason.
+const CUT: &str = " …";
+
+impl Ending {
+    /// An ending whose reason fits what operators are told; a longer one is cut.
+    pub fn new(state: Final, code: &str, mut reason: String) -> Self {
+        if reason.len() > MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES - CUT.len()));
+            reason.push_str(CUT);
+        }
+        Self {
+            state,
+            code: code.to_owned(),
+            reason,
+        }
+    }
 }
 
 impl JobEvent {
@@ -246,7 +280,7 @@ impl Stamped {
     /// [`EventError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, EventError> {
         use wire::job_event::Event;
-        let stored = wire::JobEvent::decode(bytes)?;
+        let stored: wire::JobEvent = bounds::decode(bytes)?;
         let event = match stored.event.ok_or(WireError::Missing("event"))? {
             Event::Submitted(submitted) => {
                 JobEvent::Submitted(Box::new(contract_from_wire(submitted)?))

@@ -184,11 +184,7 @@ fn events_read_back_from_their_bytes_give_the_same_state() {
         store(&event, &state);
         state.apply(&event);
     }
-    let ending = Ending {
-        state: Final::Cancelled,
-        code: "cancelled".to_owned(),
-        reason: String::new(),
-    };
+    let ending = Ending::new(Final::Cancelled, "cancelled", String::new());
     for event in [JobEvent::Restarted, JobEvent::Ended(ending)] {
         store(&event, &state);
         state.apply(&event);
@@ -357,4 +353,34 @@ fn a_view_of_a_small_consortium_names_the_survivors_of_every_round() {
         .map(|round| round.survivors.len())
         .collect();
     assert_eq!(named, [5, 5, 5]);
+}
+
+#[test]
+fn a_reason_that_names_a_thousand_members_is_cut_to_what_operators_are_told() {
+    let names = "clinic-é, ".repeat(1024);
+    let ending = Ending::new(Final::Failed, "voting_expired", names.clone());
+    assert!(
+        (1000..=1024).contains(&ending.reason.len()),
+        "{}",
+        ending.reason.len()
+    );
+    let kept = ending.reason.strip_suffix(" …").unwrap();
+    assert!(names.starts_with(kept));
+    let short = Ending::new(Final::Failed, "vote_refused", "n".repeat(1024));
+    assert_eq!(short.reason, "n".repeat(1024));
+    // What an earlier version stored, uncut, is still read.
+    let uncut = Ending {
+        reason: "clinic-1, ".repeat(7_000),
+        ..short
+    };
+    let id = consort_contract::JobId::new("job-1").unwrap();
+    let stored = JobEvent::Ended(uncut.clone()).encode(&id, 7, None);
+    let Ok(Stamped {
+        event: JobEvent::Ended(read),
+        ..
+    }) = Stamped::decode(&stored)
+    else {
+        panic!("an ending")
+    };
+    assert_eq!(read, uncut);
 }

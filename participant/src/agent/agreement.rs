@@ -16,10 +16,13 @@ use consort_proto::convert::{
 use consort_proto::wire::consent::v1 as wire;
 use consort_round::CohortMember;
 use consort_round::participant::Expectations;
+use consort_vault::{DataKey, KeyName};
 
 use super::{Agent, AgentFault, Effect, Site, model_digest};
-use crate::consent::ConsentRefused;
+use crate::config::DatasetConfig;
+use crate::consent::{self, ConsentRefused};
 use crate::data::{self, DataSet};
+use crate::keys::KeyWanted;
 use crate::state::StoredJob;
 
 /// A job that this organisation voted on.
@@ -31,6 +34,8 @@ pub(super) struct Agreement {
     votes: Option<ApprovedVotes>,
     /// The records, read when they are first needed.
     data: Option<Arc<DataSet>>,
+    /// Whether the broker is being asked for the key of the records.
+    key_asked: bool,
     /// The newest model, and its hash; made or fetched when a round first needs it, so that a job that is refused for its size
     /// costs no memory of that size.
     model: Option<(Digest, Arc<Parameters>)>,
@@ -44,6 +49,7 @@ impl Agreement {
             vote,
             votes: None,
             data: None,
+            key_asked: false,
             model: None,
             agreed,
         }
@@ -148,9 +154,18 @@ impl Agreement {
         if let Some(data) = &self.data {
             return Ok(Arc::clone(data));
         }
-        let data = Arc::new(read_data(&self.agreed.0, site)?);
+        let data = match read_data(&self.agreed.0, site)? {
+            Records::Read(data) => Arc::new(data),
+            Records::Encrypted(name) => return Err(ConsentRefused::NoKey(name.data_set)),
+        };
         self.data = Some(Arc::clone(&data));
         Ok(data)
+    }
+
+    /// Whether the records lie encrypted and were not opened.
+    pub(super) fn lacks_key(&self, site: &Site) -> bool {
+        let dataset = site.datasets.get(&self.agreed.0.document().dataset);
+        self.data.is_none() && dataset.is_some_and(|dataset| dataset.key_id.is_some())
     }
 }
 
@@ -183,9 +198,12 @@ impl Agent {
         self.state.pin(&id, &proposal, &vote_to_wire(&vote))?;
         let mut agreement = Agreement::new(Arc::new(agreed), vote.clone());
         match decision {
-            Ok(data) => {
+            Ok(Records::Read(data)) => {
                 tracing::info!(job = %id, %contract, records = data.records(), "this organisation votes yes");
                 agreement.data = Some(Arc::new(data));
+            }
+            Ok(Records::Encrypted(key)) => {
+                tracing::info!(job = %id, %contract, %key, "this organisation votes yes; its records are opened once all have");
             }
             Err(refused) => {
                 let (code, reason) = (refused.code(), refused.to_string());
@@ -217,11 +235,15 @@ impl Agent {
             .collect()
     }
 
-    fn decide(&self, agreed: &(Job, Plan)) -> Result<DataSet, ConsentRefused> {
+    fn decide(&self, agreed: &(Job, Plan)) -> Result<Records, ConsentRefused> {
         let (job, plan) = agreed;
         let site = &self.site;
-        site.consent
-            .decide(&site.organisation, job, plan, &self.ledger)?;
+        consent::decide(&site.consent, &site.organisation, job, plan, &self.ledger)?;
+        // How old the key may be is its broker's to judge.
+        let document = job.document();
+        if document.data_access.encryption.is_some() && dataset(job, site)?.key_id.is_none() {
+            return Err(ConsentRefused::NotEncrypted(document.dataset.clone()));
+        }
         read_data(job, site)
     }
 
@@ -243,11 +265,84 @@ impl Agent {
                 // Made now, so that the first round need not wait for it.
                 agreement.model();
                 tracing::info!(%job, "every member's yes is verified");
+                Ok(self.want_key(&job)?.into_iter().collect())
             }
-            Err(problem) => tracing::error!(%job, %problem, "an approval is refused"),
+            Err(problem) => {
+                tracing::error!(%job, %problem, "an approval is refused");
+                Ok(Vec::new())
+            }
         }
-        Ok(Vec::new())
     }
+
+    /// The request for the key of a job's records, unless they are open, lie plain, or the broker is being asked.
+    pub(super) fn want_key(&mut self, job: &JobId) -> Result<Option<Effect>, AgentFault> {
+        let Some(agreement) = self.agreements.get_mut(job) else {
+            return Ok(None);
+        };
+        if agreement.key_asked || !agreement.lacks_key(&self.site) {
+            return Ok(None);
+        }
+        let name = match read_data(&agreement.agreed.0, &self.site) {
+            Ok(Records::Encrypted(name)) => name,
+            Ok(Records::Read(_)) => return Ok(None),
+            Err(refused) => {
+                tracing::error!(%job, code = refused.code(), %refused, "the data cannot be read any more");
+                return Ok(None);
+            }
+        };
+        let stored = self.state.job(job)?;
+        let wanted = stored.and_then(|stored| {
+            Some(KeyWanted {
+                job: job.clone(),
+                name,
+                contract: agreement.contract,
+                proposal: stored.proposal,
+                approval: stored.approval?,
+            })
+        });
+        agreement.key_asked = wanted.is_some();
+        Ok(wanted.map(|wanted| Effect::FetchKey(Box::new(wanted))))
+    }
+
+    /// A key came, or did not. It is zeroised when this returns.
+    pub(super) fn keyed(
+        &mut self,
+        job: &JobId,
+        name: &KeyName,
+        key: Result<DataKey, String>,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        let Some(agreement) = self.agreements.get_mut(job) else {
+            return Ok(Vec::new());
+        };
+        agreement.key_asked = false;
+        let key = match key {
+            Ok(key) => key,
+            Err(problem) => {
+                tracing::error!(%job, key = %name, problem, "the data key was not released; it is asked for again in the next round");
+                return Ok(Vec::new());
+            }
+        };
+        match open_data(&agreement.agreed.0, &self.site, name, &key) {
+            Ok(data) => {
+                tracing::info!(%job, key = %name, records = data.records(), "the encrypted records are open");
+                agreement.data = Some(Arc::new(data));
+            }
+            Err(refused) => {
+                let code = refused.code();
+                tracing::error!(%job, key = %name, code, %refused, "the encrypted records do not open; this member stays away");
+                return Ok(Vec::new());
+            }
+        }
+        self.announced_before(job)
+    }
+}
+
+/// What can be had of the records without a key.
+enum Records {
+    /// They lie plain.
+    Read(DataSet),
+    /// They lie under this key.
+    Encrypted(KeyName),
 }
 
 /// Checks a proposal against the roster and computes its plan again.
@@ -259,15 +354,49 @@ fn parse(proposal: &wire::Proposal, site: &Site) -> Result<(Job, Plan), String> 
     Ok((job, plan))
 }
 
-fn read_data(job: &Job, site: &Site) -> Result<DataSet, ConsentRefused> {
+fn read_data(job: &Job, site: &Site) -> Result<Records, ConsentRefused> {
     let document = job.document();
-    let path = site
-        .datasets
-        .get(&document.dataset)
-        .ok_or_else(|| ConsentRefused::NoFile(document.dataset.clone()))?;
+    let dataset = dataset(job, site)?;
+    Ok(match &dataset.key_id {
+        None => Records::Read(data::load(
+            &dataset.path,
+            &document.data,
+            most_records(job),
+        )?),
+        Some(key_id) => Records::Encrypted(data::sealed_under(
+            &dataset.path,
+            key_id,
+            &document.dataset,
+        )?),
+    })
+}
+
+fn open_data(
+    job: &Job,
+    site: &Site,
+    name: &KeyName,
+    key: &DataKey,
+) -> Result<DataSet, ConsentRefused> {
+    let path = &dataset(job, site)?.path;
+    let schema = &job.document().data;
+    Ok(data::load_sealed(
+        path,
+        name,
+        key,
+        schema,
+        most_records(job),
+    )?)
+}
+
+fn dataset<'a>(job: &Job, site: &'a Site) -> Result<&'a DatasetConfig, ConsentRefused> {
+    let name = &job.document().dataset;
+    let dataset = site.datasets.get(name);
+    dataset.ok_or_else(|| ConsentRefused::NoFile(name.clone()))
+}
+
+fn most_records(job: &Job) -> usize {
     let most = job.algorithm().records().max_records_per_member;
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    Ok(data::load(path, &document.data, most)?)
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// At most [`MAX_REASON_BYTES`], cut at a character.

@@ -9,12 +9,11 @@ mod rounds;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MaskedUpdate};
-use consort_contract::{IdentitySecret, JobId, Label, OrganisationId, Roster, Vote};
-use consort_model::Parameters;
+use consort_contract::{IdentitySecret, Job, JobId, Label, OrganisationId, Plan, Roster, Vote};
+use consort_model::{ArrivedParameters, Parameters};
 use consort_proto::convert::{
     AttemptKey, attempt_from_wire, directive_from_wire, result_from_wire,
 };
@@ -24,8 +23,11 @@ use consort_proto::wire::round::v1::{JobClosed, RoundAborted, RoundResult};
 use consort_round::blame::Complaint;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_round::{Directive, MemberMessage, UpdateSeal};
+use consort_vault::{DataKey, KeyName};
 
+use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
+use crate::keys::KeyWanted;
 use crate::ledger::{LedgerFault, PrivacyLedger};
 use crate::state::{SiteState, StateFault};
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
@@ -49,8 +51,8 @@ pub struct Site {
     pub attest: Box<Attest>,
     /// What it agrees to.
     pub consent: ConsentPolicy,
-    /// Its data files.
-    pub datasets: BTreeMap<Label, PathBuf>,
+    /// Its data files, plain and encrypted.
+    pub datasets: BTreeMap<Label, DatasetConfig>,
     /// Threads that mask an update.
     pub workers: NonZeroUsize,
 }
@@ -66,8 +68,17 @@ pub enum Input {
         job: JobId,
         /// The hash that was asked for.
         model: Digest,
-        /// The bytes; checked here.
-        bytes: Result<Vec<u8>, String>,
+        /// The parameters; that they are the ones asked for is checked here.
+        arrived: Result<ArrivedParameters, String>,
+    },
+    /// The broker released a data key, or did not.
+    Key {
+        /// For which job.
+        job: JobId,
+        /// The key that was asked for.
+        name: KeyName,
+        /// The key, or why there is none.
+        key: Result<DataKey, String>,
     },
     /// Training ended.
     Trained {
@@ -119,9 +130,11 @@ pub enum Effect {
         job: JobId,
         /// Its hash.
         model: Digest,
-        /// Its length, bytes: more is not read.
-        bytes: usize,
+        /// What it is a model of: more bytes than it has are not read.
+        agreed: Arc<(Job, Plan)>,
     },
+    /// Ask this organisation's broker for a data key and come back with [`Input::Key`].
+    FetchKey(Box<KeyWanted>),
     /// Train, and come back with [`Input::Trained`].
     Train(TrainingTask),
 }
@@ -193,7 +206,12 @@ impl Agent {
     pub fn handle(&mut self, input: Input) -> Result<Vec<Effect>, AgentFault> {
         match input {
             Input::Said(event) => self.heard(*event),
-            Input::Model { job, model, bytes } => self.fetched(&job, model, bytes),
+            Input::Model {
+                job,
+                model,
+                arrived,
+            } => self.fetched(&job, model, arrived),
+            Input::Key { job, name, key } => self.keyed(&job, &name, key),
             Input::Trained { key, result } => self.trained(&key, result),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, EncodedUpdate, MaskedUpdate};
 use consort_contract::JobId;
-use consort_model::Parameters;
+use consort_model::ArrivedParameters;
 use consort_privacy::DebitKey;
 use consort_proto::convert::AttemptKey;
 use consort_proto::parts::Assembly;
@@ -13,7 +13,7 @@ use consort_round::participant::{Answer, Member, MemberTransition, Surroundings}
 use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
 use rand_core::OsRng;
 
-use super::{Agent, AgentFault, Effect, Site, model_digest};
+use super::{Agent, AgentFault, Effect, Site};
 use crate::ledger::PayError;
 use crate::randomness::StretchedOsRng;
 use crate::state::StateFault;
@@ -21,7 +21,7 @@ use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
 /// An attempt that this organisation takes part in, or is about to.
 pub(super) enum RunningRound {
-    /// Announced; its model is being fetched.
+    /// Announced; its model or the key of the records is being fetched.
     Announced {
         /// The attempt.
         key: AttemptKey,
@@ -83,22 +83,39 @@ impl Agent {
         let Some(agreement) = self.agreements.get(&key.job) else {
             return Ok(Vec::new());
         };
+        let mut effects = Vec::new();
         // The first round trains on the model that follows from the contract, whatever the coordinator announces.
-        if agreement.holds(open.terms.model) || key.round.0 == 1 {
+        let lacks_model = !agreement.holds(open.terms.model) && key.round.0 != 1;
+        if lacks_model {
+            effects.push(Effect::FetchModel {
+                job: key.job.clone(),
+                model: open.terms.model,
+                agreed: Arc::clone(&agreement.agreed),
+            });
+        }
+        if !lacks_model && !agreement.lacks_key(&self.site) {
             return self.join(&open);
         }
-        let effect = Effect::FetchModel {
-            job: key.job.clone(),
-            model: open.terms.model,
-            bytes: 4 * agreement.agreed.0.model().parameter_count(),
-        };
+        effects.extend(self.want_key(&key.job)?);
         let open = Box::new(open);
         let running = RunningRound::Announced {
             key: key.clone(),
             open,
         };
         self.rounds.insert(key.job, running);
-        Ok(vec![effect])
+        Ok(effects)
+    }
+
+    /// Something came that an announced attempt may have waited for.
+    pub(super) fn announced_before(&mut self, job: &JobId) -> Result<Vec<Effect>, AgentFault> {
+        match self.rounds.remove(job) {
+            Some(RunningRound::Announced { open, .. }) => self.announced(*open),
+            Some(joined @ RunningRound::Joined(_)) => {
+                self.rounds.insert(job.clone(), joined);
+                Ok(Vec::new())
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The rules of P0 that need no model, and the ledger's.
@@ -142,18 +159,15 @@ impl Agent {
         &mut self,
         job: &JobId,
         model: Digest,
-        bytes: Result<Vec<u8>, String>,
+        arrived: Result<ArrivedParameters, String>,
     ) -> Result<Vec<Effect>, AgentFault> {
         let Some(agreement) = self.agreements.get_mut(job) else {
             return Ok(Vec::new());
         };
-        let parameters = bytes.and_then(|bytes| {
-            Parameters::from_le_bytes(agreement.agreed.0.model(), &bytes)
-                .map_err(|error| error.to_string())
-        });
-        match parameters {
-            Ok(parameters) if model_digest(&parameters) == model => {
-                agreement.take_model(model, parameters);
+        match arrived {
+            // Rule R3.
+            Ok(arrived) if arrived.hash().as_bytes() == model.as_bytes() => {
+                agreement.take_model(model, arrived.into_parameters());
             }
             Ok(_) => {
                 tracing::error!(%job, %model, "the model that was fetched has another hash than was announced");
@@ -164,16 +178,8 @@ impl Agent {
                 return Ok(Vec::new());
             }
         }
-        match self.rounds.remove(job) {
-            Some(RunningRound::Announced { open, .. }) if open.terms.model == model => {
-                self.join(&open)
-            }
-            Some(other) => {
-                self.rounds.insert(job.clone(), other);
-                Ok(Vec::new())
-            }
-            None => Ok(Vec::new()),
-        }
+        // An attempt on another model asks for that one again.
+        self.announced_before(job)
     }
 
     /// Answers P0 with fresh keys, once the attempt is stored as answered, and starts training.

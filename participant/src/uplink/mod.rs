@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use tonic::transport::{Endpoint, Uri};
 
 use crate::agent::{Effect, Input};
+use crate::keys::{self, BrokerLink};
 use backoff::Backoff;
 use session::Session;
+pub(crate) use session::describe;
 
 /// Pings on an idle connection: a partition is noticed within half a minute.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +31,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Largest message that is read, bytes: the key list of 256 members with usual evidence of 2.7 KiB fits.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Largest frame of HTTP/2 that the coordinator may send, bytes: a piece of a model is four of them instead of sixteen, and each is
+/// buffered whole.
+const MAX_FRAME_BYTES: u32 = 64 * 1024;
 
 /// Bytes of the name of a process.
 const INSTANCE_BYTES: usize = 16;
@@ -41,6 +47,8 @@ pub struct Uplink {
     instance: [u8; INSTANCE_BYTES],
     crash: Arc<CrashPoints>,
     inputs: mpsc::Sender<Input>,
+    /// This organisation's own broker, where it has one.
+    broker: Option<Arc<BrokerLink>>,
     session: watch::Sender<Option<Arc<Session>>>,
 }
 
@@ -54,6 +62,7 @@ impl Uplink {
         channel: ClientChannel,
         crash: CrashPoints,
         inputs: mpsc::Sender<Input>,
+        broker: Option<BrokerLink>,
     ) -> Result<Self, BadAddress> {
         let endpoint = endpoint(coordinator)?;
         let mut instance = [0; INSTANCE_BYTES];
@@ -64,6 +73,7 @@ impl Uplink {
             instance,
             crash: Arc::new(crash),
             inputs,
+            broker: broker.map(Arc::new),
             session: watch::Sender::new(None),
         })
     }
@@ -145,6 +155,11 @@ impl Uplink {
                 tokio::spawn(session::train(task, trainer, inputs));
                 continue;
             }
+            if let Effect::FetchKey(wanted) = effect {
+                let (broker, inputs) = (self.broker.clone(), self.inputs.clone());
+                tokio::spawn(keys::fetch(broker, *wanted, inputs));
+                continue;
+            }
             let session = self.session.borrow().clone();
             match session {
                 Some(session) => {
@@ -162,6 +177,7 @@ pub(crate) fn endpoint(coordinator: &str) -> Result<Endpoint, BadAddress> {
         .parse()
         .map_err(|_| BadAddress(coordinator.to_owned()))?;
     Ok(Endpoint::from(uri)
+        .max_frame_size(MAX_FRAME_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true))
@@ -169,7 +185,7 @@ pub(crate) fn endpoint(coordinator: &str) -> Result<Endpoint, BadAddress> {
 
 /// An address that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("coordinator = {0:?} is no address; write HOST:PORT")]
+#[error("{0:?} is no address; write HOST:PORT")]
 pub struct BadAddress(String);
 
 /// Notes what became of the attestation of a connection.
@@ -181,7 +197,8 @@ pub(crate) fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
             if simulated {
                 tracing::warn!(
                     organisation = peer.organisation(),
-                    "the coordinator's evidence is SIMULATED: no hardware vouches for it"
+                    role = %peer.role(),
+                    "the peer's evidence is SIMULATED: no hardware vouches for it"
                 );
             }
             "accepted"

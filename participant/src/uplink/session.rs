@@ -8,6 +8,7 @@ use std::time::Duration;
 use consort_aggregation::{Digest, MaskedUpdate};
 use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
+use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, ParametersError};
 use consort_proto::convert::{
     AttemptKey, advert_to_wire, attempt_to_wire, complaint_to_wire, confirmation_to_wire,
     share_keys_to_wire, unmask_to_wire, vote_to_wire,
@@ -105,9 +106,11 @@ impl Session {
                 seal,
                 again,
             } => self.upload(key, update, seal, again).await,
-            Effect::FetchModel { job, model, bytes } => self.fetch(job, model, bytes).await,
-            // Training needs no connection: the uplink starts it itself.
-            Effect::Train(_) => {}
+            Effect::FetchModel { job, model, agreed } => {
+                self.fetch(job, model, agreed.0.model()).await
+            }
+            // These need no connection to the coordinator: the uplink starts them itself.
+            Effect::Train(_) | Effect::FetchKey(_) => {}
         }
     }
 
@@ -234,43 +237,49 @@ impl Session {
         }
     }
 
-    async fn fetch(&self, job: JobId, model: Digest, most: usize) {
+    async fn fetch(&self, job: JobId, model: Digest, spec: &ModelSpec) {
         let saying = Saying::Model(job.clone(), *model.as_bytes());
         if !self.first(&saying) {
             return;
         }
         let fetched = patiently(self.pause, || {
-            in_time(TRANSFER_TIMEOUT, self.download(&job, &model, most))
+            in_time(TRANSFER_TIMEOUT, self.download(&job, &model, spec))
         });
         let fetched = fetched.await;
         // Unlike what is said, a model may be asked for again on this connection.
         self.forget(&saying);
-        let bytes = fetched.map_err(|status| {
+        let arrived = fetched.map_err(|status| {
             self.failed(&saying, "a model", &status);
             describe(&status)
         });
-        let input = Input::Model { job, model, bytes };
+        let input = Input::Model {
+            job,
+            model,
+            arrived,
+        };
         if self.inputs.send(input).await.is_err() {
             tracing::debug!("the agent ended");
         }
     }
 
-    async fn download(&self, job: &JobId, model: &Digest, most: usize) -> Result<Vec<u8>, Status> {
+    /// Reads and hashes a model as it comes: the next piece is on its way meanwhile.
+    async fn download(
+        &self,
+        job: &JobId,
+        model: &Digest,
+        spec: &ModelSpec,
+    ) -> Result<ArrivedParameters, Status> {
         let request = wire::FetchModelRequest {
             job: job.to_string(),
             model: model.as_bytes().to_vec(),
         };
         let mut pieces = self.rounds().fetch_model(request).await?.into_inner();
-        let mut bytes = Vec::new();
+        let mut arriving = ArrivingParameters::new(spec);
+        let unfit = |error: ParametersError| Status::out_of_range(error.to_string());
         while let Some(piece) = pieces.message().await? {
-            if bytes.len() + piece.data.len() > most {
-                return Err(Status::out_of_range(
-                    "the model is longer than the contract's",
-                ));
-            }
-            bytes.extend_from_slice(&piece.data);
+            arriving.push(&piece.data).map_err(unfit)?;
         }
-        Ok(bytes)
+        arriving.finish().map_err(unfit)
     }
 
     fn rounds(&self) -> RoundServiceClient<Channel> {
@@ -344,7 +353,7 @@ fn is_broken(code: Code) -> bool {
 }
 
 /// A status for people: its stable code, if it has one, and what it says.
-pub(super) fn describe(status: &Status) -> String {
+pub(crate) fn describe(status: &Status) -> String {
     match code_of(status) {
         Some(code) => format!("{} ({code})", status.message()),
         None => super::with_sources(status),

@@ -61,7 +61,8 @@ pub(super) fn is_below<R: RngCore + ?Sized>(
         let bits = fraction_bits + scale.bits() + SPARE_BITS;
         let exp = ExpBounds::of(numerator, denominator, bits);
         let beyond = bits - fraction_bits;
-        if &point + 1_u8 <= (scale * exp.low) >> beyond {
+        // The point and any fraction behind it are below the integer above the point.
+        if point < (scale * &exp.low) >> beyond {
             return true;
         }
         if point > (scale * exp.high) >> beyond {

@@ -2,7 +2,8 @@
 
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
-    AggregationDocument, DeadlineDocument, Job, JobDocument, ModelDocument, PrivacyDocument,
+    AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, Job,
+    JobDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{Algorithm, DpFedSgd, FedAvg, OrganisationId, Plan, Rotation};
 use consort_model::{Layer, Loss};
@@ -43,6 +44,14 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
             confirming_ms: Some(d.confirming_ms),
             unmasking_ms: Some(d.unmasking_ms),
         }),
+        data_access: document
+            .data_access
+            .encryption
+            .map(|encryption| wire::DataAccessSpec {
+                encryption: Some(wire::EncryptionSpec {
+                    key_rotation_days: encryption.key_rotation_days,
+                }),
+            }),
     }
 }
 
@@ -81,6 +90,14 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
             })
             .unwrap_or_default(),
         deadlines: spec.deadlines.map(deadlines_from_wire).unwrap_or_default(),
+        data_access: DataAccessDocument {
+            encryption: spec
+                .data_access
+                .and_then(|access| access.encryption)
+                .map(|encryption| EncryptionDocument {
+                    key_rotation_days: encryption.key_rotation_days,
+                }),
+        },
     })
 }
 

@@ -201,18 +201,7 @@ struct Found {
 impl Found {
     /// Reads frames for as long as they are what their records say, cuts off the rest, and leaves both files at their end.
     fn read(files: &mut Files, mark: Mark) -> io::Result<Self> {
-        let mut found = Self::default();
-        let mut records = BufReader::new(&files.records);
-        let mut frame = Vec::new();
-        while let Some((length, expected)) = next_record(&mut records)? {
-            frame.clear();
-            (&files.data).take(length).read_to_end(&mut frame)?;
-            if frame.len() as u64 != length || mark(&frame) != expected {
-                break;
-            }
-            found.marks.push(expected);
-            found.bytes = found.bytes.saturating_add(length);
-        }
+        let found = Self::of(BufReader::new(&files.records), &files.data, mark)?;
         let records = (found.marks.len() as u64).saturating_mul(RECORD_BYTES as u64);
         files.data.set_len(found.bytes)?;
         files.records.set_len(records)?;
@@ -220,6 +209,30 @@ impl Found {
         files.records.seek(SeekFrom::Start(records))?;
         Ok(found)
     }
+
+    fn of(mut records: impl Read, mut data: impl Read, mark: Mark) -> io::Result<Self> {
+        let mut found = Self::default();
+        let mut frame = Vec::new();
+        while let Some((length, expected)) = next_record(&mut records)? {
+            frame.clear();
+            data.by_ref().take(length).read_to_end(&mut frame)?;
+            if frame.len() as u64 != length || mark(&frame) != expected {
+                break;
+            }
+            found.marks.push(expected);
+            found.bytes = found.bytes.saturating_add(length);
+        }
+        Ok(found)
+    }
+}
+
+/// How many frames a spool of these two files goes on with after a restart, and their bytes together.
+///
+/// # Errors
+/// What reading gives.
+pub fn spooled_frames(records: impl Read, data: impl Read, mark: Mark) -> io::Result<(usize, u64)> {
+    let found = Found::of(records, data, mark)?;
+    Ok((found.marks.len(), found.bytes))
 }
 
 /// The next record that could be one; none when the file ends before, or says an impossible length.

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use consort_audit::Record;
+use consort_audit::{ENTRIES_FILE, Record};
 
 use crate::program::{Daemon, Demo, demo, run};
 
@@ -22,12 +22,23 @@ pub(crate) struct Consortium(Demo);
 impl Consortium {
     /// Founded by a demo of one round, with a budget for more jobs.
     pub(crate) fn founded() -> Self {
-        Self::founded_of(4)
+        Self::founded_by(4, &[])
     }
 
     /// The same, of so many clinics.
     pub(crate) fn founded_of(members: usize) -> Self {
-        let demo = demo(&["--members", &members.to_string(), "--rounds", "1"]);
+        Self::founded_by(members, &[])
+    }
+
+    /// The same, of four clinics, by a demo with more arguments.
+    pub(crate) fn founded_with(arguments: &[&str]) -> Self {
+        Self::founded_by(4, arguments)
+    }
+
+    fn founded_by(members: usize, arguments: &[&str]) -> Self {
+        let members_text = members.to_string();
+        let usual = ["--members", &members_text, "--rounds", "1"];
+        let demo = demo(&[usual.as_slice(), arguments].concat());
         assert!(demo.succeeded);
         let consortium = Self(demo);
         for member in 1..=members {
@@ -62,6 +73,33 @@ impl Consortium {
         self.serve_with(member, &["--dangerous-crash-at", crash_at])
     }
 
+    /// Starts one member's key broker.
+    pub(crate) fn serve_broker(&self, member: &str, arguments: &[&str]) -> Daemon {
+        let config = self.path(&format!("{member}-broker/config.toml"));
+        Daemon::serve_with("broker", &config, arguments)
+    }
+
+    /// Makes a policy name other programs than there are; what it said before.
+    pub(crate) fn spoil_policy(&self, file: &str) -> String {
+        let mut good = String::new();
+        self.edit(file, |text| {
+            let at = text.find("measurements = [").unwrap();
+            let (before, after) = text.split_at(at);
+            let mut spoilt = after.to_owned();
+            let digit = spoilt.find('"').unwrap() + 1;
+            let other = if spoilt[digit..].starts_with('0') {
+                "1"
+            } else {
+                "0"
+            };
+            spoilt.replace_range(digit..=digit, other);
+            let changed = format!("{before}{spoilt}");
+            good = text;
+            changed
+        });
+        good
+    }
+
     fn serve_with(&self, name: &str, arguments: &[&str]) -> Daemon {
         let program = if name == "coordinator" {
             name
@@ -91,18 +129,7 @@ impl Consortium {
 
     /// Looks into the audit log until it shows something.
     pub(crate) fn until<T>(&self, what: &str, shown: impl Fn(&[Record]) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let records = self.audit();
-            if let Some(found) = shown(&records) {
-                return found;
-            }
-            if Instant::now() > deadline {
-                let newest = &records[records.len().saturating_sub(20)..];
-                panic!("the log never said that {what}; it ends with {newest:#?}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until_in(&self.path("coordinator/state/audit"), what, shown)
     }
 
     /// Starts the coordinator and these members.
@@ -177,6 +204,31 @@ impl Running<'_> {
         logs.for_each(drop);
         coordinator
     }
+}
+
+/// Looks into a log until it shows something.
+pub(crate) fn until_in<T>(log: &Path, what: &str, shown: impl Fn(&[Record]) -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let records = records_of(log);
+        if let Some(found) = shown(&records) {
+            return found;
+        }
+        if Instant::now() > deadline {
+            let newest = &records[records.len().saturating_sub(20)..];
+            panic!("the log never said that {what}; it ends with {newest:#?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The records of a log; while it is written, up to the newest whole one. None where it has not begun.
+pub(crate) fn records_of(log: &Path) -> Vec<Record> {
+    let text = std::fs::read_to_string(log.join(ENTRIES_FILE)).unwrap_or_default();
+    text.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+        .map(|line| Record::from_line(line.as_bytes()).unwrap())
+        .collect()
 }
 
 /// Repeats a command until the coordinator listens.

@@ -419,7 +419,14 @@ impl Cluster {
                 .collect();
             let survivors = u32::try_from(members.len()).unwrap();
             let id = &self.contract.id;
-            let stepped = plan.advance((id, job), round, &state, &sum, survivors);
+            let stepped = plan.advance(
+                (id, job),
+                round,
+                &state,
+                &sum,
+                survivors,
+                std::num::NonZeroUsize::MIN,
+            );
             stepped.unwrap().0
         };
         (1..)

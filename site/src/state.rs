@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_contract::JobId;
+use consort_proto::bounds;
 use consort_proto::wire::consent::v1 as wire;
 use consort_storage::{InvalidName, RecordChange, RecordError, RecordKey, RecordStore, StoreFault};
-use prost::Message;
+use prost::{Message, Name};
 
 /// Newest answered attempt, by job.
 const ANSWERED: &str = "answered";
@@ -158,7 +159,7 @@ impl SiteState {
         Ok(jobs)
     }
 
-    fn read<T: Message + Default>(
+    fn read<T: Message + Name + Default>(
         &self,
         collection: &str,
         job: &JobId,
@@ -167,7 +168,8 @@ impl SiteState {
         let Some(bytes) = self.records.get(&key)? else {
             return Ok(None);
         };
-        T::decode(bytes.as_slice())
+        // Within the schema's bounds, as it was when it was stored: a damaged record decides no allocation.
+        bounds::decode(&bytes)
             .map(Some)
             .map_err(|_| StateFault::Damaged(key))
     }

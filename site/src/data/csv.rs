@@ -16,11 +16,24 @@ pub fn load(path: &Path, schema: &DataSchema, max_records: usize) -> Result<Data
         path: path.to_owned(),
         source,
     })?;
+    parse(path, &text, schema, max_records)
+}
+
+/// Reads the records from the bytes of a file; `path` is for messages alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    path: &Path,
+    text: &[u8],
+    schema: &DataSchema,
+    max_records: usize,
+) -> Result<DataSet, DataError> {
     // Rows of another length are found below: the reader's own error would not tell the reader what to do.
     let mut reader = ReaderBuilder::new()
         .flexible(true)
         .trim(Trim::All)
-        .from_reader(text.as_slice());
+        .from_reader(text);
     let header = reader
         .headers()
         .map_err(|fault| unreadable(path, fault))?
@@ -44,7 +57,7 @@ pub fn load(path: &Path, schema: &DataSchema, max_records: usize) -> Result<Data
     {
         let place = Place {
             path,
-            line: first_line(&text, &row),
+            line: first_line(text, &row),
         };
         place.check_length(&row, header.len())?;
         if read_row(place, &row, &columns, schema, &mut data)? {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use consort_vault::sealed_data::SealedDataError;
+
 /// A data file that cannot be used. The fault is in the file or its path; no message holds a value.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -12,6 +14,14 @@ pub enum DataError {
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// The file lies encrypted and does not open.
+    #[error("{}: {source}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SealedDataError,
     },
     /// The file is empty.
     #[error("{} has no header; its first line must name the columns", path.display())]
@@ -127,6 +137,7 @@ impl DataError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "DATA_READ",
+            Self::Sealed { source, .. } => source.code(),
             Self::NoHeader { .. } => "DATA_NO_HEADER",
             Self::MissingColumn { .. } => "DATA_MISSING_COLUMN",
             Self::RepeatedColumn { .. } => "DATA_REPEATED_COLUMN",

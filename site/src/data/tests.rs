@@ -2,7 +2,7 @@
 
 use super::*;
 use consort_contract::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn schema(missing: MissingValues) -> DataSchema {
     let age = FeatureSpec::Numeric {
@@ -157,4 +157,34 @@ fn a_file_that_is_not_there_is_named() {
 fn debug_output_shows_no_record() {
     let data = load_text("age,pain,sick\n61,1,0\n", MissingValues::Refuse).unwrap();
     assert_eq!(format!("{data:?}"), "DataSet(1 records, 3 inputs)");
+}
+
+/// Numbers of 4 bytes, little-endian, in hexadecimal.
+fn floats(text: &str) -> Vec<f32> {
+    let byte = |i: usize| u8::from_str_radix(&text[i..i + 2], 16).unwrap();
+    let number = |i| f32::from_le_bytes([byte(i), byte(i + 2), byte(i + 4), byte(i + 6)]);
+    (0..text.len()).step_by(8).map(number).collect()
+}
+
+#[test]
+fn each_row_becomes_the_inputs_and_the_label_of_the_published_vectors() {
+    let file = include_str!("../../../vectors/secure-aggregation/gradient.json");
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
+    let rows = file["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 7);
+    for said in rows {
+        let schema: DataSchema = serde_json::from_value(said["data"].clone()).unwrap();
+        let row = said["row"].as_object().unwrap();
+        let header: Vec<_> = row.keys().map(String::as_str).collect();
+        let fields: Vec<_> = row.values().map(|field| field.as_str().unwrap()).collect();
+        let text = format!("{}\n{}\n", header.join(","), fields.join(","));
+        let data = parse(Path::new("row.csv"), text.as_bytes(), &schema, 1).unwrap();
+        assert_eq!(
+            data.features(),
+            floats(said["inputs"].as_str().unwrap()),
+            "{said}"
+        );
+        let label = f32::from(u8::try_from(said["label"].as_u64().unwrap()).unwrap());
+        assert_eq!(data.labels(), [label], "{said}");
+    }
 }

@@ -20,17 +20,35 @@ pub struct Config {
     pub coordinator: String,
     /// What this organisation agrees to (TOML).
     pub consent: PathBuf,
+    /// The organisation's key broker, where a data set lies encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerConfig>,
     /// This organisation's data, by the name that jobs use.
     #[serde(default)]
     pub datasets: BTreeMap<Label, DatasetConfig>,
+}
+
+/// The broker, pinned: its key and machine, and the policy that its evidence is judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// `HOST:PORT` of its attested port.
+    pub address: String,
+    /// Its entry, as `consort broker init` wrote it (JSON).
+    pub entry: PathBuf,
+    /// Which evidence of it is accepted (TOML): list its measurement and nothing else.
+    pub policy: PathBuf,
 }
 
 /// One data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetConfig {
-    /// A CSV file with a header. It is read, never written.
+    /// A CSV file with a header, plain or made by `consort data encrypt`. It is read, never written.
     pub path: PathBuf,
+    /// The data key that it lies encrypted under; absent for a plain file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<Label>,
 }
 
 impl Config {
@@ -47,11 +65,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line and the field.
     pub fn consent(&self) -> Result<ConsentPolicy, ConfigError> {
-        let policy: ConsentPolicy = config::load_toml(&self.consent)?;
-        policy
-            .check()
-            .map_err(|problem| ConfigError::invalid(&self.consent, problem))?;
-        Ok(policy)
+        ConsentPolicy::parse(&self.consent, &config::read(&self.consent)?)
     }
 }
 
@@ -63,21 +77,38 @@ impl DaemonConfig for Config {
     fn resolve(&mut self, base: &Path) {
         self.node.resolve(base);
         self.consent = base.join(&self.consent);
+        if let Some(broker) = &mut self.broker {
+            broker.entry = base.join(&broker.entry);
+            broker.policy = base.join(&broker.policy);
+        }
         for dataset in self.datasets.values_mut() {
             dataset.path = base.join(&dataset.path);
         }
     }
 
     fn check(&self) -> Result<(), String> {
-        let address = self.coordinator.rsplit_once(':');
-        if address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            Ok(())
-        } else {
-            Err(format!(
-                "coordinator = {:?} must be HOST:PORT",
-                self.coordinator
-            ))
+        check_address("coordinator", &self.coordinator)?;
+        match &self.broker {
+            Some(broker) => check_address("broker.address", &broker.address),
+            None => {
+                let sealed = self.datasets.iter().find(|(_, it)| it.key_id.is_some());
+                match sealed {
+                    Some((name, _)) => Err(format!(
+                        "datasets.{name} lies under a data key and there is no [broker] to ask for it"
+                    )),
+                    None => Ok(()),
+                }
+            }
         }
+    }
+}
+
+fn check_address(field: &str, address: &str) -> Result<(), String> {
+    let parts = address.rsplit_once(':');
+    if parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        Ok(())
+    } else {
+        Err(format!("{field} = {address:?} must be HOST:PORT"))
     }
 }
 
@@ -85,7 +116,7 @@ impl DaemonConfig for Config {
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = include_str!("../config.sample.toml");
+    const SAMPLE: &str = include_str!("../../participant/config.sample.toml");
 
     fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -100,7 +131,9 @@ mod tests {
         let config = Config::load(&path).unwrap();
         assert_eq!(config.consent, folder.path().join("consent.toml"));
         let dataset = &config.datasets[&Label::new("breast-cancer").unwrap()];
-        assert_eq!(dataset.path, folder.path().join("train.csv"));
+        assert_eq!(dataset.path, folder.path().join("train.sealed"));
+        let broker = config.broker.unwrap();
+        assert_eq!(broker.policy, folder.path().join("broker-policy.toml"));
         assert_eq!(config.node.state_dir, folder.path().join("state"));
     }
 
@@ -113,6 +146,8 @@ mod tests {
         assert_eq!(fields(&sample), fields(&all));
         let node = |table: &toml::Table| fields(table["node"].as_table().unwrap());
         assert_eq!(node(&sample), node(&all));
+        let broker = |table: &toml::Table| fields(table["broker"].as_table().unwrap());
+        assert_eq!(broker(&sample), broker(&all));
         let compute = |table: &toml::Table| fields(table["node"]["compute"].as_table().unwrap());
         assert_eq!(compute(&sample), ["mask_tier", "workers"]);
         assert_eq!(compute(&sample), compute(&all));
@@ -129,6 +164,15 @@ mod tests {
         let (_folder, path) = written(&format!("colour = \"blue\"\n{SAMPLE}"));
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn a_data_set_under_a_key_without_a_broker_is_refused_by_name() {
+        let from = SAMPLE.find("[broker]").unwrap();
+        let to = SAMPLE.find("[datasets.").unwrap();
+        let (_folder, path) = written(&format!("{}{}", &SAMPLE[..from], &SAMPLE[to..]));
+        let error = Config::load(&path).unwrap_err().to_string();
+        assert!(error.contains("datasets.breast-cancer"), "{error}");
     }
 
     #[test]

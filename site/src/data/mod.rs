@@ -7,9 +7,11 @@ mod csv;
 mod error;
 mod features;
 mod schema;
+mod sealed;
 
-pub use csv::load;
+pub use csv::{load, parse};
 pub use error::DataError;
+pub use sealed::{load_sealed, sealed_under};
 
 use std::fmt;
 

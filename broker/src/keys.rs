@@ -1,0 +1,246 @@
+//! The data keys on disk, wrapped: a file for each key id, with all its versions. A file is replaced in one step, so that a key can
+//! be rotated while the broker serves; it is read again for each release.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use consort_contract::Label;
+use consort_contract::identity::{hex, unhex};
+use consort_vault::{DataKey, KeyName};
+use serde::{Deserialize, Serialize};
+
+use crate::wrapping::{OrganisationKeys, Wrapped, WrappingFault};
+
+/// Most versions of one key: one a day for eleven years.
+const MOST_VERSIONS: usize = 4096;
+
+/// The folder of the wrapped data keys.
+#[derive(Debug, Clone)]
+pub struct KeyStore {
+    folder: PathBuf,
+}
+
+/// A key's file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    versions: Vec<StoredVersion>,
+}
+
+/// One version of a key, wrapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredVersion {
+    /// From 1.
+    pub version: u32,
+    /// The data set it is for.
+    pub data_set: Label,
+    /// When it was made.
+    pub created_unix_ms: u64,
+    /// The organisation's key it lies under.
+    pub wrapped_by: String,
+    /// Hexadecimal.
+    wrapped: String,
+}
+
+impl StoredVersion {
+    fn bound_to(&self, key_id: &Label) -> Wrapped {
+        Wrapped {
+            name: KeyName {
+                key_id: key_id.clone(),
+                version: self.version,
+                data_set: self.data_set.clone(),
+            },
+            created_unix_ms: self.created_unix_ms,
+        }
+    }
+}
+
+impl KeyStore {
+    /// The keys in this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// Every version of a key, oldest first; none for a key that was never made.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub fn versions(&self, key_id: &Label) -> Result<Vec<StoredVersion>, KeyFault> {
+        let path = self.path(key_id);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(KeyFault::File { path, source }),
+        };
+        let file: KeyFile = serde_json::from_str(&text).map_err(|error| KeyFault::Damaged {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+        let in_order = (1..).zip(&file.versions).all(|(i, it)| it.version == i);
+        if !in_order {
+            let problem = "its versions are not 1, 2, 3 and so on".to_owned();
+            return Err(KeyFault::Damaged { path, problem });
+        }
+        Ok(file.versions)
+    }
+
+    /// Makes the next version of a key, which data sets are sealed under from now on. Older versions stay.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub async fn rotate(
+        &self,
+        key_id: &Label,
+        data_set: &Label,
+        keys: &OrganisationKeys,
+        now: SystemTime,
+    ) -> Result<StoredVersion, KeyFault> {
+        let mut versions = self.versions(key_id)?;
+        if versions.len() >= MOST_VERSIONS {
+            return Err(KeyFault::TooMany(key_id.clone()));
+        }
+        let newest = versions.last().map_or(0, |newest| newest.version);
+        let what = Wrapped {
+            name: KeyName {
+                key_id: key_id.clone(),
+                version: newest + 1,
+                data_set: data_set.clone(),
+            },
+            created_unix_ms: unix_ms(now),
+        };
+        let (_, wrapped) = keys.generate(&what).await?;
+        let made = StoredVersion {
+            version: what.name.version,
+            data_set: data_set.clone(),
+            created_unix_ms: what.created_unix_ms,
+            wrapped_by: keys.current(),
+            wrapped: hex(&wrapped),
+        };
+        versions.push(made.clone());
+        self.write(key_id, versions)?;
+        Ok(made)
+    }
+
+    /// Puts every version of a key under the organisation's key in force; how many were not.
+    ///
+    /// # Errors
+    /// [`KeyFault`]; nothing is changed then.
+    pub async fn rewrap(&self, key_id: &Label, keys: &OrganisationKeys) -> Result<usize, KeyFault> {
+        let mut versions = self.versions(key_id)?;
+        let mut moved = 0;
+        for version in &mut versions {
+            if version.wrapped_by == keys.current() {
+                continue;
+            }
+            let key = self.unwrap(key_id, version, keys).await?;
+            let wrapped = keys.wrap(&version.bound_to(key_id), &key).await?;
+            version.wrapped_by = keys.current();
+            version.wrapped = hex(&wrapped);
+            moved += 1;
+        }
+        if moved > 0 {
+            self.write(key_id, versions)?;
+        }
+        Ok(moved)
+    }
+
+    /// A data key, out of its wrapping.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub async fn unwrap(
+        &self,
+        key_id: &Label,
+        version: &StoredVersion,
+        keys: &OrganisationKeys,
+    ) -> Result<DataKey, KeyFault> {
+        let wrapped = unhex(&version.wrapped).ok_or_else(|| KeyFault::Damaged {
+            path: self.path(key_id),
+            problem: "a wrapped key is not hexadecimal".to_owned(),
+        })?;
+        let what = version.bound_to(key_id);
+        Ok(keys.unwrap(&what, &version.wrapped_by, &wrapped).await?)
+    }
+
+    fn path(&self, key_id: &Label) -> PathBuf {
+        self.folder.join(format!("{key_id}.json"))
+    }
+
+    fn write(&self, key_id: &Label, versions: Vec<StoredVersion>) -> Result<(), KeyFault> {
+        let path = self.path(key_id);
+        let text = serde_json::to_string_pretty(&KeyFile { versions })
+            .expect("names, numbers and hexadecimal are plain JSON");
+        replace(&self.folder, &path, text.as_bytes())
+            .map_err(|source| KeyFault::File { path, source })
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Replaces a file in one step, on disk when it returns: a version that a data set is sealed under must not be lost.
+fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let temporary = path.with_extension("json.new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// The keys on disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFault {
+    /// A file.
+    #[error("the key file {path} cannot be used: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold keys.
+    #[error("the key file {path} is damaged: {problem}; restore it")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// How.
+        problem: String,
+    },
+    /// Rotated too often.
+    #[error("the data key {0} has {MOST_VERSIONS} versions; begin another key")]
+    TooMany(Label),
+    /// The organisation's key.
+    #[error(transparent)]
+    Wrapping(#[from] WrappingFault),
+}
+
+impl KeyFault {
+    /// Stable code for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "key_file",
+            Self::Damaged { .. } => "key_file_damaged",
+            Self::TooMany(_) => "key_too_many_versions",
+            Self::Wrapping(fault) => fault.code(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+"""docs/protocol.md, "Inputs" and "One record": a row becomes inputs and a label, and a record a vector of integers.
+
+Gradients are computed here with 60 digits. The page lets implementations differ in the last bit of a gradient, so every
+coordinate of every case lies so far from the next integer that binary32 and binary64 come to the same ones; `cases` asserts it.
+"""
+
+import struct
+from decimal import Decimal as Real
+from decimal import getcontext
+
+from contract import JOB, inputs_of
+from model import f32
+from step import data, floats
+
+getcontext().prec = 60
+
+
+# --- Inputs ----------------------------------------------------------------------------------------------------------
+
+
+def level_of(levels, text):
+    def same(a, b):
+        try:
+            return a.strip() == b.strip() or float(a) == float(b)
+        except ValueError:
+            return False
+
+    return next(i for i, level in enumerate(levels) if same(level, text))
+
+
+def inputs(features, row):
+    values = []
+    for feature in features:
+        if "numeric" in feature:
+            f = feature["numeric"]
+            x = (float(row[f["column"]]) - f["center"]) / f["scale"]
+            values.append(f32(min(max(x, -f["clip"]), f["clip"])))
+        else:
+            f = feature["one_hot"]
+            own = level_of(f["levels"], row[f["column"]])
+            values += [1.0 if i == own else -1.0 for i in range(1, len(f["levels"]))]
+    return values
+
+
+def rows():
+    """Records of the agreed job's schema, and one whose levels are numbers."""
+    schema, column = JOB["data"], JOB["data"]["target"]["column"]
+    cases = []
+    for age, ward, target in [("70", "b", "1"), ("62.5", "a", "0"), ("1e9", "chirurgie-é", "0.5"), ("-40", "a", "0.75")]:
+        cases.append((schema, {"age": age, "ward": ward, column: target}))
+    stages = {"features": [{"one_hot": {"column": "stage", "levels": ["0", "1", "2"]}}], "target": schema["target"], "missing": "refuse"}
+    cases += [(stages, {"stage": stage, column: "3"}) for stage in ("0.0", "1", "2.00")]
+    return [
+        {
+            "data": data_,
+            "row": row,
+            "inputs": data(inputs(data_["features"], row)).hex(),
+            "label": int(float(row[column]) > data_["target"]["positive_above"]),
+        }
+        for data_, row in cases
+    ]
+
+
+# --- One record ------------------------------------------------------------------------------------------------------
+
+
+def forward(layers, parameters, x):
+    """What enters each layer, the logit last, and the layers' weights and biases."""
+    values, entering, dense = x, [], []
+    for layer in layers:
+        entering.append(values)
+        if layer == "relu":
+            values = [v if v > 0 else Real(0) for v in values]
+        elif layer == "tanh":
+            values = [tanh(v) for v in values]
+        else:
+            n, m = len(values), layer["dense"]["outputs"]
+            weight, parameters = [parameters[i * m : (i + 1) * m] for i in range(n)], parameters[n * m :]
+            bias, parameters = parameters[:m], parameters[m:]
+            dense.append((weight, bias))
+            values = [sum(v * row[j] for v, row in zip(values, weight)) + bias[j] for j in range(m)]
+    assert not parameters and len(values) == 1
+    return entering, values[0], dense
+
+
+def tanh(v):
+    return 1 - 2 / ((2 * v).exp() + 1)
+
+
+def gradient(layers, parameters, x, label):
+    """The gradient in the order of the parameters, and the loss, in nats."""
+    entering, logit, dense = forward(layers, parameters, x)
+    loss = (1 + (-abs(logit)).exp()).ln() + max(logit, Real(0)) - label * logit
+    delta, found = [1 / (1 + (-logit).exp()) - label], []
+    for layer, before in reversed(list(zip(layers, entering))):
+        if layer == "relu":
+            delta = [d if v > 0 else Real(0) for d, v in zip(delta, before)]
+        elif layer == "tanh":
+            delta = [d * (1 - tanh(v) ** 2) for d, v in zip(delta, before)]
+        else:
+            weight, _ = dense.pop()
+            found = [v * d for v in before for d in delta] + delta + found
+            delta = [sum(w * d for w, d in zip(row, delta)) for row in weight]
+    return found, loss
+
+
+def integers(case):
+    """The record's vector on the grid: (gradient, loss coordinate)."""
+    x = floats(bytes.fromhex(case["inputs"]))
+    if not all(abs(v) < float("inf") for v in x):
+        return [0] * (len(bytes.fromhex(case["parameters"])) // 4 + 1)
+    parameters = [Real(p) for p in floats(bytes.fromhex(case["parameters"]))]
+    found, loss = gradient(case["layers"], parameters, [Real(v) for v in x], case["label"])
+    clip, weight = Real(f32(case["clip"])), Real(case["loss_weight"])
+    most = clip * (1 - weight**2).sqrt()
+    length = sum(g * g for g in found).sqrt()
+    scale = most / length if length > most else Real(1)
+    vector = [g * scale for g in found] + [min(loss, Real(2)) * weight * clip / 2]
+    units = [value * 2 ** case["grid_bits"] / clip for value in vector]
+    assert sum(u * u for u in units) <= 4 ** case["grid_bits"] * (1 + Real(10) ** -50)
+    return [truncated(u) for u in units]
+
+
+def truncated(units):
+    """Towards zero. What a dozen binary32 operations may be off by, 2^-19 of the value, does not reach another integer; an exact
+    integer is one that they give exactly."""
+    nearest = units.to_integral_value()
+    assert units == nearest or abs(units - nearest) > abs(units) * Real(2) ** -19, units
+    return int(units)
+
+
+LOGISTIC = [{"dense": {"outputs": 1}}]
+
+
+def cases():
+    relu = [{"dense": {"outputs": 2}}, "relu", {"dense": {"outputs": 1}}]
+    tanh_ = [{"dense": {"outputs": 2}}, "tanh", {"dense": {"outputs": 1}}]
+    infinite = [0.5, struct.unpack("<f", bytes.fromhex("0000807f"))[0]]
+    rule = lambda clip, weight, grid: {"clip": clip, "loss_weight": weight, "grid_bits": grid}
+    made = [
+        # The first round of a logistic model: the logit is 0. Within the norm, and on a fine grid because all is exact.
+        ("at rest", LOGISTIC, [0.0] * 4, [0.5, -1.0, 1.0], 1, rule(4.0, 0.0, 30)),
+        ("at rest, clipped", LOGISTIC, [0.0] * 4, [0.53, -1.0, 1.0], 0, rule(0.75, 0.25, 12)),
+        ("within the norm", LOGISTIC, [0.25, -0.5, 0.125, 0.0625], [0.53, -1.0, 1.0], 1, rule(3.3, 0.25, 12)),
+        ("a loss above its cap", LOGISTIC, [2.5, -1.0, 0.5, 1.0], [2.75, -1.0, -1.0], 0, rule(0.75, 0.3, 12)),
+        ("relu", relu, [0.5, -0.25, 0.75, 1.5, 0.125, -0.375, 1.25, -0.625, 0.1875], [1.5, -0.7], 1, rule(0.75, 0.25, 12)),
+        ("tanh", tanh_, [0.5, -0.25, 0.75, 1.5, 0.125, -0.375, 1.25, -0.625, 0.1875], [1.5, -0.7], 0, rule(2.9, 0.4, 12)),
+        ("not finite", LOGISTIC, [0.0] * 3, infinite, 1, rule(0.75, 0.25, 12)),
+    ]
+    cases = []
+    for name, layers, parameters, x, label, rule_ in made:
+        case = {"case": name, "layers": layers, "parameters": data(parameters).hex(), "inputs": data(x).hex(), "label": label, **rule_}
+        cases.append({**case, "integers": integers(case)})
+    return cases
+
+
+def file():
+    assert len(bytes.fromhex(rows()[0]["inputs"])) == 4 * inputs_of(JOB["data"]["features"])
+    return {"rows": rows(), "records": cases()}
