@@ -201,6 +201,19 @@ fn a_restart_that_found_another_length_is_found() {
 }
 
 #[test]
+fn a_manifest_that_goes_back_or_is_two_things_is_found() {
+    let first = || vec![manifest(1, 1), manifest(1, 1), manifest(7, 7)];
+    let mut records = running_job();
+    records.extend(first());
+    check_rules(&records).unwrap();
+    for wrong in [manifest(6, 6), manifest(1, 1), manifest(7, 8)] {
+        let mut records = first();
+        records.push(wrong);
+        assert_breaks("rule_manifest", records);
+    }
+}
+
+#[test]
 fn an_entry_of_a_job_outside_its_life_is_found() {
     assert_breaks_at("rule_job", &[started(), state(JobState::Running)], 1);
     let submission = running_job().remove(7);
