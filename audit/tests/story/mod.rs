@@ -182,6 +182,14 @@ pub(crate) fn model() -> Record {
     })
 }
 
+/// A manifest that came into force.
+pub(crate) fn manifest(version: u64) -> Record {
+    of_consortium(Event::ManifestInForce {
+        version,
+        manifest: hash(7),
+    })
+}
+
 /// A broker's release of a data key under a nonce.
 pub(crate) fn key_released(name: &str, nonce: u8) -> Record {
     of_job(Event::KeyReleased {
@@ -259,6 +267,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
         attempt: 1,
     };
     let mut records = running_job();
+    records.insert(1, manifest(1));
     records.extend(collected(FIRST));
     let proof = blame::contradiction(FIRST, "c", "c");
     records.push(blame::blame(FIRST, "c", "contradiction", FIRST, proof));
