@@ -182,12 +182,13 @@ pub(crate) fn model() -> Record {
     })
 }
 
-/// A manifest that came into force.
+/// A manifest that came into force while a job ran.
 pub(crate) fn manifest(version: u64) -> Record {
-    of_consortium(Event::ManifestInForce {
+    let event = Event::ManifestInForce {
         version,
         manifest: hash(7),
-    })
+    };
+    Fact::of_consortium(event).at(2_000)
 }
 
 /// A broker's release of a data key under a nonce.
@@ -267,7 +268,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
         attempt: 1,
     };
     let mut records = running_job();
-    records.insert(1, manifest(1));
+    records.push(manifest(1));
     records.extend(collected(FIRST));
     let proof = blame::contradiction(FIRST, "c", "c");
     records.push(blame::blame(FIRST, "c", "contradiction", FIRST, proof));
