@@ -373,6 +373,17 @@ fn a_model_released_before_any_round_was_is_found() {
 }
 
 #[test]
+fn a_manifest_with_a_version_that_does_not_rise_is_found() {
+    let mut other = manifest(1);
+    let Event::ManifestInForce { manifest: hash, .. } = &mut other.event else {
+        panic!("it is one");
+    };
+    hash.0[0] ^= 1;
+    assert_breaks("rule_manifest", vec![manifest(1), other]);
+    assert_breaks("rule_manifest", vec![manifest(3), manifest(2)]);
+}
+
+#[test]
 fn a_key_released_twice_under_a_nonce_or_to_a_machine_without_good_evidence_is_found() {
     assert_breaks(
         "rule_key_release",

@@ -47,7 +47,7 @@ impl KeyReleaseService for Releases {
             Err(refused @ NotReleased::Refused { coarse, .. }) => Err(errors::status(
                 grpc(coarse),
                 coarse.code(),
-                &refused.to_string(),
+                refused.to_string(),
             )),
             Err(NotReleased::Fault(fault)) => {
                 // The receiver is gone only when the daemon stops.
@@ -56,7 +56,7 @@ impl KeyReleaseService for Releases {
                 Err(errors::status(
                     grpc(coarse),
                     coarse.code(),
-                    &coarse.to_string(),
+                    coarse.to_string(),
                 ))
             }
         }
