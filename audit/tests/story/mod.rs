@@ -189,15 +189,6 @@ pub(crate) fn model() -> Record {
     })
 }
 
-/// A manifest that came into force while a job ran.
-pub(crate) fn manifest(version: u64) -> Record {
-    let event = Event::ManifestInForce {
-        version,
-        manifest: hash(7),
-    };
-    Fact::of_consortium(event).at(2_000)
-}
-
 /// A broker's release of a data key under a nonce.
 pub(crate) fn key_released(name: &str, nonce: u8) -> Record {
     of_job(Event::KeyReleased {
@@ -275,7 +266,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
         attempt: 1,
     };
     let mut records = running_job();
-    records.push(manifest(1));
+    records.push(manifest(1, 1));
     records.extend(collected(FIRST));
     let proof = blame::contradiction(FIRST, "c", "c");
     records.push(blame::blame(FIRST, "c", "contradiction", FIRST, proof));
