@@ -1,13 +1,12 @@
 //! The data keys on disk, wrapped: a file for each key id, with all its versions. A file is replaced in one step, so that a key can
 //! be rotated while the broker serves; it is read again for each release.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use consort_contract::Label;
 use consort_contract::identity::{hex, unhex};
+use consort_daemon::disk;
 use consort_vault::{DataKey, KeyName};
 use serde::{Deserialize, Serialize};
 
@@ -175,7 +174,8 @@ impl KeyStore {
         let path = self.path(key_id);
         let text = serde_json::to_string_pretty(&KeyFile { versions })
             .expect("names, numbers and hexadecimal are plain JSON");
-        replace(&self.folder, &path, text.as_bytes())
+        std::fs::create_dir_all(&self.folder)
+            .and_then(|()| disk::replace(&path, text.as_bytes()))
             .map_err(|source| KeyFault::File { path, source })
     }
 }
@@ -184,22 +184,6 @@ impl KeyStore {
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Replaces a file in one step, on disk when it returns: a version that a data set is sealed under must not be lost.
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("json.new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 /// The keys on disk cannot be used.

@@ -7,6 +7,7 @@ use crate::rule::CoarseRefusal;
 use crate::test_world::{SESSION, World, attester, job, label, machine, name, yes};
 use consort_audit::{ENTRIES_FILE, Record};
 use consort_contract::identity::hex;
+use consort_daemon::record;
 use consort_proto::convert::vote_to_wire;
 use consort_vault::release::ReleaseKeyPair;
 
@@ -53,9 +54,9 @@ fn refused(world: &World, answer: Result<SealedKey, NotReleased>) -> (String, Co
 /// The gate's verdict that comes before every release in a real log.
 fn accept(broker: &Broker) {
     let verdict = Event::EvidenceVerdict {
-        organisation: journal::organisation(name(1).as_str()),
+        organisation: record::organisation(name(1).as_str()),
         accepted: true,
-        code: journal::code("accepted"),
+        code: record::code("accepted"),
         simulated: true,
         report: Hash([1; 32]),
     };

@@ -14,6 +14,7 @@ use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
+use consort_daemon::record::{code, organisation};
 use consort_daemon::telemetry;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::job::v1::job_service_server::JobServiceServer;
@@ -34,7 +35,7 @@ use crate::api::{
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, OwnSession, Services};
 use crate::error::{Fault, ServeError};
-use crate::recorder::{Recorder, code, organisation, report_hash};
+use crate::recorder::{Recorder, report_hash};
 
 /// Handshakes at a time: each costs some 15 ms of a core, and strangers can cause them.
 const HANDSHAKES: usize = 64;

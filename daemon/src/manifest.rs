@@ -15,7 +15,8 @@ use consort_contract::{Manifest, ManifestDocument, ManifestError, Roster, Signed
 use consort_round::PROTOCOL_VERSION;
 
 use crate::config::{self, ConfigError};
-use crate::node::{NodeConfig, NodeError, write_new};
+use crate::disk;
+use crate::node::{NodeConfig, NodeError};
 use crate::peers::RosterDirectory;
 
 /// Between two looks at the file. A change is taken when two looks saw the same, so that no half-written file is judged: within
@@ -201,7 +202,7 @@ impl ManifestHistory {
             source,
         };
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
-        write_new(&path, manifest.signed().to_json().as_bytes()).map_err(failed)?;
+        disk::replace(&path, manifest.signed().to_json().as_bytes()).map_err(failed)?;
         self.newest = Some(manifest);
         Ok(())
     }
