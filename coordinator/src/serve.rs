@@ -44,6 +44,9 @@ const HANDSHAKES: usize = 64;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How much longer than its age a connection lives whose member does not leave.
+const AGE_GRACE: Duration = Duration::from_secs(30);
+
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -249,7 +252,9 @@ async fn attested_port(
         .max_frame_size(MAX_FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // Members leave by themselves at this age; one that does not is cut a little later, open streams and all.
         .max_connection_age(max_age)
+        .max_connection_age_grace(AGE_GRACE)
         .add_service(
             RoundServiceServer::new(Rounds(desk.clone()))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -301,6 +306,8 @@ async fn attest(
 ) -> Option<AttestedStream> {
     let outcome = channel::accept(stream, channel).await;
     let event = match &outcome {
+        // A manifest came into force meanwhile that this peer fails: what ended the session has said so.
+        Ok(stream) if stream.is_cut() => return None,
         Ok(stream) => {
             let peer = stream.peer();
             desk.services().board.readmit(peer.organisation());
