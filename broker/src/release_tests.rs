@@ -329,6 +329,8 @@ async fn a_version_older_than_its_rule_is_refused_and_a_younger_one_is_not() {
     for days in [366, 364] {
         let made = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
         store
+            .lock()
+            .unwrap()
             .rotate(&id, &label("breast-cancer"), &keys, made)
             .await
             .unwrap();
@@ -350,6 +352,8 @@ async fn a_job_may_ask_for_a_younger_key_than_the_rule_does_and_never_gets_an_ol
     for days in [31, 29] {
         let made = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
         store
+            .lock()
+            .unwrap()
             .rotate(&id, &label("breast-cancer"), &keys, made)
             .await
             .unwrap();
