@@ -9,7 +9,7 @@ use consort_contract::Label;
 use consort_daemon::record;
 use consort_proto::convert::{KeyRequest, key_request_from_wire};
 use consort_proto::wire::keys::v1::ReleaseRequest;
-use consort_vault::release::{ReleaseTerms, SealedKey, seal};
+use consort_vault::release::{ReleaseTerms, SealedKey, check_public, seal};
 use consort_vault::{DataKey, KeyName};
 use rand_core::{OsRng, RngCore};
 
@@ -68,7 +68,8 @@ struct Good {
 }
 
 impl Broker {
-    /// Answers a request of this organisation's participant in one session.
+    /// Answers a request of this organisation's participant in one session. To be run to its end: what is dropped on the way has
+    /// spent its nonce, and leaves no refusal in the log.
     ///
     /// # Errors
     /// [`NotReleased`].
@@ -122,6 +123,7 @@ impl Broker {
         let budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.covers(&booking(&request), &judged.whole_job)?;
         drop(budget);
+        check_public(&request.hpke_key)?;
         Ok(Good {
             request,
             judged,
