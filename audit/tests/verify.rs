@@ -58,7 +58,7 @@ fn a_log_that_keeps_every_rule_passes_and_the_report_says_what_was_checked() {
         "2 data keys were released to SIMULATED machines",
         "1 times a data key was not released",
         "dangerous choice: dangerous_simulated_roots",
-        "3 times the coordinator's clock went back",
+        "4 times the coordinator's clock went back",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
@@ -197,6 +197,19 @@ fn a_restart_that_found_another_length_is_found() {
     let length = running_job().len() as u64;
     for wrong in [length - 1, length + 1] {
         assert_breaks("rule_restart", vec![restarted(wrong)]);
+    }
+}
+
+#[test]
+fn a_manifest_that_goes_back_or_is_two_things_is_found() {
+    let first = || vec![manifest(1, 1), manifest(1, 1), manifest(7, 7)];
+    let mut records = running_job();
+    records.extend(first());
+    check_rules(&records).unwrap();
+    for wrong in [manifest(6, 6), manifest(1, 1), manifest(7, 8)] {
+        let mut records = first();
+        records.push(wrong);
+        assert_breaks("rule_manifest", records);
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the jobs cost that a key was released for. The broker counts for itself: a participant whose state was rolled back, with
-//! its ledger, gets no more out of it.
+//! its ledger, gets the key for no other jobs than the budget covers.
 //!
-//! A job is booked whole, all its rounds, before its first release; a later release for the same job books nothing. The
+//! A job is booked whole, all its rounds, before its first release; a later release for the same job books nothing, however often
+//! it is asked for: the budget limits which jobs get a key, not how often a booked one does. The
 //! arithmetic is [`consort_privacy::Ledger`]; nothing is ever given back.
 
 use std::sync::Arc;

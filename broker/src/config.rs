@@ -60,7 +60,7 @@ pub struct LocalConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwsKmsConfig {
-    /// The key: its id, ARN or alias.
+    /// The key: its id or ARN. No alias: what was wrapped under one could not be unwrapped once it named another key.
     pub key_id: String,
     /// The region, which is part of what is signed.
     pub region: String,
@@ -75,7 +75,7 @@ pub struct AwsKmsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRule {
-    /// The one data set that lies under it, by the name that jobs use.
+    /// The one data set that lies under it, by the name that jobs use. No other key is for it.
     pub data_set: Label,
     /// Purposes a job may have.
     pub purposes: Vec<Label>,
@@ -169,7 +169,16 @@ impl DaemonConfig for Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        let mut key_of = BTreeMap::new();
         for (id, rule) in &self.keys {
+            // A budget is a key's: a data set under two keys could be released for twice as much as either allows.
+            if let Some(other) = key_of.insert(&rule.data_set, id) {
+                return Err(format!(
+                    "keys.{other} and keys.{id} are both for the data set {}, which would have two budgets; leave one of them \
+                     (`consort broker rotate` makes new versions of it)",
+                    rule.data_set
+                ));
+            }
             rule.cap()
                 .map_err(|error| format!("keys.{id}.max_epsilon, delta: {error}"))?;
             if !(1..=MAX_AGE_DAYS).contains(&rule.max_age_days) {
@@ -231,6 +240,21 @@ mod tests {
         );
         let told = read(&text).unwrap().dangerous().join(" ");
         assert!(told.contains("dangerous_release_to_simulated"), "{told}");
+    }
+
+    #[test]
+    fn two_keys_for_one_data_set_are_refused_and_for_two_are_not() {
+        let rule = |data_set: &str| {
+            format!(
+                "{SAMPLE}\n[keys.second]\ndata_set = \"{data_set}\"\npurposes = [\"diagnosis\"]\n\
+                 max_epsilon = 1.0\ndelta = 0.00001\nmax_age_days = 1\n"
+            )
+        };
+        let refused = read(&rule("breast-cancer")).unwrap_err().to_string();
+        for id in ["keys.breast-cancer-key", "keys.second"] {
+            assert!(refused.contains(id), "{refused}");
+        }
+        assert_eq!(read(&rule("other")).unwrap().keys.len(), 2);
     }
 
     #[test]

@@ -17,15 +17,14 @@ use crate::wrapping::{OrganisationKeys, create};
 /// [`BrokerError`] names the file.
 pub async fn init(config: &Config) -> Result<RosterEntry, BrokerError> {
     OrganisationId::new(&config.node.organisation)?;
+    let store = KeyStore::new(config.keys_dir());
+    let locked = store.lock()?;
     let entry = config.node.init()?;
     create(&config.wrapping)?;
-    let (store, keys) = (
-        KeyStore::new(config.keys_dir()),
-        OrganisationKeys::open(config)?,
-    );
+    let keys = OrganisationKeys::open(config)?;
     for (id, rule) in &config.keys {
         if store.versions(id)?.is_empty() {
-            store
+            locked
                 .rotate(id, &rule.data_set, &keys, SystemTime::now())
                 .await?;
         }
@@ -45,6 +44,7 @@ pub async fn rotate(config: &Config, key_id: &Label) -> Result<StoredVersion, Br
     let keys = OrganisationKeys::open(config)?;
     let store = KeyStore::new(config.keys_dir());
     Ok(store
+        .lock()?
         .rotate(key_id, &rule.data_set, &keys, SystemTime::now())
         .await?)
 }
@@ -54,12 +54,13 @@ pub async fn rotate(config: &Config, key_id: &Label) -> Result<StoredVersion, Br
 /// # Errors
 /// [`BrokerError`].
 pub async fn rewrap(config: &Config) -> Result<usize, BrokerError> {
+    let store = KeyStore::new(config.keys_dir());
+    let locked = store.lock()?;
     create(&config.wrapping)?;
     let keys = OrganisationKeys::open(config)?;
-    let store = KeyStore::new(config.keys_dir());
     let mut moved = 0;
     for id in config.keys.keys() {
-        moved += store.rewrap(id, &keys).await?;
+        moved += locked.rewrap(id, &keys).await?;
     }
     Ok(moved)
 }

@@ -4,12 +4,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use consort_aggregation::Digest;
-use consort_audit::{
-    AuditLog, Code, Event, Fact, Hash, JobId, LogError, MAX_TEXT_BYTES, NoteSigner, Organisation,
-    Text,
-};
+use consort_audit::{AuditLog, Event, Fact, LogError, NoteSigner};
 use consort_contract::IdentitySecret;
+use consort_daemon::record::text;
 use ed25519_dalek::SigningKey;
 
 use crate::keys::unix_ms;
@@ -61,43 +58,5 @@ impl Journal {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let record = fact.at(unix_ms((self.clock)()));
         log.append(&record).map(drop)
-    }
-}
-
-/// A word of a record, cut and cleaned to what a record takes.
-pub(crate) fn text(words: &str) -> Text {
-    Text::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// A code in a record.
-pub(crate) fn code(words: &str) -> Code {
-    Code::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// An organisation's name in a record, also one that a stranger made up.
-pub(crate) fn organisation(name: &str) -> Organisation {
-    Organisation::new(clean(name)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// A job's name in a record.
-pub(crate) fn job(name: &consort_contract::JobId) -> JobId {
-    JobId::new(name.as_str()).expect("a job's name is a short printable word")
-}
-
-/// A digest in a record.
-pub(crate) fn hash(digest: &Digest) -> Hash {
-    Hash(*digest.as_bytes())
-}
-
-fn clean(words: &str) -> String {
-    let printable: String = words
-        .chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .take(MAX_TEXT_BYTES)
-        .collect();
-    if printable.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        printable
     }
 }

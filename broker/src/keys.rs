@@ -1,13 +1,14 @@
 //! The data keys on disk, wrapped: a file for each key id, with all its versions. A file is replaced in one step, so that a key can
-//! be rotated while the broker serves; it is read again for each release.
+//! be rotated while the broker serves; it is read again for each release. Keys are changed under a lock: two commands at once would
+//! each write what they read, and the version that one of them made would be gone, with all that was sealed under it.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use consort_contract::Label;
 use consort_contract::identity::{hex, unhex};
+use consort_daemon::disk;
 use consort_vault::{DataKey, KeyName};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,17 @@ const MOST_VERSIONS: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct KeyStore {
     folder: PathBuf,
+}
+
+/// The file that a command locks while it changes keys. No key's file has this name: those end in `.json`.
+const LOCK_FILE: &str = ".lock";
+
+/// The folder while one command, and no other, changes its keys.
+#[derive(Debug)]
+pub struct LockedKeys<'a> {
+    store: &'a KeyStore,
+    /// Unlocked when it is closed, also by a process that was killed.
+    _lock: File,
 }
 
 /// A key's file.
@@ -89,64 +101,25 @@ impl KeyStore {
         Ok(file.versions)
     }
 
-    /// Makes the next version of a key, which data sets are sealed under from now on. Older versions stay.
+    /// Keeps every other command from changing the keys, for as long as the value lives. Releases only read, and go on.
     ///
     /// # Errors
-    /// [`KeyFault`].
-    pub async fn rotate(
-        &self,
-        key_id: &Label,
-        data_set: &Label,
-        keys: &OrganisationKeys,
-        now: SystemTime,
-    ) -> Result<StoredVersion, KeyFault> {
-        let mut versions = self.versions(key_id)?;
-        if versions.len() >= MOST_VERSIONS {
-            return Err(KeyFault::TooMany(key_id.clone()));
+    /// [`KeyFault::Locked`] while another command does.
+    pub fn lock(&self) -> Result<LockedKeys<'_>, KeyFault> {
+        let path = self.folder.join(LOCK_FILE);
+        let lock = std::fs::create_dir_all(&self.folder).and_then(|()| File::create(&path));
+        let locked = lock.map_err(TryLockError::Error).and_then(|lock| {
+            lock.try_lock()?;
+            Ok(lock)
+        });
+        match locked {
+            Ok(lock) => Ok(LockedKeys {
+                store: self,
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(KeyFault::Locked),
+            Err(TryLockError::Error(source)) => Err(KeyFault::File { path, source }),
         }
-        let newest = versions.last().map_or(0, |newest| newest.version);
-        let what = Wrapped {
-            name: KeyName {
-                key_id: key_id.clone(),
-                version: newest + 1,
-                data_set: data_set.clone(),
-            },
-            created_unix_ms: unix_ms(now),
-        };
-        let (_, wrapped) = keys.generate(&what).await?;
-        let made = StoredVersion {
-            version: what.name.version,
-            data_set: data_set.clone(),
-            created_unix_ms: what.created_unix_ms,
-            wrapped_by: keys.current(),
-            wrapped: hex(&wrapped),
-        };
-        versions.push(made.clone());
-        self.write(key_id, versions)?;
-        Ok(made)
-    }
-
-    /// Puts every version of a key under the organisation's key in force; how many were not.
-    ///
-    /// # Errors
-    /// [`KeyFault`]; nothing is changed then.
-    pub async fn rewrap(&self, key_id: &Label, keys: &OrganisationKeys) -> Result<usize, KeyFault> {
-        let mut versions = self.versions(key_id)?;
-        let mut moved = 0;
-        for version in &mut versions {
-            if version.wrapped_by == keys.current() {
-                continue;
-            }
-            let key = self.unwrap(key_id, version, keys).await?;
-            let wrapped = keys.wrap(&version.bound_to(key_id), &key).await?;
-            version.wrapped_by = keys.current();
-            version.wrapped = hex(&wrapped);
-            moved += 1;
-        }
-        if moved > 0 {
-            self.write(key_id, versions)?;
-        }
-        Ok(moved)
     }
 
     /// A data key, out of its wrapping.
@@ -175,8 +148,69 @@ impl KeyStore {
         let path = self.path(key_id);
         let text = serde_json::to_string_pretty(&KeyFile { versions })
             .expect("names, numbers and hexadecimal are plain JSON");
-        replace(&self.folder, &path, text.as_bytes())
-            .map_err(|source| KeyFault::File { path, source })
+        disk::replace(&path, text.as_bytes()).map_err(|source| KeyFault::File { path, source })
+    }
+}
+
+impl LockedKeys<'_> {
+    /// Makes the next version of a key, which data sets are sealed under from now on. Older versions stay.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub async fn rotate(
+        &self,
+        key_id: &Label,
+        data_set: &Label,
+        keys: &OrganisationKeys,
+        now: SystemTime,
+    ) -> Result<StoredVersion, KeyFault> {
+        let mut versions = self.store.versions(key_id)?;
+        if versions.len() >= MOST_VERSIONS {
+            return Err(KeyFault::TooMany(key_id.clone()));
+        }
+        let newest = versions.last().map_or(0, |newest| newest.version);
+        let what = Wrapped {
+            name: KeyName {
+                key_id: key_id.clone(),
+                version: newest + 1,
+                data_set: data_set.clone(),
+            },
+            created_unix_ms: unix_ms(now),
+        };
+        let (_, wrapped) = keys.generate(&what).await?;
+        let made = StoredVersion {
+            version: what.name.version,
+            data_set: data_set.clone(),
+            created_unix_ms: what.created_unix_ms,
+            wrapped_by: keys.current(),
+            wrapped: hex(&wrapped),
+        };
+        versions.push(made.clone());
+        self.store.write(key_id, versions)?;
+        Ok(made)
+    }
+
+    /// Puts every version of a key under the organisation's key in force; how many were not.
+    ///
+    /// # Errors
+    /// [`KeyFault`]; nothing is changed then.
+    pub async fn rewrap(&self, key_id: &Label, keys: &OrganisationKeys) -> Result<usize, KeyFault> {
+        let mut versions = self.store.versions(key_id)?;
+        let mut moved = 0;
+        for version in &mut versions {
+            if version.wrapped_by == keys.current() {
+                continue;
+            }
+            let key = self.store.unwrap(key_id, version, keys).await?;
+            let wrapped = keys.wrap(&version.bound_to(key_id), &key).await?;
+            version.wrapped_by = keys.current();
+            version.wrapped = hex(&wrapped);
+            moved += 1;
+        }
+        if moved > 0 {
+            self.store.write(key_id, versions)?;
+        }
+        Ok(moved)
     }
 }
 
@@ -184,22 +218,6 @@ impl KeyStore {
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Replaces a file in one step, on disk when it returns: a version that a data set is sealed under must not be lost.
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("json.new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 /// The keys on disk cannot be used.
@@ -221,6 +239,9 @@ pub enum KeyFault {
         /// How.
         problem: String,
     },
+    /// Another command is at it.
+    #[error("another command is changing the keys; wait for it")]
+    Locked,
     /// Rotated too often.
     #[error("the data key {0} has {MOST_VERSIONS} versions; begin another key")]
     TooMany(Label),
@@ -235,6 +256,7 @@ impl KeyFault {
         match self {
             Self::File { .. } => "key_file",
             Self::Damaged { .. } => "key_file_damaged",
+            Self::Locked => "key_files_locked",
             Self::TooMany(_) => "key_too_many_versions",
             Self::Wrapping(fault) => fault.code(),
         }

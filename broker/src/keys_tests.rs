@@ -16,6 +16,8 @@ async fn a_rotated_key_has_a_new_version_and_the_old_one_still_unwraps() {
     assert!(store.versions(&id).unwrap().is_empty());
     for version in 1..=3 {
         let made = store
+            .lock()
+            .unwrap()
             .rotate(&id, &label("records"), &keys, now())
             .await
             .unwrap();
@@ -38,18 +40,25 @@ async fn a_rewrapped_key_opens_under_the_new_key_alone_and_is_the_same_key() {
     let store = KeyStore::new(folder.path().join("keys"));
     let id = label("records-key");
     let made = store
+        .lock()
+        .unwrap()
         .rotate(&id, &label("records"), &old, now())
         .await
         .unwrap();
     let before = *store.unwrap(&id, &made, &old).await.unwrap().expose();
 
     let without_the_old_one = local_keys(folder.path(), "new.key", &[]);
-    let refused = store.rewrap(&id, &without_the_old_one).await.unwrap_err();
+    let refused = store
+        .lock()
+        .unwrap()
+        .rewrap(&id, &without_the_old_one)
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), "wrapping_unknown");
 
     let both = local_keys(folder.path(), "new.key", &["old.key"]);
-    assert_eq!(store.rewrap(&id, &both).await.unwrap(), 1);
-    assert_eq!(store.rewrap(&id, &both).await.unwrap(), 0);
+    assert_eq!(store.lock().unwrap().rewrap(&id, &both).await.unwrap(), 1);
+    assert_eq!(store.lock().unwrap().rewrap(&id, &both).await.unwrap(), 0);
     let moved = store.versions(&id).unwrap().remove(0);
     assert_eq!(moved.created_unix_ms, made.created_unix_ms);
     let after = store.unwrap(&id, &moved, &without_the_old_one).await;
@@ -64,6 +73,8 @@ async fn a_wrapped_key_under_another_date_data_set_version_or_id_does_not_unwrap
     let store = KeyStore::new(folder.path().join("keys"));
     let id = label("records-key");
     let made = store
+        .lock()
+        .unwrap()
         .rotate(&id, &label("records"), &keys, now())
         .await
         .unwrap();
@@ -81,6 +92,25 @@ async fn a_wrapped_key_under_another_date_data_set_version_or_id_does_not_unwrap
     }
     assert!(store.unwrap(&label("other"), &made, &keys).await.is_err());
     assert!(store.unwrap(&id, &made, &keys).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_that_a_command_is_changing_are_changed_by_no_other_and_still_read() {
+    let world = crate::test_world::World::new().await;
+    let (config, id) = (&world.config, label("breast-cancer-key"));
+    let store = KeyStore::new(config.keys_dir());
+    let held = store.lock().unwrap();
+    let refused = [
+        crate::init(config).await.map(|_| ()).unwrap_err(),
+        crate::rotate(config, &id).await.map(|_| ()).unwrap_err(),
+        crate::rewrap(config).await.map(|_| ()).unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(refused.code(), "key_files_locked", "{refused}");
+    }
+    assert!(crate::newest_key(config, &id).await.is_ok());
+    drop(held);
+    assert_eq!(crate::rotate(config, &id).await.unwrap().version, 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Every call carries the data key's name, data set and date as the encryption context: the service authenticates it with what it
 //! wraps, and its own log shows it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,8 +23,8 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -37,6 +38,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes that are read as an answer: a wrapped key of at most 6144 bytes in base64, with room.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Room for what is asked, beside the key's id: base64 of a wrapped key, names, and the JSON around them.
+const ASKED_BYTES: usize = 16 * 1024;
 
 /// The service's name in a signature.
 const SERVICE: &str = "kms";
@@ -61,6 +65,11 @@ pub enum KmsFault {
         "aws_kms.endpoint = {0:?} must be https://HOST[:PORT]; http:// is spoken to 127.0.0.1 and ::1 alone"
     )]
     Endpoint(String),
+    /// The key is named by something that may name another key tomorrow.
+    #[error(
+        "aws_kms.key_id = {0:?} is an alias: repointed, it would strand every data key wrapped under it; name the key's id or its ARN"
+    )]
+    Alias(String),
     /// Certificate authorities.
     #[error("aws_kms.ca_file: {0}")]
     Authorities(String),
@@ -93,6 +102,7 @@ impl KmsFault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Endpoint(_) => "kms_endpoint",
+            Self::Alias(_) => "kms_alias",
             Self::Authorities(_) => "kms_authorities",
             Self::Credentials(_) => "kms_credentials",
             Self::Unreachable { .. } => "kms_unreachable",
@@ -112,6 +122,20 @@ impl Drop for Secret {
     }
 }
 
+/// What is asked. It borrows its secret: there is no copy that is not zeroised.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Asked<'a> {
+    key_id: &'a str,
+    encryption_context: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number_of_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_blob: Option<&'a str>,
+}
+
 /// What is read of an answer. Fields beside these are passed over, as the service's documents ask for.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -128,6 +152,11 @@ impl AwsKms {
     /// # Errors
     /// [`WrappingFault`].
     pub(crate) fn open(config: &AwsKmsConfig) -> Result<Self, WrappingFault> {
+        // `alias/NAME`, or an ARN that ends in it.
+        let named = config.key_id.rsplit(':').next();
+        if named.is_some_and(|named| named.trim_start().starts_with("alias/")) {
+            return Err(KmsFault::Alias(config.key_id.clone()).into());
+        }
         let bad = || KmsFault::Endpoint(config.endpoint.clone());
         let uri: Uri = config.endpoint.parse().map_err(|_| bad())?;
         let host = uri.host().ok_or_else(bad)?.to_owned();
@@ -162,11 +191,10 @@ impl AwsKms {
         what: &Wrapped,
     ) -> Result<(DataKey, Vec<u8>), WrappingFault> {
         const OPERATION: &str = "GenerateDataKey";
-        let asked = json!({
-            "KeyId": self.key_id,
-            "NumberOfBytes": DATA_KEY_BYTES,
-            "EncryptionContext": context(what),
-        });
+        let asked = Asked {
+            number_of_bytes: Some(DATA_KEY_BYTES),
+            ..self.about(what)
+        };
         let answer = self.call(OPERATION, &asked).await?;
         Ok((
             plaintext(&answer, OPERATION)?,
@@ -182,11 +210,10 @@ impl AwsKms {
     ) -> Result<Vec<u8>, WrappingFault> {
         const OPERATION: &str = "Encrypt";
         let encoded = Zeroizing::new(STANDARD.encode(key.expose()));
-        let asked = json!({
-            "KeyId": self.key_id,
-            "Plaintext": encoded.as_str(),
-            "EncryptionContext": context(what),
-        });
+        let asked = Asked {
+            plaintext: Some(&encoded),
+            ..self.about(what)
+        };
         let answer = self.call(OPERATION, &asked).await?;
         ciphertext(&answer, OPERATION)
     }
@@ -198,18 +225,31 @@ impl AwsKms {
         wrapped: &[u8],
     ) -> Result<DataKey, WrappingFault> {
         const OPERATION: &str = "Decrypt";
-        let asked = json!({
-            "KeyId": self.key_id,
-            "CiphertextBlob": STANDARD.encode(wrapped),
-            "EncryptionContext": context(what),
-        });
+        let encoded = STANDARD.encode(wrapped);
+        let asked = Asked {
+            ciphertext_blob: Some(&encoded),
+            ..self.about(what)
+        };
         let answer = self.call(OPERATION, &asked).await?;
         plaintext(&answer, OPERATION)
     }
 
-    async fn call(&self, operation: &'static str, asked: &Value) -> Result<Answer, WrappingFault> {
-        let body = Zeroizing::new(asked.to_string().into_bytes());
-        let request = self.signed(operation, &body)?;
+    fn about(&self, what: &Wrapped) -> Asked<'_> {
+        Asked {
+            key_id: &self.key_id,
+            encryption_context: context(what),
+            number_of_bytes: None,
+            plaintext: None,
+            ciphertext_blob: None,
+        }
+    }
+
+    async fn call(
+        &self,
+        operation: &'static str,
+        asked: &Asked<'_>,
+    ) -> Result<Answer, WrappingFault> {
+        let request = self.signed(operation, body(asked))?;
         let sent = tokio::time::timeout(CALL_TIMEOUT, self.send(request)).await;
         let (status, answer) = match sent {
             Ok(Ok(answer)) => answer,
@@ -233,7 +273,7 @@ impl AwsKms {
     fn signed(
         &self,
         operation: &'static str,
-        body: &[u8],
+        body: Zeroizing<Vec<u8>>,
     ) -> Result<Request<Full<Bytes>>, WrappingFault> {
         let authority = self.endpoint.split_once("://").map_or("", |(_, rest)| rest);
         let headers = [
@@ -245,8 +285,10 @@ impl AwsKms {
         for (name, value) in &headers {
             request = request.header(*name, value);
         }
+        // Not a copy: the memory is zeroised when the last user of these bytes drops them.
+        let body = Bytes::from_owner(body);
         let mut request = request
-            .body(Full::new(Bytes::copy_from_slice(body)))
+            .body(Full::new(body.clone()))
             .map_err(|error| self.unreachable(error))?;
         let identity = self.credentials.clone().into();
         let parameters = v4::SigningParams::builder()
@@ -263,7 +305,7 @@ impl AwsKms {
             "POST",
             address,
             headers.iter().map(|(name, value)| (*name, value.as_str())),
-            SignableBody::Bytes(body),
+            SignableBody::Bytes(&body),
         );
         let (instructions, _) = signable
             .and_then(|signable| sign(signable, &parameters))
@@ -307,22 +349,36 @@ where
     let connection = tokio::spawn(connection);
     let answer = sender.send_request(request).await?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect();
-    let body = Zeroizing::new(body.await?.to_bytes().to_vec());
+    let mut frames = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+    let mut body = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_BYTES));
+    while let Some(frame) = frames.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            body.extend_from_slice(data);
+        }
+    }
     drop(sender);
     // What is left of the connection is of no interest.
     connection.abort();
     Ok((status, body))
 }
 
+/// What is asked as JSON, in memory that is taken once, so that no part is left behind where it grew, and zeroised.
+fn body(asked: &Asked<'_>) -> Zeroizing<Vec<u8>> {
+    // A character of the key's id takes six bytes at most, `\u0000`.
+    let room = ASKED_BYTES.saturating_add(asked.key_id.len().saturating_mul(6));
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *body, asked).expect("texts and a number are plain JSON");
+    body
+}
+
 /// What the service authenticates with a wrapped key, and shows in its log.
-fn context(what: &Wrapped) -> Value {
-    json!({
-        "consort-key-id": what.name.key_id.as_str(),
-        "consort-key-version": what.name.version.to_string(),
-        "consort-data-set": what.name.data_set.as_str(),
-        "consort-created-unix-ms": what.created_unix_ms.to_string(),
-    })
+fn context(what: &Wrapped) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("consort-key-id", what.name.key_id.to_string()),
+        ("consort-key-version", what.name.version.to_string()),
+        ("consort-data-set", what.name.data_set.to_string()),
+        ("consort-created-unix-ms", what.created_unix_ms.to_string()),
+    ])
 }
 
 fn plaintext(answer: &Answer, operation: &'static str) -> Result<DataKey, WrappingFault> {

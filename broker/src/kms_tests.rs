@@ -12,7 +12,7 @@ use consort_vault::release::ReleaseKeyPair;
 
 fn config(endpoint: &str) -> AwsKmsConfig {
     AwsKmsConfig {
-        key_id: "alias/test".to_owned(),
+        key_id: "1234abcd-12ab-34cd-56ef-1234567890ab".to_owned(),
         region: "eu-central-1".to_owned(),
         endpoint: endpoint.to_owned(),
         ca_file: None,
@@ -53,6 +53,22 @@ fn plain_text_is_spoken_to_this_machine_alone_and_tls_needs_authorities() {
 }
 
 #[test]
+fn an_alias_is_no_name_of_a_key_and_an_arn_of_a_key_is() {
+    let mut config = config("http://127.0.0.1:4566");
+    for alias in [
+        "alias/consort",
+        "arn:aws:kms:eu-central-1:111122223333:alias/consort",
+    ] {
+        config.key_id = alias.to_owned();
+        assert_eq!(refused(&config), "kms_alias", "{alias}");
+    }
+    let key = "1234abcd-12ab-34cd-56ef-1234567890ab";
+    config.key_id = format!("arn:aws:kms:eu-central-1:111122223333:key/{key}");
+    let code = refused(&config);
+    assert!(["kms_credentials", "opened"].contains(&code), "{code}");
+}
+
+#[test]
 fn an_error_is_known_by_its_name_and_its_message_is_not_shown() {
     let answer = br#"{"__type": "com.amazonaws.kms#AccessDeniedException", "message": "secret"}"#;
     assert_eq!(error_kind(answer).as_deref(), Some("AccessDeniedException"));
@@ -75,6 +91,32 @@ fn an_answer_without_a_key_of_the_right_length_is_refused() {
             "kms_answer"
         );
     }
+}
+
+#[test]
+fn what_is_asked_is_the_services_json_and_does_not_outgrow_its_memory() {
+    let (key_id, secret) = ("\u{1}".repeat(2048), "c2VjcmV0".repeat(8));
+    let asked = |plaintext, ciphertext_blob| Asked {
+        key_id: &key_id,
+        encryption_context: BTreeMap::from([("consort-key-id", "a".to_owned())]),
+        number_of_bytes: None,
+        plaintext,
+        ciphertext_blob,
+    };
+    let written = body(&asked(Some(&secret), None));
+    let read: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(
+        read,
+        serde_json::json!({
+            "KeyId": key_id,
+            "Plaintext": secret,
+            "EncryptionContext": {"consort-key-id": "a"},
+        })
+    );
+    assert_eq!(written.capacity(), ASKED_BYTES + 6 * key_id.len());
+    let longest = "A".repeat(8192);
+    let written = body(&asked(None, Some(&longest)));
+    assert_eq!(written.capacity(), ASKED_BYTES + 6 * key_id.len());
 }
 
 /// The service that `scripts/kms.sh` runs.
@@ -163,7 +205,7 @@ async fn aws_kms_refuses_another_key_another_context_and_changed_bytes() {
     let refused = other.unwrap(&what, &wrapped).await.unwrap_err();
     assert_eq!(refused.code(), "kms_refused", "{refused}");
     let mut nowhere = running("CONSORT_KMS_KEY");
-    nowhere.key_id = "alias/nowhere".to_owned();
+    nowhere.key_id = "00000000-0000-4000-8000-000000000000".to_owned();
     let refused = AwsKms::open(&nowhere).unwrap().generate(&what).await;
     assert_eq!(refused.unwrap_err().code(), "kms_refused");
 }

@@ -25,7 +25,7 @@ pub use broker::Broker;
 pub use config::Config;
 pub use error::BrokerError;
 pub use init::{init, newest_key, rewrap, rotate};
-pub use keys::{KeyFault, KeyStore, StoredVersion};
+pub use keys::{KeyFault, KeyStore, LockedKeys, StoredVersion};
 pub use kms::KmsFault;
 pub use release::{NotReleased, ReleaseFault};
 pub use serve::{CRASH_POINTS, serve};

@@ -6,15 +6,15 @@ use std::sync::{Arc, PoisonError};
 use consort_aggregation::Digest;
 use consort_audit::{Event, Fact, Hash, LogError};
 use consort_contract::Label;
+use consort_daemon::record;
 use consort_proto::convert::{KeyRequest, key_request_from_wire};
 use consort_proto::wire::keys::v1::ReleaseRequest;
-use consort_vault::release::{ReleaseTerms, SealedKey, seal};
+use consort_vault::release::{ReleaseTerms, SealedKey, check_public, seal};
 use consort_vault::{DataKey, KeyName};
 use rand_core::{OsRng, RngCore};
 
 use crate::broker::Broker;
 use crate::budget::{BookError, Booking, BudgetFault};
-use crate::journal;
 use crate::keys::StoredVersion;
 use crate::nonces::Session;
 use crate::rule::{CoarseRefusal, Judged, Refusal};
@@ -68,7 +68,8 @@ struct Good {
 }
 
 impl Broker {
-    /// Answers a request of this organisation's participant in one session.
+    /// Answers a request of this organisation's participant in one session. To be run to its end: what is dropped on the way has
+    /// spent its nonce, and leaves no refusal in the log.
     ///
     /// # Errors
     /// [`NotReleased`].
@@ -122,6 +123,7 @@ impl Broker {
         let budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.covers(&booking(&request), &judged.whole_job)?;
         drop(budget);
+        check_public(&request.hpke_key)?;
         Ok(Good {
             request,
             judged,
@@ -154,17 +156,17 @@ impl Broker {
         self.reached("before-log", release);
         self.book(request, judged)?;
         let event = Event::KeyReleased {
-            organisation: journal::organisation(self.organisation.as_str()),
-            key: journal::code(request.key_id.as_str()),
+            organisation: record::organisation(self.organisation.as_str()),
+            key: record::code(request.key_id.as_str()),
             version: version.version,
-            data_set: journal::text(version.data_set.as_str()),
-            contract: journal::hash(&contract),
+            data_set: record::text(version.data_set.as_str()),
+            contract: record::hash(&contract),
             nonce: Hash(request.nonce),
-            sealed_to: journal::hash(&Digest::of(&request.hpke_key)),
+            sealed_to: record::hash(&Digest::of(&request.hpke_key)),
             report: Hash(judged.report),
             simulated: judged.simulated,
         };
-        let fact = Fact::of_job(journal::job(&request.job), event);
+        let fact = Fact::of_job(record::job(&request.job), event);
         self.journal.append(fact).map_err(ReleaseFault::from)?;
         self.reached("after-log", release);
         if judged.simulated {
@@ -199,15 +201,15 @@ impl Broker {
         tracing::warn!(key = asked_for, code, %refusal, correlation, "a data key is not released");
         metrics::counter!("consort_broker_releases_total", "code" => code).increment(1);
         let event = Event::KeyRefused {
-            organisation: journal::organisation(self.organisation.as_str()),
+            organisation: record::organisation(self.organisation.as_str()),
             // A name that is none says nothing.
-            key: journal::text(if Label::new(asked_for).is_ok() {
+            key: record::text(if Label::new(asked_for).is_ok() {
                 asked_for
             } else {
                 "no-key-id"
             }),
-            code: journal::code(code),
-            correlation: journal::code(&correlation),
+            code: record::code(code),
+            correlation: record::code(&correlation),
         };
         let broker = Arc::clone(self);
         let logged = blocking(move || broker.journal.append(Fact::of_consortium(event))).await?;

@@ -7,6 +7,7 @@ use crate::rule::CoarseRefusal;
 use crate::test_world::{SESSION, World, attester, job, label, machine, name, yes};
 use consort_audit::{ENTRIES_FILE, Record};
 use consort_contract::identity::hex;
+use consort_daemon::record;
 use consort_proto::convert::vote_to_wire;
 use consort_vault::release::ReleaseKeyPair;
 
@@ -53,9 +54,9 @@ fn refused(world: &World, answer: Result<SealedKey, NotReleased>) -> (String, Co
 /// The gate's verdict that comes before every release in a real log.
 fn accept(broker: &Broker) {
     let verdict = Event::EvidenceVerdict {
-        organisation: journal::organisation(name(1).as_str()),
+        organisation: record::organisation(name(1).as_str()),
         accepted: true,
-        code: journal::code("accepted"),
+        code: record::code("accepted"),
         simulated: true,
         report: Hash([1; 32]),
     };
@@ -253,6 +254,24 @@ async fn a_job_that_a_member_did_not_approve_gets_no_key() {
     assert_eq!(releases(&world), 0);
 }
 
+#[tokio::test]
+async fn a_key_is_not_unwrapped_for_a_request_that_has_no_key_to_seal_it_to() {
+    let world = World::new().await;
+    let broker = started(&world);
+    // The data key would not unwrap: its file is one of the same form, wrapped under nothing that is known.
+    let path = world.config.keys_dir().join("breast-cancer-key.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("local/", "unknown/")).unwrap();
+    let nonce = broker.challenge(SESSION);
+    let none = world.request_for(&attester(machine(1)), nonce, &[0xff; 32]);
+    let answer = broker.release(SESSION, none).await;
+    let expected = ("release_public_key".to_owned(), CoarseRefusal::Malformed);
+    assert_eq!(refused(&world, answer), expected);
+    let answer = ask(&world, &broker, |_| ()).await;
+    let expected = ("wrapping_unknown".to_owned(), CoarseRefusal::Unavailable);
+    assert_eq!(refused(&world, answer), expected);
+}
+
 /// A world whose one job is another one, approved by all.
 async fn asked_for_another_job(
     change: impl FnOnce(&mut consort_contract::JobDocument),
@@ -328,6 +347,8 @@ async fn a_version_older_than_its_rule_is_refused_and_a_younger_one_is_not() {
     for days in [366, 364] {
         let made = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
         store
+            .lock()
+            .unwrap()
             .rotate(&id, &label("breast-cancer"), &keys, made)
             .await
             .unwrap();
@@ -349,6 +370,8 @@ async fn a_job_may_ask_for_a_younger_key_than_the_rule_does_and_never_gets_an_ol
     for days in [31, 29] {
         let made = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
         store
+            .lock()
+            .unwrap()
             .rotate(&id, &label("breast-cancer"), &keys, made)
             .await
             .unwrap();

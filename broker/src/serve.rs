@@ -13,6 +13,7 @@ use consort_attestation::channel::{
 use consort_audit::{Event, Fact, Hash};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
+use consort_daemon::record;
 use consort_daemon::telemetry;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseServiceServer;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +24,6 @@ use tonic::transport::Server;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::error::BrokerError;
-use crate::journal;
 use crate::release::ReleaseFault;
 use crate::service::Releases;
 
@@ -170,9 +170,9 @@ async fn attest(
         Ok(stream) => {
             let peer = stream.peer();
             Event::EvidenceVerdict {
-                organisation: journal::organisation(peer.organisation()),
+                organisation: record::organisation(peer.organisation()),
                 accepted: true,
-                code: journal::code("accepted"),
+                code: record::code("accepted"),
                 simulated: peer.claims().simulated(),
                 report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
             }
@@ -180,8 +180,8 @@ async fn attest(
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
             let (organisation, code) = (
-                journal::organisation(&refused.organisation),
-                journal::code(refused.cause.code()),
+                record::organisation(&refused.organisation),
+                record::code(refused.cause.code()),
             );
             match refused.cause {
                 RefusalCause::Evidence(_) => Event::EvidenceVerdict {

@@ -6,6 +6,7 @@ use consort_attestation::channel::VerifiedPeer;
 use consort_proto::errors;
 use consort_proto::wire::keys::v1 as wire;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseService;
+use consort_vault::release::SealedKey;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status};
 
@@ -39,26 +40,53 @@ impl KeyReleaseService for Releases {
         request: Request<wire::ReleaseRequest>,
     ) -> Result<Response<wire::ReleaseResponse>, Status> {
         let session = session(&request)?;
-        match self.broker.release(session, request.into_inner()).await {
-            Ok(sealed) => Ok(Response::new(wire::ReleaseResponse {
-                encapsulated: sealed.encapsulated,
-                sealed: sealed.sealed,
-            })),
-            Err(refused @ NotReleased::Refused { coarse, .. }) => Err(errors::status(
+        self.answer(session, request.into_inner()).await
+    }
+}
+
+impl Releases {
+    /// Answers in a task of its own: a participant that hangs up does not keep a refusal out of the log, nor a fault from ending
+    /// the process.
+    async fn answer(
+        &self,
+        session: Session,
+        request: wire::ReleaseRequest,
+    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let (broker, faults) = (Arc::clone(&self.broker), self.faults.clone());
+        let task = tokio::spawn(async move {
+            let answer = broker.release(session, request).await;
+            respond(answer, &faults)
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(_) => respond(Err(ReleaseFault::Lost.into()), &self.faults),
+        }
+    }
+}
+
+fn respond(
+    answer: Result<SealedKey, NotReleased>,
+    faults: &mpsc::UnboundedSender<ReleaseFault>,
+) -> Result<Response<wire::ReleaseResponse>, Status> {
+    match answer {
+        Ok(sealed) => Ok(Response::new(wire::ReleaseResponse {
+            encapsulated: sealed.encapsulated,
+            sealed: sealed.sealed,
+        })),
+        Err(refused @ NotReleased::Refused { coarse, .. }) => Err(errors::status(
+            grpc(coarse),
+            coarse.code(),
+            refused.to_string(),
+        )),
+        Err(NotReleased::Fault(fault)) => {
+            // The receiver is gone only when the daemon stops.
+            let _ = faults.send(fault);
+            let coarse = CoarseRefusal::Unavailable;
+            Err(errors::status(
                 grpc(coarse),
                 coarse.code(),
-                &refused.to_string(),
-            )),
-            Err(NotReleased::Fault(fault)) => {
-                // The receiver is gone only when the daemon stops.
-                let _ = self.faults.send(fault);
-                let coarse = CoarseRefusal::Unavailable;
-                Err(errors::status(
-                    grpc(coarse),
-                    coarse.code(),
-                    &coarse.to_string(),
-                ))
-            }
+                coarse.to_string(),
+            ))
         }
     }
 }
@@ -83,4 +111,40 @@ fn session<T>(request: &Request<T>) -> Result<Session, Status> {
         )
     })?;
     Ok(*peer.session_id().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::test_world::{SESSION, World};
+    use consort_audit::ENTRIES_FILE;
+    use consort_vault::release::ReleaseKeyPair;
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_leaves_its_refusal_in_the_log() {
+        let world = World::new().await;
+        let (faults, _told) = mpsc::unbounded_channel();
+        let releases = Releases {
+            broker: world.broker(),
+            faults,
+        };
+        // A nonce that was never drawn.
+        let request = world.request([9; 32], &ReleaseKeyPair::generate());
+        tokio::select! {
+            biased;
+            answer = releases.answer(SESSION, request) => panic!("{answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let log = world.config.log_dir().join(ENTRIES_FILE);
+        let logged = async {
+            while !std::fs::read_to_string(&log).unwrap().contains("key_nonce") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), logged)
+            .await
+            .unwrap();
+    }
 }

@@ -166,10 +166,20 @@ impl World {
         nonce: [u8; 32],
         pair: &ReleaseKeyPair,
     ) -> ReleaseRequest {
+        self.request_for(attester, nonce, pair.public())
+    }
+
+    /// The same, for whatever stands where the public key should.
+    pub(crate) fn request_for(
+        &self,
+        attester: &SimulatedAttester,
+        nonce: [u8; 32],
+        hpke_key: &[u8],
+    ) -> ReleaseRequest {
         let (job, plan) = &self.job;
         let statement = key_release(&KeyRelease {
             nonce: &nonce,
-            hpke_key: pair.public(),
+            hpke_key,
             key_id: "breast-cancer-key",
             job: job_id().as_str().as_bytes(),
             manifest_hash: self.manifest.as_bytes(),
@@ -178,7 +188,7 @@ impl World {
         let votes = (1..=MEMBERS).map(|i| vote_to_wire(&yes(i, job, plan)));
         ReleaseRequest {
             nonce: nonce.to_vec(),
-            hpke_key: pair.public().to_vec(),
+            hpke_key: hpke_key.to_vec(),
             key_id: "breast-cancer-key".to_owned(),
             version: 1,
             proposal: Some(Proposal {

@@ -1,13 +1,13 @@
 //! `consort data`: data sets that lie encrypted.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use consort_contract::Label;
-use consort_vault::sealed_data::{Header, SealedDataError, seal};
+use consort_vault::sealed_data::{Header, MAX_HEADER_BYTES, SealedDataError, seal};
 use consort_vault::{DataKey, KeyName};
 
 use crate::failure::{Failure, at};
@@ -63,17 +63,29 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Encrypts a file in one step: what stands at `output` is whole, or what it was.
+/// Encrypts a file in one step: what stands at `output` is whole, or what it was. The input is never what is replaced.
 pub(crate) fn encrypt(
     input: &Path,
     output: &Path,
     name: &KeyName,
     key: &DataKey,
 ) -> Result<(), Failure> {
-    let plain = BufReader::new(File::open(input).map_err(at(input))?);
     let mut temporary = output.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
+    let plain = File::open(input).map_err(at(input))?;
+    for written in [output, &temporary] {
+        if is_file(&plain, written).map_err(at(written))? {
+            return Err(Failure::usage(
+                "data_output_is_input",
+                format!(
+                    "{} is the data set that is to be read, and would be replaced; choose another --out",
+                    written.display()
+                ),
+            ));
+        }
+    }
+    let plain = not_sealed(BufReader::new(plain), input)?;
     let mut file = File::options()
         .write(true)
         .create(true)
@@ -95,6 +107,97 @@ pub(crate) fn encrypt(
     written
 }
 
+/// Whether a path, all symbolic links followed, leads to this open file.
+fn is_file(opened: &File, path: &Path) -> std::io::Result<bool> {
+    let opened = opened.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The content from its start, unless it begins with the header of a sealed data set: nobody means to seal one twice, and no
+/// participant would open it. Reads ahead instead of seeking: the input may be a pipe.
+fn not_sealed(mut from: impl Read, path: &Path) -> Result<impl Read, Failure> {
+    let longest = 4 + MAX_HEADER_BYTES;
+    let mut start = Vec::with_capacity(longest);
+    from.by_ref()
+        .take(longest as u64)
+        .read_to_end(&mut start)
+        .map_err(at(path))?;
+    if let Ok(header) = Header::read(&mut start.as_slice()) {
+        return Err(Failure::usage(
+            "data_sealed_already",
+            format!(
+                "{} is encrypted already, under {}; give the data set in plain text",
+                path.display(),
+                header.key
+            ),
+        ));
+    }
+    Ok(std::io::Cursor::new(start).chain(from))
+}
+
 fn unusable(path: &Path, error: &SealedDataError) -> Failure {
     Failure::failed(error.code(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consort_vault::sealed_data::Reader;
+
+    const PLAIN: &[u8] = b"age,sick\n50,1\n";
+
+    fn name() -> KeyName {
+        KeyName {
+            key_id: Label::new("records-key").unwrap(),
+            version: 1,
+            data_set: Label::new("records").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_data_set_is_never_encrypted_over_itself_under_whatever_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (input, link, other) = (path("in.new"), path("link"), path("hard"));
+        std::fs::write(&input, PLAIN).unwrap();
+        std::os::unix::fs::symlink(&input, &link).unwrap();
+        std::fs::hard_link(&input, &other).unwrap();
+        let dotted = folder.path().join(".").join("in.new");
+        for (from, to) in [
+            (&input, &input),
+            (&input, &dotted),
+            (&input, &link),
+            (&link, &input),
+            (&input, &other),
+            // Its temporary file is the input.
+            (&input, &path("in")),
+        ] {
+            let refused = encrypt(from, to, &name(), &DataKey::random()).unwrap_err();
+            assert_eq!(refused.code, "data_output_is_input", "{from:?} {to:?}");
+            assert_eq!(std::fs::read(&input).unwrap(), PLAIN);
+        }
+        assert!(!path("in").exists());
+    }
+
+    #[test]
+    fn a_data_set_is_encrypted_whole_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let key = DataKey::random();
+        for plain in [b"".as_slice(), PLAIN, &[b'x'; 200_000]] {
+            std::fs::write(path("in"), plain).unwrap();
+            encrypt(&path("in"), &path("out"), &name(), &key).unwrap();
+            let mut file = File::open(path("out")).unwrap();
+            let header = Header::read(&mut file).unwrap();
+            let opened = Reader::new(file, &header, &key).unwrap().read_all(0);
+            assert_eq!(*opened.unwrap(), plain);
+            let refused = encrypt(&path("out"), &path("twice"), &name(), &key).unwrap_err();
+            assert_eq!(refused.code, "data_sealed_already");
+            assert!(!path("twice").exists());
+        }
+    }
 }

@@ -8,10 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use consort_aggregation::Digest;
 use consort_attestation::Evidence;
-use consort_audit::{
-    AuditLog, Code, Event, Fact, Hash, JobId, LogError, NoteSigner, Organisation, Text,
-};
+use consort_audit::{AuditLog, Event, Fact, Hash, LogError, NoteSigner};
 use consort_contract::{IdentitySecret, Roster};
+use consort_daemon::record::{hash, organisation, text};
 use ed25519_dalek::SigningKey;
 
 /// The wall clock, in milliseconds since 1970.
@@ -129,53 +128,17 @@ fn is_projected(event: &Event) -> bool {
     !matches!(event, Event::MemberRefused { .. })
 }
 
-/// A word of a record, cut and cleaned to what a record takes.
-pub(crate) fn text(words: &str) -> Text {
-    Text::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// A reason code of a record.
-pub(crate) fn code(words: &str) -> Code {
-    Code::new(clean(words)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// An organisation's name in a record, also one that a stranger made up.
-pub(crate) fn organisation(name: &str) -> Organisation {
-    Organisation::new(clean(name)).expect("clean() leaves 1 to 256 printable bytes")
-}
-
-/// A job's name in a record.
-pub(crate) fn job(name: &consort_contract::JobId) -> JobId {
-    JobId::new(name.as_str()).expect("a job's name is a short printable word")
-}
-
-/// A digest in a record.
-pub(crate) fn hash(digest: &Digest) -> Hash {
-    Hash(*digest.as_bytes())
-}
-
 /// SHA-256 of the report in evidence; of all of it when it holds none, which is refused evidence.
 pub(crate) fn report_hash(evidence: &[u8]) -> Hash {
     let report = Evidence::from_bytes(evidence).map(|evidence| Digest::of(evidence.report()));
     hash(&report.unwrap_or_else(|_| Digest::of(evidence)))
 }
 
-fn clean(words: &str) -> String {
-    let printable: String = words
-        .chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .take(consort_audit::MAX_TEXT_BYTES)
-        .collect();
-    if printable.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        printable
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use consort_daemon::record::code;
 
     use super::*;
     use crate::testing::secret;

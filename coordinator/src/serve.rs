@@ -14,6 +14,7 @@ use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
+use consort_daemon::record::{code, organisation};
 use consort_daemon::telemetry;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::job::v1::job_service_server::JobServiceServer;
@@ -34,7 +35,7 @@ use crate::api::{
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, OwnSession, Services};
 use crate::error::{Fault, ServeError};
-use crate::recorder::{Recorder, code, organisation, report_hash};
+use crate::recorder::{Recorder, report_hash};
 
 /// Handshakes at a time: each costs some 15 ms of a core, and strangers can cause them.
 const HANDSHAKES: usize = 64;
@@ -42,6 +43,9 @@ const HANDSHAKES: usize = 64;
 /// Between two HTTP/2 pings on an idle connection, and until a silent peer counts as gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How much longer than its age a connection lives whose member does not leave.
+const AGE_GRACE: Duration = Duration::from_secs(30);
 
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -248,7 +252,9 @@ async fn attested_port(
         .max_frame_size(MAX_FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // Members leave by themselves at this age; one that does not is cut a little later, open streams and all.
         .max_connection_age(max_age)
+        .max_connection_age_grace(AGE_GRACE)
         .add_service(
             RoundServiceServer::new(Rounds(desk.clone()))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -300,6 +306,8 @@ async fn attest(
 ) -> Option<AttestedStream> {
     let outcome = channel::accept(stream, channel).await;
     let event = match &outcome {
+        // A manifest came into force meanwhile that this peer fails: what ended the session has said so.
+        Ok(stream) if stream.is_cut() => return None,
         Ok(stream) => {
             let peer = stream.peer();
             desk.services().board.readmit(peer.organisation());

@@ -15,7 +15,8 @@ use consort_contract::{Manifest, ManifestDocument, ManifestError, Roster, Signed
 use consort_round::PROTOCOL_VERSION;
 
 use crate::config::{self, ConfigError};
-use crate::node::{NodeConfig, NodeError, write_new};
+use crate::disk;
+use crate::node::{NodeConfig, NodeError};
 use crate::peers::RosterDirectory;
 
 /// Between two looks at the file. A change is taken when two looks saw the same, so that no half-written file is judged: within
@@ -114,8 +115,8 @@ pub fn rules(roster: &Arc<Roster>, manifest: &Manifest, verifier: Verifier) -> R
 /// The manifests that this node saw, from genesis on, in its state folder. Each start checks the whole chain again.
 ///
 /// # Security
-/// The newest is a pin: an older one is refused for ever. Who can put back an old copy of the whole state folder can roll it
-/// back.
+/// The newest is a pin: an older one is refused. The files are not sealed: who can write to the state folder can take the newest
+/// away, and the one before it is in force at the next start.
 #[derive(Debug, Clone)]
 pub struct ManifestHistory {
     folder: PathBuf,
@@ -140,18 +141,30 @@ impl ManifestHistory {
     /// [`NodeError::Manifest`] names a file that does not follow from the one before it, [`NodeError::State`] one that cannot be
     /// read.
     pub fn open(state_dir: &Path, roster: &Arc<Roster>) -> Result<Self, NodeError> {
-        let folder = state_dir.join(FOLDER).join(roster.root().to_string());
         let mut history = Self {
-            folder,
+            folder: folder_of(state_dir, &roster.root()),
             roster: roster.clone(),
             newest: None,
         };
-        for path in history.files()? {
-            let signed = read(&path)?;
-            let manifest = signed.verify(roster, history.newest.as_ref());
-            history.newest = Some(manifest.map_err(refused(&path))?);
-        }
+        history.read_again()?;
         Ok(history)
+    }
+
+    /// Whether any manifest of this roster was ever in force at this node.
+    pub fn has_begun(state_dir: &Path, roster: &Digest) -> bool {
+        std::fs::read_dir(folder_of(state_dir, roster))
+            .is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// The chain as it lies on disk: `consort manifest adopt` may have added to it beside a running daemon.
+    fn read_again(&mut self) -> Result<(), NodeError> {
+        let mut newest = None;
+        for path in self.files()? {
+            let manifest = read(&path)?.verify(&self.roster, newest.as_ref());
+            newest = Some(manifest.map_err(refused(&path))?);
+        }
+        self.newest = newest;
+        Ok(())
     }
 
     /// The newest manifest that was seen.
@@ -173,6 +186,7 @@ impl ManifestHistory {
         signed: SignedManifest,
         roots: &[PathBuf],
     ) -> Result<Taken, NodeError> {
+        self.read_again()?;
         let hash = signed.document.hash();
         let known = self.newest.as_ref().filter(|newest| newest.hash() == hash);
         let is_known = known.is_some();
@@ -201,7 +215,7 @@ impl ManifestHistory {
             source,
         };
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
-        write_new(&path, manifest.signed().to_json().as_bytes()).map_err(failed)?;
+        disk::replace(&path, manifest.signed().to_json().as_bytes()).map_err(failed)?;
         self.newest = Some(manifest);
         Ok(())
     }
@@ -232,6 +246,10 @@ impl ManifestHistory {
     }
 }
 
+fn folder_of(state_dir: &Path, roster: &Digest) -> PathBuf {
+    state_dir.join(FOLDER).join(roster.to_string())
+}
+
 /// As many digits as any version has, so that names sort like versions.
 fn file_name(version: u64) -> String {
     format!("{version:020}.json")
@@ -244,10 +262,22 @@ pub struct ManifestWatch {
     roster: Arc<Roster>,
     history: ManifestHistory,
     in_force: Arc<InForce>,
-    /// What was seen last, and what was judged last: hashes of the file's bytes.
+    /// What was seen last, and what was taken last: hashes of the file's bytes.
     seen: Digest,
-    judged: Digest,
+    taken: Digest,
+    failed: Option<Failed>,
 }
+
+/// Content of the file that was not taken. It is tried again: a disk may have been full, a root may have been missing, the
+/// manifests between may have been adopted since.
+struct Failed {
+    content: Digest,
+    code: &'static str,
+    looks: u32,
+}
+
+/// Looks between two tries of content that was not taken: five seconds.
+const RETRY_LOOKS: u32 = 25;
 
 /// A manifest that came into force while the daemon ran.
 #[derive(Debug)]
@@ -268,39 +298,65 @@ impl ManifestWatch {
         in_force: Arc<InForce>,
     ) -> Self {
         let newest = history.newest().map(|newest| newest.signed().to_json());
-        // A file in another layout than this program's is judged once more, and found known.
-        let judged = Digest::of(newest.unwrap_or_default().as_bytes());
+        // A file in another layout than this program's is taken once more, and found to be in force.
+        let taken = Digest::of(newest.unwrap_or_default().as_bytes());
         Self {
             path: config.manifest.clone(),
             roots: config.roots.clone(),
             roster,
             history,
             in_force,
-            seen: judged,
-            judged,
+            seen: taken,
+            taken,
+            failed: None,
         }
     }
 
     /// One look at the file. A new manifest that holds is pinned and put in force, and the sessions that live are judged again.
     ///
     /// # Errors
-    /// [`NodeError`], once for each content of the file: what was in force stays so.
+    /// [`NodeError`], once for each content of the file and reason: what was in force stays so, and the content is tried again.
     pub fn look(&mut self, now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
         let bytes = bytes_of(&self.path);
-        let digest = Digest::of(bytes.as_deref().unwrap_or_default());
-        let settled = digest == std::mem::replace(&mut self.seen, digest);
-        if !settled || digest == self.judged {
+        let content = Digest::of(bytes.as_deref().unwrap_or_default());
+        let settled = content == std::mem::replace(&mut self.seen, content);
+        if !settled || content == self.taken {
             return Ok(None);
         }
-        self.judged = digest;
-        let signed = parsed(&self.path, &bytes?)?;
+        if let Some(failed) = self.failed.as_mut().filter(|f| f.content == content) {
+            failed.looks = (failed.looks + 1) % RETRY_LOOKS;
+            if failed.looks != 0 {
+                return Ok(None);
+            }
+        }
+        match bytes.and_then(|bytes| self.take(&bytes, now)) {
+            Ok(change) => {
+                self.taken = content;
+                self.failed = None;
+                Ok(change)
+            }
+            Err(error) => {
+                let failed = Failed {
+                    content,
+                    code: error.code(),
+                    looks: 0,
+                };
+                let before = self.failed.replace(failed);
+                let told = before.is_some_and(|f| f.content == content && f.code == error.code());
+                if told { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
+        let signed = parsed(&self.path, bytes)?;
         let taken = self.history.take_signed(&self.path, signed, &self.roots)?;
-        if taken.known {
-            return Ok(None);
-        }
         let simulated_roots = taken.verifier.policy().simulated_roots().len();
         let rules = rules(&self.roster, &taken.manifest, taken.verifier);
         let manifest = rules.manifest;
+        if manifest == self.in_force.rules().manifest {
+            return Ok(None);
+        }
         Ok(Some(ManifestChange {
             manifest,
             simulated_roots,
@@ -310,6 +366,7 @@ impl ManifestWatch {
 
     /// Looks for ever, says in the log what came of it, and tells of each change.
     pub async fn keep(mut self, mut changed: impl FnMut(ManifestChange)) {
+        show_version(self.in_force.rules().manifest.version);
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             // Judging every session takes milliseconds for each.
@@ -343,16 +400,19 @@ fn tell(change: &ManifestChange) {
     let version = change.manifest.version;
     let hash = Digest::new(change.manifest.hash);
     tracing::info!(version, %hash, dropped = change.dropped.len(), "a new manifest is in force");
-    metrics::gauge!("consort_manifest_version").set(version_gauge(version));
+    show_version(version);
+    if change.simulated_roots > 0 {
+        tracing::warn!(target: ALERT, alert = "dangerous_simulated_roots", version, "the new manifest accepts SIMULATED machines: their evidence proves nothing about hardware");
+    }
     for dropped in &change.dropped {
         let (peer, code) = (dropped.peer.organisation(), dropped.cause.code());
         tracing::error!(target: ALERT, alert = "session_dropped", organisation = peer, code, version, "a session's evidence fails the new manifest; it is cut");
     }
 }
 
-/// A version as metrics have it; exact up to 2^53.
-pub fn version_gauge(version: u64) -> f64 {
-    version as f64
+/// Exact up to 2^53.
+fn show_version(version: u64) {
+    metrics::gauge!("consort_manifest_version").set(version as f64);
 }
 
 #[cfg(test)]

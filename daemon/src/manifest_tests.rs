@@ -116,15 +116,16 @@ impl World {
         let rules = rules(&self.roster, &taken.manifest, taken.verifier);
         let in_force = Arc::new(InForce::new(rules));
         let newest = history.newest().unwrap().signed().to_json();
-        let judged = Digest::of(newest.as_bytes());
+        let taken = Digest::of(newest.as_bytes());
         let watch = ManifestWatch {
             path: self.file(),
             roots: self.roots(),
             roster: self.roster.clone(),
             history,
             in_force: in_force.clone(),
-            seen: judged,
-            judged,
+            seen: taken,
+            taken,
+            failed: None,
         };
         (watch, in_force)
     }
@@ -222,6 +223,65 @@ fn a_new_manifest_comes_into_force_once_two_looks_saw_the_same_and_a_bad_one_cha
         "the same manifest with more signatures"
     );
     assert_eq!(in_force.rules().manifest, manifest);
+}
+
+#[test]
+fn what_was_adopted_beside_a_running_daemon_comes_into_force_and_is_not_forked() {
+    let world = World::new();
+    let first = world.document(1, None);
+    let second = world.document(2, Some(&first));
+    let third = world.document(3, Some(&second));
+    world.put(&first, 1..=3);
+    let (mut watch, in_force) = world.watch();
+    let now = SystemTime::now();
+    let mut look = || {
+        watch
+            .look(now)
+            .map(|found| found.map(|change| change.manifest))
+    };
+    world.put(&third, [1, 2]);
+    assert_eq!(look().unwrap(), None);
+    assert_eq!(look().unwrap_err().code(), "manifest_gap");
+
+    // `consort manifest adopt` with the one between and the newest: the file's content has been refused, and is tried again.
+    world.put(&second, [1, 2]);
+    world.take().unwrap();
+    world.put(&third, [1, 2]);
+    world.take().unwrap();
+    let found = (0..=RETRY_LOOKS).find_map(|_| look().unwrap());
+    assert_eq!(found.unwrap().version, 3);
+    assert_eq!(in_force.rules().manifest.version, 3);
+
+    let mut fork = world.document(2, Some(&first));
+    fork.policy.push_str("# another\n");
+    world.put(&fork, [1, 2]);
+    assert_eq!(look().unwrap(), None);
+    assert_eq!(look().unwrap_err().code(), "manifest_rollback");
+    assert_eq!(world.history().unwrap().newest().unwrap().version(), 3);
+}
+
+#[test]
+fn a_manifest_whose_roots_were_missing_comes_into_force_when_they_are_there() {
+    let world = World::new();
+    let first = world.document(1, None);
+    world.put(&first, 1..=3);
+    let (mut watch, _in_force) = world.watch();
+    let roots = world.roots().remove(0);
+    let aside = roots.with_extension("aside");
+    std::fs::rename(&roots, &aside).unwrap();
+    world.put(&world.document(2, Some(&first)), 1..=3);
+    let now = SystemTime::now();
+    let mut look = || {
+        watch
+            .look(now)
+            .map(|found| found.map(|change| change.manifest))
+    };
+    assert_eq!(look().unwrap(), None);
+    assert_eq!(look().unwrap_err().code(), "config_unreadable");
+    assert_eq!(look().unwrap(), None);
+    std::fs::rename(&aside, &roots).unwrap();
+    let found = (0..=RETRY_LOOKS).find_map(|_| look().unwrap());
+    assert_eq!(found.unwrap().version, 2);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, SimulatedConfig};
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
+use crate::disk;
 use crate::manifest::{ManifestHistory, ManifestWatch, rules, trust_store};
 use crate::peers::RosterPeers;
 
@@ -188,7 +189,7 @@ impl NodeConfig {
                 &self.organisation,
                 IdentitySecret::random(&mut OsRng).to_seed().as_ref(),
             );
-            write_new(&path, &sealed).map_err(failed(&path))?;
+            disk::replace(&path, &sealed).map_err(failed(&path))?;
         }
         let machine = self.attester.machine()?;
         let entry = RosterEntry {
@@ -311,25 +312,4 @@ impl Node {
             clock: SystemTime::now,
         }
     }
-}
-
-/// Writes a file in one step, durably.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    // The name itself is on disk only with the folder.
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -8,7 +8,7 @@ use consort_aggregation::Digest;
 use consort_contract::identity::hex;
 use consort_contract::{ManifestError, OrganisationId, RosterEntry, SignedManifest, SignedRoster};
 use consort_daemon::config::load_json;
-use consort_daemon::manifest;
+use consort_daemon::manifest::{self, ManifestHistory};
 use consort_daemon::node::NodeError;
 
 use crate::config::Config;
@@ -78,6 +78,10 @@ pub fn sign_manifest(
         Ok(roster) => {
             let seen = node.manifests(&Arc::new(roster))?;
             document.follows(seen.newest()).map_err(refused)?;
+        }
+        // Where manifests of this roster were in force, an unsigned copy of it must not hide them.
+        Err(error) if ManifestHistory::has_begun(&node.state_dir, &found) => {
+            return Err(NodeError::Roster(error).into());
         }
         Err(_) => document.follows(None).map_err(refused)?,
     }

@@ -136,6 +136,18 @@ impl ReleaseError {
     }
 }
 
+/// Whether there is a public key to seal to, before a data key is unwrapped for it.
+///
+/// # Errors
+/// [`ReleaseError::PublicKey`].
+pub fn check_public(public: &[u8]) -> Result<(), ReleaseError> {
+    public_key(public).map(|_| ())
+}
+
+fn public_key(public: &[u8]) -> Result<<XWing as Kem>::PublicKey, ReleaseError> {
+    <XWing as Kem>::PublicKey::from_bytes(public).map_err(|_| ReleaseError::PublicKey)
+}
+
 /// Seals a data key to a public key.
 ///
 /// # Errors
@@ -144,8 +156,7 @@ impl ReleaseError {
 /// # Security
 /// Whoever holds the secret half has the data key: the caller has verified evidence that a machine made it for these terms.
 pub fn seal(public: &[u8], key: &DataKey, terms: &ReleaseTerms) -> Result<SealedKey, ReleaseError> {
-    let public =
-        <XWing as Kem>::PublicKey::from_bytes(public).map_err(|_| ReleaseError::PublicKey)?;
+    let public = public_key(public)?;
     let (encapsulated, sealed) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeS::Base,
         &public,
@@ -218,8 +229,10 @@ mod tests {
         for length in [0, 32, RELEASE_KEY_BYTES - 1, RELEASE_KEY_BYTES + 1] {
             let refused = seal(&vec![1; length], &DataKey::random(), &terms()).unwrap_err();
             assert_eq!(refused.code(), "release_public_key");
+            assert_eq!(check_public(&vec![1; length]), Err(ReleaseError::PublicKey));
         }
         let pair = ReleaseKeyPair::generate();
+        assert_eq!(check_public(pair.public()), Ok(()));
         let mut sealed = seal(pair.public(), &DataKey::random(), &terms()).unwrap();
         sealed.sealed.pop();
         assert!(pair.open(&sealed, &terms()).is_err());

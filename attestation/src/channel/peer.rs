@@ -105,9 +105,6 @@ pub enum Refused {
     /// The organisation does not play this role.
     #[error("the organisation does not play this role")]
     Role,
-    /// The organisation is not active: pending, suspended or gone.
-    #[error("the organisation is not active")]
-    NotActive,
 }
 
 impl Refused {
@@ -117,7 +114,6 @@ impl Refused {
             Self::UnknownOrganisation => "channel.unknown-organisation",
             Self::IdentityKey => "channel.identity-key",
             Self::Role => "channel.role",
-            Self::NotActive => "channel.not-active",
         }
     }
 }

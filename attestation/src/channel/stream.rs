@@ -31,6 +31,11 @@ impl<S> AttestedStream<S> {
     pub fn peer(&self) -> &Arc<VerifiedPeer> {
         self.session.peer()
     }
+
+    /// Whether rules have come into force that the peer's evidence fails.
+    pub fn is_cut(&self) -> bool {
+        self.session.is_cut()
+    }
 }
 
 impl<S> Connected for AttestedStream<S> {

@@ -77,6 +77,13 @@ pub(crate) fn restarted(log_size: u64) -> Record {
     })
 }
 
+pub(crate) fn manifest(version: u64, content: u8) -> Record {
+    of_consortium(Event::ManifestInForce {
+        version,
+        manifest: hash(content),
+    })
+}
+
 pub(crate) fn verdict(name: &str, accepted: bool) -> Record {
     let code = Code::new(if accepted { "accepted" } else { "tcb_floor" }).unwrap();
     let organisation = member(name);
@@ -259,6 +266,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
         attempt: 1,
     };
     let mut records = running_job();
+    records.push(manifest(1, 1));
     records.extend(collected(FIRST));
     let proof = blame::contradiction(FIRST, "c", "c");
     records.push(blame::blame(FIRST, "c", "contradiction", FIRST, proof));
@@ -268,6 +276,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
     records.push(released(FIRST));
     records.push(opened(second, &["a", "b"]));
     records.push(restarted(records.len() as u64));
+    records.push(manifest(2, 2));
     records.push(aborted(second));
     records.push(model());
     records.extend([key_released("a", 1), key_refused("a"), key_released("a", 2)]);

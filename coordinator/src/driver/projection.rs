@@ -3,11 +3,12 @@
 use consort_aggregation::{Digest, MemberIndex};
 use consort_audit::{Epsilon, Event, Fact, JobState as AuditState, Phase, Proof, RoundRef};
 use consort_contract::OrganisationId;
+use consort_daemon::record::{code, hash, job, organisation, text};
 use consort_proto::convert::AttemptKey;
 use consort_round::messages::member_set_hash;
 
 use crate::jobs::{Final, JobEvent, JobState, RunningAttempt, Stage, Stamped};
-use crate::recorder::{code, hash, job, organisation, report_hash, text};
+use crate::recorder::report_hash;
 
 /// What an event met and left.
 pub(super) struct Moment<'a> {

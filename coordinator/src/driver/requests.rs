@@ -5,6 +5,7 @@ use consort_attestation::Reason;
 use consort_audit::{Event as AuditEvent, Fact, RoundRef};
 use consort_contract::{OrganisationId, Vote};
 use consort_daemon::peers::OLDER_MANIFEST;
+use consort_daemon::record::{code, job, organisation};
 use consort_proto::convert::AttemptKey;
 use consort_round::MemberMessage;
 use consort_round::blame::Complaint;
@@ -17,7 +18,6 @@ use super::command::{Answer, Command};
 use super::core::{Arrival, Driver, Now};
 use crate::error::{Fault, Refusal, RefusalKind};
 use crate::jobs::{Ending, Final, JobEvent, Stage};
-use crate::recorder::{code, job, organisation};
 
 /// A request's outcome: whose fault it is decides how deep it lies.
 type Outcome = Result<Result<Answer, Refusal>, Fault>;

@@ -40,7 +40,8 @@ pub fn load_sealed(
         if header.key != *name {
             return Err(SealedDataError::WrongKey(header.key));
         }
-        // The file's length is what the content has and a little more; a larger one than fits in memory fails as a plain one does.
+        // The file's length is what the content has and a little more. It is only said, as by a sparse file: the reader refuses what
+        // memory cannot be had for.
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         Reader::new(file, &header, key)?.read_all(length)
     };

@@ -75,11 +75,11 @@ impl<R: Read> Reader<R> {
     /// is left behind where it grew.
     ///
     /// # Errors
-    /// As [`Reader::next_chunk`].
+    /// As [`Reader::next_chunk`]; [`SealedDataError::Io`] also for more than this machine has memory for.
     pub fn read_all(mut self, capacity: usize) -> Result<Zeroizing<Vec<u8>>, SealedDataError> {
-        let mut all = Zeroizing::new(Vec::with_capacity(capacity));
+        let mut all = with_room(capacity)?;
         while let Some(chunk) = self.next_chunk()? {
-            grow_without_a_trace(&mut all, chunk.len());
+            grow_without_a_trace(&mut all, chunk.len())?;
             all.extend_from_slice(chunk);
         }
         Ok(all)
@@ -87,10 +87,21 @@ impl<R: Read> Reader<R> {
 }
 
 /// `Vec` itself would free its old memory as it is.
-fn grow_without_a_trace(all: &mut Zeroizing<Vec<u8>>, more: usize) {
+fn grow_without_a_trace(all: &mut Zeroizing<Vec<u8>>, more: usize) -> Result<(), SealedDataError> {
     if all.capacity() - all.len() < more {
-        let mut larger = Zeroizing::new(Vec::with_capacity((2 * all.len()).max(all.len() + more)));
+        let mut larger = with_room(all.len().saturating_mul(2).max(all.len() + more))?;
         larger.extend_from_slice(all);
         *all = larger;
     }
+    Ok(())
+}
+
+/// How much it is comes from outside, a file's length: it must not end the process.
+fn with_room(bytes: usize) -> Result<Zeroizing<Vec<u8>>, SealedDataError> {
+    let mut empty = Vec::new();
+    empty.try_reserve_exact(bytes).map_err(|_| {
+        let problem = "it is too large for this machine's memory; divide it into several files";
+        std::io::Error::new(std::io::ErrorKind::OutOfMemory, problem)
+    })?;
+    Ok(Zeroizing::new(empty))
 }

@@ -168,6 +168,20 @@ fn what_is_no_sealed_data_set_is_refused_and_makes_no_room_for_what_it_claims() 
 }
 
 #[test]
+fn a_file_said_to_be_larger_than_memory_is_refused_and_ends_no_process() {
+    let key = DataKey::random();
+    let file = sealed(&key, 10);
+    for capacity in [usize::MAX, usize::MAX / 2] {
+        let mut file = file.as_slice();
+        let header = Header::read(&mut file).unwrap();
+        let reader = Reader::new(file, &header, &key).unwrap();
+        let refused = reader.read_all(capacity).unwrap_err();
+        assert_eq!(refused.code(), "sealed_data_io");
+        assert!(refused.to_string().contains("too large"), "{refused}");
+    }
+}
+
+#[test]
 fn a_header_has_one_encoding() {
     let file = sealed(&DataKey::random(), 0);
     let bytes = &file[4..header_bytes(&file)];
