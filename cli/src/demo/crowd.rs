@@ -193,7 +193,7 @@ fn corrupt(colluders: u32, dropouts: u32) -> AggregationDocument {
 }
 
 #[test]
-#[ignore = "minutes of two cores, most of them verifying evidence; run by hand"]
+#[ignore = "three minutes of one core, most of them verifying evidence; run by hand"]
 fn three_hundred_members_on_a_circle_give_a_sum_of_everybody() {
     let job = crowd_of(300, corrupt(3, 15));
     let reach = job.plan.unwrap().reach;
