@@ -12,8 +12,9 @@ const MEMBER: &str = "clinic-4";
 const OTHERS: [&str; 4] = ["clinic-1", "clinic-2", "clinic-3", "clinic-5"];
 const DENIED: &str = "attest.chip-denied";
 
-/// From the last byte of a new manifest's file to the record that the member was dropped.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// From the last byte of a new manifest's file to the record that the member was dropped. A second is usual; a machine that is busy with
+/// other things may take some, and a connection would live an hour.
+const AT_ONCE: Duration = Duration::from_secs(30);
 
 /// With everybody there a round is over in less than a second; without one member, or while some have taken a new manifest and
 /// others have not, it lasts as long as the others wait.
