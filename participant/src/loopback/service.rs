@@ -172,7 +172,6 @@ fn statement(
         announcement: open.announcement(),
         mask_key: mask_key.to_bytes(),
         share_key: share_key.to_bytes(),
-        roster_root: open.terms.roster_root,
     }
 }
 

@@ -200,19 +200,3 @@ fn a_coin_that_never_falls_is_an_error_and_not_a_wrong_number() {
     let strips = Strips::new(1 << 40);
     assert_eq!(strips.beyond(0, 0, &mut Zeros), Err(NoiseError::Overflow));
 }
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p consort-privacy -- --ignored --nocapture draws_take"]
-fn draws_take_so_long() {
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let strips = Strips::new((1 << 47) + 12_345);
-    let started = std::time::Instant::now();
-    let mut sum = 0_i64;
-    for _ in 0..10_000_000 {
-        sum = sum.wrapping_add(strips.draw(&mut rng).unwrap());
-    }
-    eprintln!(
-        "{:.1} ns a draw ({sum})",
-        started.elapsed().as_secs_f64() * 100.0
-    );
-}

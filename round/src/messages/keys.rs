@@ -188,8 +188,6 @@ pub struct RoundKeys {
     pub mask_key: [u8; 32],
     /// E_u.
     pub share_key: [u8; 32],
-    /// Root of the roster.
-    pub roster_root: Digest,
 }
 
 impl RoundKeys {
@@ -218,7 +216,6 @@ impl RoundKeys {
             announcement: open.announcement(),
             mask_key,
             share_key,
-            roster_root: open.terms.roster_root,
         }
     }
 }
