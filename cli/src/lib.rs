@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod failure;
 mod job;
+mod job_file;
 mod manifest;
 mod model;
 mod participant;

@@ -9,7 +9,7 @@ use consort_contract::job::{
 };
 use consort_contract::{
     Algorithm, ConsortiumId, DpFedSgd, IdentitySecret, JobDocument, JobId, Label, OrganisationId,
-    Roster, RosterDocument, RosterEntry, SignedRoster,
+    Requirements, Roster, RosterDocument, RosterEntry, SignedRoster,
 };
 use consort_model::{Layer, Loss};
 
@@ -92,6 +92,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
         deadlines: DeadlineDocument {
             voting_ms: DEADLINE_MS,
             joining_ms: DEADLINE_MS,

@@ -15,8 +15,8 @@ use consort_contract::job::{
 };
 use consort_contract::{
     Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
-    ManifestDocument, OrganisationId, Plan, RevocationListBytes, RosterDocument, RosterEntry,
-    Rotation, SignedManifest, SignedRoster,
+    ManifestDocument, OrganisationId, Plan, Requirements, RevocationListBytes, RosterDocument,
+    RosterEntry, Rotation, SignedManifest, SignedRoster,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -437,6 +437,7 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
 }
 

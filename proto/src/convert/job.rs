@@ -5,7 +5,7 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, Job,
     JobDocument, ModelDocument, PrivacyDocument,
 };
-use consort_contract::{Algorithm, DpFedSgd, FedAvg, OrganisationId, Plan, Rotation};
+use consort_contract::{Algorithm, DpFedSgd, FedAvg, OrganisationId, Plan, Requirements, Rotation};
 use consort_model::{Layer, Loss};
 
 use super::{WireError, circle_of, fixed, name, required};
@@ -52,6 +52,27 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
                     key_rotation_days: encryption.key_rotation_days,
                 }),
             }),
+        requirements: requirements_to_wire(&document.requirements),
+    }
+}
+
+fn requirements_to_wire(requirements: &Requirements) -> Option<wire::RequirementsSpec> {
+    (*requirements != Requirements::default()).then_some(wire::RequirementsSpec {
+        memory_bytes: requirements.memory_bytes,
+        storage_bytes: requirements.storage_bytes,
+        network_bits_per_second: requirements.network_bits_per_second,
+        genuine_hardware: requirements.genuine_hardware,
+        metrics: requirements.metrics,
+    })
+}
+
+fn requirements_from_wire(spec: wire::RequirementsSpec) -> Requirements {
+    Requirements {
+        memory_bytes: spec.memory_bytes,
+        storage_bytes: spec.storage_bytes,
+        network_bits_per_second: spec.network_bits_per_second,
+        genuine_hardware: spec.genuine_hardware,
+        metrics: spec.metrics,
     }
 }
 
@@ -98,6 +119,10 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
                     key_rotation_days: encryption.key_rotation_days,
                 }),
         },
+        requirements: spec
+            .requirements
+            .map(requirements_from_wire)
+            .unwrap_or_default(),
     })
 }
 
