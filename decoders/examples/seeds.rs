@@ -14,9 +14,10 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
-    ManifestDocument, OrganisationId, Plan, Requirements, RevocationListBytes, RosterDocument,
-    RosterEntry, Rotation, SignedManifest, SignedRoster,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, FedAvg, IdentitySecret,
+    Job, JobDocument, JobId, Label, ManifestDocument, OrganisationId, Plan, Requirements,
+    RevocationListBytes, RosterDocument, RosterEntry, Rotation, Schedule, ServerOptimizerTerms,
+    SignedManifest, SignedRoster, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -428,6 +429,8 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -439,6 +442,40 @@ fn job_document() -> JobDocument {
         data_access: DataAccessDocument::default(),
         requirements: Requirements::default(),
     }
+}
+
+/// Jobs that ask for all that an algorithm may be asked for.
+fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+    let terms = AdaptiveTerms {
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+    };
+    let step = Schedule {
+        warmup_rounds: 1,
+        decay: Decay::Step(StepDecay {
+            every: 1,
+            factor: 0.5,
+        }),
+    };
+    let cosine = Schedule {
+        warmup_rounds: 2,
+        decay: Decay::Cosine(CosineDecay { last: 0.25 }),
+    };
+    let (mut summed, mut averaged) = (job_document(), averaged_document());
+    if let Algorithm::DpFedSgd(a) = &mut summed.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
+        a.schedule = Some(cosine);
+    }
+    if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedyogi(terms));
+        a.schedule = Some(step);
+        a.local_schedule = Some(cosine);
+        a.proximal = Some(0.25);
+    }
+    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
 }
 
 fn averaged_document() -> JobDocument {
@@ -457,6 +494,10 @@ fn averaged_document() -> JobDocument {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: 0.5,
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
         ..job_document()
     }
@@ -506,6 +547,12 @@ fn documents() {
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();
     write_as("job-document", "fedavg", averaged);
+    for (name, document) in documents_with_options() {
+        let json = serde_json::to_vec(&document).unwrap();
+        write_as("job-document", name, json);
+        let wire = convert::job_to_wire(&document).encode_to_vec();
+        write_as("wire-job", name, wire);
+    }
     write("data-schema", serde_json::to_vec(&job.data).unwrap());
 
     let layers = vec![Layer::Dense { outputs: 1 }];
