@@ -18,6 +18,7 @@ mod model;
 mod participant;
 mod privacy;
 mod roster;
+mod said;
 mod serve;
 mod simulate;
 mod simulated;
