@@ -26,7 +26,7 @@ use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
 use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
-use consort_round::{RoundResult, ShareKeys};
+use consort_round::{RoundOpen, RoundResult, ShareKeys, SplitView};
 use prost::Message;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
@@ -64,6 +64,14 @@ fn blame(
     id: &Option<round::v1::AttemptId>,
 ) {
     let open = convert::round_open_from_wire(open.clone()).unwrap();
+    let coordinator = IdentitySecret::from_seed(&[9; 32]);
+    let [first, second] = [b"one", b"two"].map(|head| {
+        let mut terms = open.terms.clone();
+        terms.log_head = Digest::of(head);
+        RoundOpen::new(terms, &coordinator)
+    });
+    let split = SplitView::of_announcements(&first, &second, &coordinator.public()).unwrap();
+    write("split-view", split.encode());
     let advert = convert::advert_from_wire(Some(advert.clone())).unwrap();
     let heads = BTreeMap::from([(advert.member, advert.head())]);
     write(
