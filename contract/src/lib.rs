@@ -15,8 +15,8 @@ pub mod thresholds;
 pub mod vote;
 
 pub use algorithm::{
-    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, Rotation, Schedule,
-    ServerOptimizerTerms, StepDecay,
+    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, Rotation, Sampling,
+    Schedule, ServerOptimizerTerms, StepDecay,
 };
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};

@@ -120,6 +120,11 @@ fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_b
     assert_eq!(in_force.unwrap().version(), 5);
 }
 
+/// A job of dp_fedsgd with sampled batches, with its plan.
+fn sampled() -> Value {
+    at(&contract(), "/sampled").clone()
+}
+
 /// A job of dp_fedsgd and one of fedavg, each with its plan.
 fn agreed() -> [Value; 2] {
     let fedavg = include_str!("../../vectors/secure-aggregation/fedavg.json");
@@ -128,9 +133,8 @@ fn agreed() -> [Value; 2] {
 
 #[test]
 fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
-    agreed()
-        .iter()
-        .for_each(a_job_and_its_model_have_the_hashes);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
 }
 
 fn a_job_and_its_model_have_the_hashes(contract: &Value) {
@@ -150,7 +154,8 @@ fn plan(contract: &Value, job: &Job) -> Plan {
 
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
-    agreed().iter().for_each(a_plan_and_its_contract_are_those);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_plan_and_its_contract_are_those(&contract));
 }
 
 fn a_plan_and_its_contract_are_those(contract: &Value) {

@@ -16,8 +16,8 @@ use consort_contract::job::{
 use consort_contract::{
     AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, FedAvg, IdentitySecret,
     Job, JobDocument, JobId, Label, ManifestDocument, OrganisationId, Plan, RevocationListBytes,
-    RosterDocument, RosterEntry, Rotation, Schedule, ServerOptimizerTerms, SignedManifest,
-    SignedRoster, StepDecay,
+    RosterDocument, RosterEntry, Rotation, Sampling, Schedule, ServerOptimizerTerms,
+    SignedManifest, SignedRoster, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -431,6 +431,7 @@ fn job_document() -> JobDocument {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -466,6 +467,10 @@ fn documents_with_options() -> [(&'static str, JobDocument); 2] {
         a.momentum = 0.0;
         a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
         a.schedule = Some(cosine);
+        a.sampling = Some(Sampling {
+            rate: 0.125,
+            max_batch: 200,
+        });
     }
     if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
         a.momentum = 0.0;

@@ -18,6 +18,7 @@ mod local;
 mod mechanism;
 mod noise;
 mod plan;
+mod poisson;
 mod quantity;
 mod source;
 mod spend;
@@ -41,6 +42,7 @@ pub use local::{LocalModel, LocalRule, LocalRuleError, LocalUpdate, PrivateModel
 pub use mechanism::{Mechanism, Relation, Truncation, Unit};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseVariance, NoiseVector};
 pub use plan::{GridChoice, NoisePlan, PlanError, PrivacyTarget, UpdateShape};
+pub use poisson::PoissonBatches;
 pub use quantity::{Delta, Epsilon, NoiseMultiplier, QuantityError, SamplingRate, Steps};
 pub use source::NoiseSource;
 pub use spend::{AccountError, Spend, spend};

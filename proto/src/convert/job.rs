@@ -7,7 +7,7 @@ use consort_contract::job::{
 };
 use consort_contract::{
     AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, OrganisationId, Plan, Rotation,
-    Schedule, ServerOptimizerTerms, StepDecay,
+    Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 use consort_model::{Layer, Loss};
 
@@ -253,6 +253,9 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             max_records_per_member: a.max_records_per_member,
             server_optimizer: a.server_optimizer.map(optimizer_to_wire),
             schedule: a.schedule.map(schedule_to_wire),
+            sampling: a
+                .sampling
+                .map(|Sampling { rate, max_batch }| wire::Sampling { rate, max_batch }),
         }),
         Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
             rounds: a.rounds,
@@ -292,6 +295,9 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             max_records_per_member: a.max_records_per_member,
             server_optimizer: optimizer_from_wire(a.server_optimizer)?,
             schedule: a.schedule.map(schedule_from_wire),
+            sampling: a
+                .sampling
+                .map(|wire::Sampling { rate, max_batch }| Sampling { rate, max_batch }),
         })),
         wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
             rounds: a.rounds,
