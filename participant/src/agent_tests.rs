@@ -22,6 +22,8 @@ use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_query_tests.rs"]
+mod query;
 #[path = "agent_sealed_tests.rs"]
 mod sealed;
 

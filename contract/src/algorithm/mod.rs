@@ -1,4 +1,4 @@
-//! How a job trains: one strategy, each in a file of its own, over the same rounds.
+//! What a job does: trains by one of the strategies, each in a file of its own, or asks ([`crate::query`]); over the same rounds.
 
 mod averaging;
 mod dp_fedsgd;
@@ -10,16 +10,42 @@ pub use fedavg::{FedAvg, MAX_LOCAL_STEPS, MAX_VALUE_BITS, MIN_VALUE_BITS, Rotati
 
 use consort_aggregation::Canonical;
 use consort_privacy::{NoiseSource, QuantityError, Steps};
+use serde::{Deserialize, Serialize};
 
 use crate::job::JobError;
+use crate::query::{QUERY_CLIP, Query};
 
 /// The algorithm of a job.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Algorithm {
     /// One clipped-gradient sum a round; the members' noise adds up.
     DpFedSgd(DpFedSgd),
     /// Noised local steps at each site; what they moved is averaged.
     FedAvg(FedAvg),
+    /// One noised sum of query vectors; nothing is trained.
+    Query(Query),
+}
+
+/// The kinds of job, as members' policies name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Trains a model.
+    Training,
+    /// Asks for statistics of columns.
+    Stats,
+    /// Asks how well a released model does.
+    Evaluate,
+}
+
+impl std::fmt::Display for JobKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Training => "training",
+            Self::Stats => "stats",
+            Self::Evaluate => "evaluate",
+        })
+    }
 }
 
 /// What every algorithm says about the records of a round.
@@ -39,6 +65,16 @@ impl Algorithm {
         match self {
             Self::DpFedSgd(a) => a.rounds,
             Self::FedAvg(a) => a.rounds,
+            Self::Query(_) => 1,
+        }
+    }
+
+    /// Which kind of job it is.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::DpFedSgd(_) | Self::FedAvg(_) => JobKind::Training,
+            Self::Query(Query::Stats(_)) => JobKind::Stats,
+            Self::Query(Query::Evaluate(_)) => JobKind::Evaluate,
         }
     }
 
@@ -55,13 +91,18 @@ impl Algorithm {
                 loss_weight: a.loss_weight,
                 max_records_per_member: a.max_records_per_member,
             },
+            Self::Query(query) => RecordTerms {
+                clip: QUERY_CLIP,
+                loss_weight: 0.0,
+                max_records_per_member: query.max_records_per_member(),
+            },
         }
     }
 
     /// Whose noise keeps the promise.
     pub(crate) fn noise_source(&self) -> Result<NoiseSource, QuantityError> {
         match self {
-            Self::DpFedSgd(_) => Ok(NoiseSource::Cohort),
+            Self::DpFedSgd(_) | Self::Query(_) => Ok(NoiseSource::Cohort),
             Self::FedAvg(a) => Ok(NoiseSource::Site {
                 steps: Steps::new(a.local_steps)?,
             }),
@@ -75,6 +116,13 @@ impl Algorithm {
             (Self::DpFedSgd(_), RecordField::MaxRecords) => "dp_fedsgd.max_records_per_member",
             (Self::FedAvg(_), RecordField::Clip) => "fedavg.clip",
             (Self::FedAvg(_), RecordField::MaxRecords) => "fedavg.max_records_per_member",
+            (Self::Query(_), RecordField::Clip) => "the norm of a query vector",
+            (Self::Query(Query::Stats(_)), RecordField::MaxRecords) => {
+                "stats.max_records_per_member"
+            }
+            (Self::Query(Query::Evaluate(_)), RecordField::MaxRecords) => {
+                "evaluate.max_records_per_member"
+            }
         }
     }
 
@@ -82,6 +130,7 @@ impl Algorithm {
         match self {
             Self::DpFedSgd(a) => a.check(),
             Self::FedAvg(a) => a.check(),
+            Self::Query(query) => query.check(),
         }
     }
 
@@ -90,6 +139,7 @@ impl Algorithm {
         match self {
             Self::DpFedSgd(a) => a.encode(job),
             Self::FedAvg(a) => a.encode(job),
+            Self::Query(query) => query.encode(job),
         }
     }
 }
