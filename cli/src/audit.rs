@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use consort_audit::{NoteVerifier, Report, VerifyError};
+use consort_contract::SignedRoster;
 use consort_daemon::config;
+use consort_round::SplitView;
+use consort_round::blame::Unproven;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, at};
 
 /// What can be done with an audit log.
 #[derive(Subcommand)]
@@ -22,11 +25,22 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check a member's record of a coordinator that signed two contradicting statements of one attempt
+    SplitView {
+        /// The record, as `consort participant split-views` wrote it
+        record: PathBuf,
+        /// The roster, whose signatures are checked; its coordinator is the one that the record must convict
+        #[arg(long, value_name = "FILE")]
+        roster: PathBuf,
+    },
 }
 
 /// Runs the command.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
-    let Command::Verify { dir, key, json } = command;
+    let (dir, key, json) = match command {
+        Command::Verify { dir, key, json } => (dir, key, json),
+        Command::SplitView { record, roster } => return split_view(&record, &roster),
+    };
     let trusted = key.as_deref().map(read_key).transpose()?;
     let report =
         consort_audit::verify(&dir, trusted.as_ref()).map_err(|error| broken(&dir, &error))?;
@@ -36,6 +50,32 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         print!("{report}");
         println!("verified: {}", dir.display());
     }
+    Ok(())
+}
+
+/// Says of what a record convicts the roster's coordinator.
+fn split_view(file: &Path, roster: &Path) -> Result<(), Failure> {
+    let signed: SignedRoster = config::load_json(roster)?;
+    let roster = signed
+        .verify()
+        .map_err(|error| Failure::refused(error.code(), error))?;
+    let unproven = |error: Unproven| {
+        let what = format!("{} convicts nobody: {error}", file.display());
+        Failure::refused(error.code(), what)
+    };
+    let record = std::fs::read(file).map_err(at(file))?;
+    let record = SplitView::decode(&record).map_err(unproven)?;
+    let fault = (record.verify(&roster.coordinator().identity)).map_err(unproven)?;
+    let about = record.about();
+    println!(
+        "the coordinator of {} signed {fault}: job {} round {} attempt {}",
+        about.consortium, about.job, about.round.0, about.attempt.0
+    );
+    println!(
+        "verified: {} with the coordinator's key in roster {}",
+        file.display(),
+        roster.root()
+    );
     Ok(())
 }
 
@@ -76,4 +116,54 @@ fn to_json(report: &Report) -> serde_json::Value {
         "checked": checked,
         "remarks": report.remarks,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use consort_contract::{
+        ConsortiumId, IdentitySecret, OrganisationId, RosterDocument, RosterEntry,
+    };
+
+    use super::*;
+
+    /// A roster file whose coordinator has the key of this seed.
+    fn roster(folder: &Path, coordinator: u8) -> PathBuf {
+        let secret = |seed| IdentitySecret::from_seed(&[seed; 32]);
+        let entry = |seed| RosterEntry {
+            identity: secret(seed).public(),
+            chip_id: [seed; 64],
+            host_data: [seed; 32],
+        };
+        let name = |seed| OrganisationId::new(&format!("clinic-{seed}")).unwrap();
+        let document = RosterDocument {
+            consortium: ConsortiumId::new("demo").unwrap(),
+            version: 1,
+            coordinator: entry(coordinator),
+            members: (1..=3).map(|seed| (name(seed), entry(seed))).collect(),
+        };
+        let sign = |seed| (name(seed), document.sign(&secret(seed)));
+        let signatures: BTreeMap<_, _> = (1..=3).map(sign).collect();
+        let signed = SignedRoster::assemble(document, &signatures);
+        let path = folder.join(format!("roster-{coordinator}.json"));
+        std::fs::write(&path, serde_json::to_string(&signed).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_record_of_two_views_convicts_the_coordinator_of_its_roster_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two announcements of one attempt under the key of seed 9 (decoders/examples/seeds.rs).
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decoders/corpus/split-view");
+        let record = corpus.join("valid");
+        split_view(&record, &roster(folder.path(), 9)).unwrap();
+        let refused = split_view(&record, &roster(folder.path(), 8)).unwrap_err();
+        assert!(refused.to_string().contains("convicts nobody"), "{refused}");
+
+        let cut = folder.path().join("cut");
+        let bytes = std::fs::read(&record).unwrap();
+        std::fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(split_view(&cut, &roster(folder.path(), 9)).is_err());
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use consort_participant::Config;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, at};
 use crate::serve::ServeOptions;
 
 /// What can be done with a participant.
@@ -22,6 +22,15 @@ pub(crate) enum Command {
         /// Its configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Write out what a stopped participant has kept of a coordinator that signed two contradicting statements
+    SplitViews {
+        /// Its configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Folder for the records, a file for each job
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Run it until it is told to stop
     Serve(ServeOptions),
@@ -42,6 +51,20 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             let root = consort_participant::sign_roster(&config)
                 .map_err(|error| Failure::refused(error.code(), error))?;
             println!("signed the roster with fingerprint {root}");
+            Ok(())
+        }
+        Command::SplitViews { config, out } => {
+            let records = consort_participant::split_views(&Config::load(&config)?)
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            std::fs::create_dir_all(&out).map_err(at(&out))?;
+            for (job, record) in &records {
+                let file = out.join(format!("{job}.split-view"));
+                std::fs::write(&file, record).map_err(at(&file))?;
+                println!("{}", file.display());
+            }
+            if records.is_empty() {
+                println!("no coordinator was seen to sign two contradicting statements");
+            }
             Ok(())
         }
         Command::Serve(options) => serve(options).await,

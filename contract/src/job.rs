@@ -450,6 +450,7 @@ impl Job {
             .u64(deadlines.confirming_ms)
             .u64(deadlines.unmasking_ms);
         // A job that asks for nothing here has the hash it had before there was anything to ask for.
+        let whole = d.algorithm.encode_options(whole);
         match d.data_access.encryption {
             None => whole.hash(),
             Some(encryption) => whole

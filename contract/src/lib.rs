@@ -15,7 +15,10 @@ pub mod roster;
 pub mod thresholds;
 pub mod vote;
 
-pub use algorithm::{Algorithm, Averaging, DpFedSgd, FedAvg, JobKind, Rotation};
+pub use algorithm::{
+    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, Rotation,
+    Schedule, ServerOptimizerTerms, StepDecay,
+};
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};

@@ -10,7 +10,7 @@ use consort_privacy::{
     PrivacyTarget, QuantityError, RecordCap, Relation, Steps, UpdateShape,
 };
 
-use crate::algorithm::{Algorithm, Averaging, RecordField};
+use crate::algorithm::{Algorithm, Averaging, RecordField, optimizer};
 use crate::job::Job;
 use crate::organisation::JobId;
 
@@ -108,7 +108,7 @@ impl Plan {
                 let width = width_for(members, noise.value_bound(), noise.noise_bound())?;
                 let step = StepRule::new(
                     narrow(a.learning_rate),
-                    narrow(a.momentum),
+                    optimizer(a.momentum, a.server_optimizer)?,
                     narrow(a.clip),
                     noise.grid().bits().bits(),
                     narrow(a.divisor),
@@ -171,16 +171,17 @@ impl Plan {
         workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
         let (id, job) = job;
+        let share = job.algorithm().rate_share(round);
         match &self.step {
             ServerStep::Gradient(rule) => {
                 let (loss, gradient) = sum
                     .split_last()
                     .expect("a schema has the loss element at least");
                 let loss = self.noised_loss(job, *loss, survivors);
-                Ok((state.step(rule, gradient)?, loss))
+                Ok((state.step(&rule.scaled(share), gradient)?, loss))
             }
             ServerStep::Average(averaging) => {
-                averaging.advance(id, round, state, sum, survivors, workers)
+                averaging.advance((id, round), share, state, sum, survivors, workers)
             }
             ServerStep::Report => Ok((state.clone(), None)),
         }

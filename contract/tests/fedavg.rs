@@ -233,7 +233,8 @@ fn debit(plan: &Plan) -> Debit {
 fn member(job: &Job, plan: &Plan, seed: u64) -> (PrivateModelUpdate, Vec<f32>) {
     let (noise, global) = (plan.noise(), start(job));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut local = LocalModel::at(global.as_slice(), averaging(plan).local_rule(), noise).unwrap();
+    let mut local =
+        LocalModel::at(global.as_slice(), averaging(plan).local_rule(1), noise).unwrap();
     for _ in 0..noise.round_mechanism().steps().count() {
         let drawn = DiscreteGaussian::new(noise.member_variance());
         let drawn = drawn.sample_vector(22, &mut rng).unwrap();
@@ -243,7 +244,7 @@ fn member(job: &Job, plan: &Plan, seed: u64) -> (PrivateModelUpdate, Vec<f32>) {
     }
     let pairs = local.values().iter().zip(global.as_slice());
     let moved = pairs.map(|(local, global)| local - global).collect();
-    let update = local.finish(global.as_slice()).unwrap();
+    let update = local.finish().unwrap();
     (update.release(noise, debit(plan)).unwrap(), moved)
 }
 

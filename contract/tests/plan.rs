@@ -46,6 +46,8 @@ fn job(loss_weight: f64) -> Job {
             divisor: DIVISOR,
             loss_weight,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,

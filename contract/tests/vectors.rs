@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use answers::{array, at, bytes, digest, list, number, read, small, text};
 use consort_contract::{
-    ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
-    SignedManifest, SignedRoster, Thresholds, Vote,
+    Algorithm, ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan,
+    Signature, SignedManifest, SignedRoster, Thresholds, Vote,
 };
 use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters};
 use serde_json::Value;
@@ -211,17 +211,22 @@ fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
     }
 }
 
-/// The encoded state: label, parameters and velocity, each behind its length.
+/// The encoded state: label, parameters, velocity and perhaps the second moment, each behind its length.
 fn state_bytes(round: &Value) -> Vec<u8> {
-    let label = b"consort/model/state/v1".to_vec();
+    let second = round.pointer("/second").map(|_| bytes(round, "/second"));
+    let label: &[u8] = match second {
+        None => b"consort/model/state/v1",
+        Some(_) => b"consort/model/state/v2",
+    };
     let parts = [
-        label,
+        label.to_vec(),
         bytes(round, "/parameters"),
         bytes(round, "/velocity"),
     ];
+    let parts = parts.into_iter().chain(second);
     let part =
         |part: Vec<u8>| [&u32::try_from(part.len()).unwrap().to_be_bytes()[..], &part].concat();
-    parts.into_iter().flat_map(part).collect()
+    parts.flat_map(part).collect()
 }
 
 #[test]
@@ -252,4 +257,74 @@ fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
             assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
         }
     }
+}
+
+/// The job of a case: that of `contract` or `fedavg` with the case's options in its algorithm.
+fn with_options(case: &Value) -> Job {
+    let [gradient, average] = agreed();
+    let algorithm = text(case, "/algorithm");
+    let plain = match algorithm {
+        "dp_fedsgd" => gradient,
+        _ => average,
+    };
+    let mut document = at(&plain, "/job").clone();
+    for (name, value) in at(case, "/options").as_object().unwrap() {
+        document[algorithm][name] = value.clone();
+    }
+    Job::new(serde_json::from_value(document).unwrap()).unwrap()
+}
+
+#[test]
+fn the_steps_of_every_optimizer_and_schedule_are_those_of_the_reference_to_the_bit() {
+    let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
+    let cases = at(&file, "/with_options");
+    let id = JobId::new(text(cases, "/job")).unwrap();
+    let workers = std::num::NonZeroUsize::new(3).unwrap();
+    for case in list(cases, "/cases") {
+        let job = with_options(case);
+        assert_eq!(job.hash(), digest(case, "/job_hash"));
+        // More noise than either promise asks for; the grid is part of the gradient's unit.
+        let plan = match job.algorithm() {
+            Algorithm::DpFedSgd(_) => Plan::with_noise(&job, 15.0, small(cases, "/grid_bits")),
+            Algorithm::FedAvg(_) => Plan::with_noise(&job, 40.0, 16),
+            Algorithm::Query(_) => panic!("the cases train"),
+        };
+        let plan = plan.unwrap();
+        let start = Parameters::from_le_bytes(job.model(), &bytes(&file, "/start")).unwrap();
+        let mut state = OptimizerState::initial(start);
+        for (number, round) in (1..).zip(list(case, "/rounds")) {
+            let sum: Vec<i64> = serde_json::from_value(at(round, "/sum").clone()).unwrap();
+            let survivors = small(case, "/survivors");
+            (state, _) = plan
+                .advance((&id, &job), number, &state, &sum, survivors, workers)
+                .unwrap();
+            let told = at(case, "/options");
+            assert_eq!(
+                state.to_bytes(),
+                state_bytes(round),
+                "{told}, step {number}"
+            );
+            let hash = state.parameters().hash();
+            assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
+        }
+    }
+}
+
+#[test]
+fn the_shares_of_a_local_learning_rate_are_those_of_the_reference_to_the_bit() {
+    let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
+    let mut compared = 0;
+    for case in list(&file, "/with_options/cases") {
+        let Algorithm::FedAvg(terms) = *with_options(case).algorithm() else {
+            continue;
+        };
+        let Some(schedule) = terms.local_schedule else {
+            continue;
+        };
+        let shares = (1..=terms.rounds).map(|round| schedule.share(round, terms.rounds));
+        let found: Vec<u8> = shares.flat_map(f32::to_le_bytes).collect();
+        assert_eq!(found, bytes(case, "/local_shares"));
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
 }

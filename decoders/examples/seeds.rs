@@ -14,9 +14,10 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, Evaluate, EvaluateWeights, FedAvg, IdentitySecret, Job,
-    JobDocument, JobId, Label, ManifestDocument, OrganisationId, Plan, Query, RevocationListBytes,
-    RosterDocument, RosterEntry, Rotation, SignedManifest, SignedRoster, Stats, StatsQuery,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
+    EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
+    OrganisationId, Plan, Query, RevocationListBytes, RosterDocument, RosterEntry, Rotation,
+    Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats, StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -25,7 +26,7 @@ use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
 use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
-use consort_round::{RoundResult, ShareKeys};
+use consort_round::{RoundOpen, RoundResult, ShareKeys, SplitView};
 use prost::Message;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
@@ -63,6 +64,14 @@ fn blame(
     id: &Option<round::v1::AttemptId>,
 ) {
     let open = convert::round_open_from_wire(open.clone()).unwrap();
+    let coordinator = IdentitySecret::from_seed(&[9; 32]);
+    let [first, second] = [b"one", b"two"].map(|head| {
+        let mut terms = open.terms.clone();
+        terms.log_head = Digest::of(head);
+        RoundOpen::new(terms, &coordinator)
+    });
+    let split = SplitView::of_announcements(&first, &second, &coordinator.public()).unwrap();
+    write("split-view", split.encode());
     let advert = convert::advert_from_wire(Some(advert.clone())).unwrap();
     let heads = BTreeMap::from([(advert.member, advert.head())]);
     write(
@@ -420,6 +429,8 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -430,6 +441,40 @@ fn job_document() -> JobDocument {
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
     }
+}
+
+/// Jobs that ask for all that an algorithm may be asked for.
+fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+    let terms = AdaptiveTerms {
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+    };
+    let step = Schedule {
+        warmup_rounds: 1,
+        decay: Decay::Step(StepDecay {
+            every: 1,
+            factor: 0.5,
+        }),
+    };
+    let cosine = Schedule {
+        warmup_rounds: 2,
+        decay: Decay::Cosine(CosineDecay { last: 0.25 }),
+    };
+    let (mut summed, mut averaged) = (job_document(), averaged_document());
+    if let Algorithm::DpFedSgd(a) = &mut summed.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
+        a.schedule = Some(cosine);
+    }
+    if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedyogi(terms));
+        a.schedule = Some(step);
+        a.local_schedule = Some(cosine);
+        a.proximal = Some(0.25);
+    }
+    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
 }
 
 fn averaged_document() -> JobDocument {
@@ -448,6 +493,10 @@ fn averaged_document() -> JobDocument {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: 0.5,
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
         ..job_document()
     }
@@ -536,8 +585,12 @@ fn documents() {
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();
     write_as("job-document", "fedavg", averaged);
-    for (name, document) in asking_documents() {
-        write_as("job-document", name, serde_json::to_vec(&document).unwrap());
+    for (name, document) in documents_with_options()
+        .into_iter()
+        .chain(asking_documents())
+    {
+        let json = serde_json::to_vec(&document).unwrap();
+        write_as("job-document", name, json);
         let wire = convert::job_to_wire(&document).encode_to_vec();
         write_as("wire-job", name, wire);
     }

@@ -9,14 +9,17 @@ use crate::test_world::{
     roster, secret, site,
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
-use consort_contract::{Algorithm, ApprovedVotes, Job, Plan};
+use consort_contract::{Algorithm, ApprovedVotes, IdentitySecret, Job, Plan, Signature};
 use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, Parameters};
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
+use consort_round::blame::Unproven;
 use consort_round::coordinator::{Accepted, Input as RoundInput, Opening, Round};
 use consort_round::messages::keys_context;
+use consort_round::split_view::Fault;
 use consort_round::{
     Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms, ShareKeys,
+    SplitView, Survivors,
 };
 use consort_storage::{MemoryStore, RecordStore};
 
@@ -36,6 +39,8 @@ struct World {
     agents: BTreeMap<u8, Agent>,
     votes: Vec<Vote>,
     trained: usize,
+    /// ctx2 of the attempt that was played last.
+    context2: Option<RoundKeyContext>,
 }
 
 impl World {
@@ -62,6 +67,7 @@ impl World {
             agents,
             votes,
             trained: 0,
+            context2: None,
         };
         let event = Event::Proposal(proposal(&world.job, &world.plan));
         for i in members() {
@@ -193,6 +199,7 @@ impl World {
                 }
             }
             if let Some(collecting) = round.survivors_wanted() {
+                self.context2 = round.proceedings().map(|about| *about.context2());
                 let survivors = collecting.announce(&coordinator());
                 round = accept(round, RoundInput::AnnounceSurvivors(survivors), now);
             } else if let Round::Opened(opening) = &round {
@@ -669,4 +676,109 @@ fn a_member_that_was_dealt_a_wrong_box_complains_of_its_dealer_and_pays_nothing(
     );
     assert!(world.say(2, delivery(2)).is_empty(), "it trains still");
     assert_eq!(world.entries(1), 0);
+}
+
+/// What an agent kept of a coordinator with two views, read as an auditor would.
+fn kept(world: &World, member: u8) -> Vec<SplitView> {
+    let kept = world.agents[&member].state.split_views().unwrap();
+    let read = |(job, record): (String, Vec<u8>)| {
+        assert_eq!(job, "job-1");
+        SplitView::decode(&record).unwrap()
+    };
+    kept.into_iter().map(read).collect()
+}
+
+/// The agent answers nothing more of the job, also after a restart, and has its record still.
+fn has_left_the_job(world: &mut World, member: u8) {
+    let initial = world.initial();
+    for restarts in 0..2 {
+        for (round, attempt) in [(1, 2), (2, 1)] {
+            let next = world.open(round, attempt, &initial);
+            assert!(world.say(member, announcement(&next)).is_empty());
+        }
+        assert_eq!(kept(world, member).len(), 1);
+        if restarts == 0 {
+            world.restart(member, |_| ());
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_that_signs_two_survivor_sets_is_convicted_by_whoever_saw_both_and_loses_this_member()
+ {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    world.play(&open, &initial, &[1, 2, 3, 4]);
+    let context2 = world.context2.unwrap();
+    let seal = |member: u8| {
+        let member = MemberIndex::new(member.into()).unwrap();
+        let tree_hash = Digest::of(b"another update");
+        let signature = Signature([1; 64]);
+        (
+            member,
+            UpdateSeal {
+                member,
+                tree_hash,
+                signature,
+            },
+        )
+    };
+    let key = AttemptKey::of(&open.terms);
+    let named = |members: &[u8], by: &IdentitySecret| {
+        let seals = members.iter().copied().map(seal).collect();
+        let survivors = Survivors::new(&context2, &seals, by);
+        directive_to_wire(&key, &Directive::Confirm(survivors))
+    };
+    // Who did not sign is not convicted.
+    assert!(world.say(1, named(&[1, 2, 3], &secret(2))).is_empty());
+    assert_eq!(kept(&world, 1), []);
+    // A set without this member is refused anyway, and convicts too.
+    assert!(world.say(1, named(&[2, 3, 4], &coordinator())).is_empty());
+    let [record] = &kept(&world, 1)[..] else {
+        panic!("one record is kept")
+    };
+    let verdict = record.verify(&coordinator().public());
+    assert_eq!(verdict.unwrap(), Fault::Survivors);
+    assert_eq!(record.about().job, job_id());
+    assert_eq!(record.verify(&secret(2).public()), Err(Unproven::Signature));
+    has_left_the_job(&mut world, 1);
+    // Whoever saw one goes on.
+    assert_eq!(kept(&world, 2), []);
+    let next = world.open(2, 1, &initial);
+    assert!(!world.say(2, announcement(&next)).is_empty());
+}
+
+#[test]
+fn a_coordinator_that_announces_an_attempt_twice_is_convicted_and_gets_no_second_answer() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let mut terms = open.terms.clone();
+    terms.log_head = Digest::of(b"another log");
+    let other = RoundOpen::new(terms, &coordinator());
+    assert!(!world.say(1, announcement(&open)).is_empty());
+    assert!(!world.say(1, announcement(&open)).is_empty());
+    assert_eq!(kept(&world, 1), []);
+    assert!(world.say(1, announcement(&other)).is_empty());
+    let [record] = &kept(&world, 1)[..] else {
+        panic!("one record is kept")
+    };
+    let key = coordinator().public();
+    assert_eq!(record.verify(&key).unwrap(), Fault::Announcements);
+    has_left_the_job(&mut world, 1);
+
+    // What convicts nobody: the same twice, two attempts, another's signature, and any byte that was changed.
+    let later = world.open(1, 2, &initial);
+    let forged = RoundOpen::new(other.terms.clone(), &secret(2));
+    for (first, second) in [(&open, &open), (&open, &later), (&open, &forged)] {
+        assert_eq!(SplitView::of_announcements(first, second, &key), None);
+    }
+    let bytes = record.encode();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let verdict = SplitView::decode(&changed).and_then(|record| record.verify(&key));
+        assert!(verdict.is_err(), "byte {at}");
+    }
 }

@@ -124,6 +124,19 @@ pub fn open_ledger(config: &Config) -> Result<PrivacyLedger, ParticipantError> {
     Ok(PrivacyLedger::open(records, cap)?)
 }
 
+/// What a daemon that is stopped has kept of coordinators that signed two contradicting statements: each with its job's name.
+///
+/// # Errors
+/// [`ParticipantError`] when the daemon runs, or the file is damaged.
+pub fn split_views(config: &Config) -> Result<Vec<(String, Vec<u8>)>, ParticipantError> {
+    let file = config.node.state_dir.join(STATE_FILE);
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let state = SiteState::open(Arc::new(EmbeddedStore::open(file)?))?;
+    Ok(state.split_views()?)
+}
+
 /// The node, and its name, which the roster must have with this node's key.
 pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), ParticipantError> {
     let organisation = OrganisationId::new(&config.node.organisation)?;

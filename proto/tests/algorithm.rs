@@ -78,6 +78,34 @@ fn evaluate() -> JobDocument {
     ))
 }
 
+const ADAM: &str = r#"{"fedadam": {"beta1": 0.9, "beta2": 0.99, "tau": 0.001}}"#;
+const YOGI: &str = r#"{"fedyogi": {"beta1": 0.8, "beta2": 0.98, "tau": 0.002}}"#;
+const STEPS: &str = r#"{"warmup_rounds": 1, "decay": {"step": {"every": 2, "factor": 0.5}}}"#;
+const COSINE: &str = r#"{"decay": {"cosine": {"last": 0.25}}}"#;
+
+fn with_options(document: JobDocument, algorithm: &str, options: &[(&str, &str)]) -> JobDocument {
+    let mut json = serde_json::to_value(document).unwrap();
+    for (name, value) in options {
+        json[algorithm][name] = serde_json::from_str(value).unwrap();
+    }
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn an_optimizer_without_a_kind_is_refused_by_name() {
+    let mut spec = job_to_wire(&with_options(
+        dp_fedsgd(),
+        "dp_fedsgd",
+        &[("server_optimizer", ADAM)],
+    ));
+    let Some(OnWire::DpFedsgd(terms)) = &mut spec.algorithm else {
+        panic!("the document says dp_fedsgd")
+    };
+    terms.server_optimizer = Some(wire::ServerOptimizer { kind: None });
+    let refused = job_from_wire(Some(spec)).unwrap_err();
+    assert_eq!(refused.code(), "wire_field_missing");
+}
+
 #[test]
 fn a_job_of_any_kind_comes_back_from_the_wire_with_its_hash_and_plan() {
     let documents = [
@@ -86,6 +114,27 @@ fn a_job_of_any_kind_comes_back_from_the_wire_with_its_hash_and_plan() {
         fedavg(r#", "value_range": 0.5, "rotation": "hadamard""#),
         stats(),
         evaluate(),
+        with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("server_optimizer", ADAM), ("schedule", COSINE)],
+        ),
+        with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("schedule", r#"{"warmup_rounds": 1}"#)],
+        ),
+        with_options(
+            fedavg(""),
+            "fedavg",
+            &[
+                ("momentum", "0"),
+                ("server_optimizer", YOGI),
+                ("schedule", STEPS),
+                ("local_schedule", COSINE),
+                ("proximal", "0.5"),
+            ],
+        ),
     ];
     for document in documents {
         let bytes = job_to_wire(&document).encode_to_vec();

@@ -1,6 +1,6 @@
 //! What must survive a restart: the newest attempt that was answered, and the contracts that were voted on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use consort_contract::JobId;
@@ -21,6 +21,9 @@ const VOTES: &str = "votes";
 /// Approvals that were verified, by job.
 const APPROVALS: &str = "approvals";
 
+/// What convicts the coordinator, by job.
+const SPLIT_VIEWS: &str = "split-views";
+
 /// How jobs ended, by job.
 const CLOSED: &str = "closed";
 
@@ -28,6 +31,7 @@ const CLOSED: &str = "closed";
 pub struct SiteState {
     records: Arc<dyn RecordStore>,
     answered: BTreeMap<String, (u32, u32)>,
+    split: BTreeSet<String>,
 }
 
 /// A job that was voted on, as it was stored.
@@ -56,7 +60,13 @@ impl SiteState {
                 .ok_or_else(|| StateFault::Damaged(key.clone()))?;
             answered.insert(key.key().to_owned(), (round, attempt));
         }
-        Ok(Self { records, answered })
+        let split = records.list(SPLIT_VIEWS, "")?;
+        let split = split.into_iter().map(|(key, _)| key.key().to_owned());
+        Ok(Self {
+            split: split.collect(),
+            records,
+            answered,
+        })
     }
 
     /// The newest (round, attempt) of a job that this member answered, in this process or an earlier one.
@@ -82,6 +92,38 @@ impl SiteState {
         self.answered
             .insert(job.as_str().to_owned(), (round, attempt));
         Ok(())
+    }
+
+    /// Keeps what convicts the coordinator of a job, before anything follows from it. The first record of a job is kept: nothing
+    /// of the job is answered after it.
+    ///
+    /// # Errors
+    /// [`StateFault::Record`] when the disk failed.
+    pub fn keep_split_view(&mut self, job: &JobId, record: &[u8]) -> Result<(), StateFault> {
+        if !self.saw_split_view(job) {
+            let key = place(SPLIT_VIEWS, job)?;
+            (self.records)
+                .put(&key, record)
+                .map_err(StateFault::Record)?;
+            self.split.insert(job.as_str().to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the coordinator is convicted of two views in this job.
+    pub fn saw_split_view(&self, job: &JobId) -> bool {
+        self.split.contains(job.as_str())
+    }
+
+    /// What was kept of coordinators that signed two views, each with its job's name.
+    ///
+    /// # Errors
+    /// [`StateFault`] when the disk fails.
+    pub fn split_views(&self) -> Result<Vec<(String, Vec<u8>)>, StateFault> {
+        let kept = self.records.list(SPLIT_VIEWS, "")?.into_iter();
+        Ok(kept
+            .map(|(key, record)| (key.key().to_owned(), record))
+            .collect())
     }
 
     /// Pins what was proposed and how this organisation votes on it, before the vote is sent. One job is voted on once.

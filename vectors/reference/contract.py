@@ -219,6 +219,31 @@ def fedavg_parts(a):
     ]
 
 
+def schedule_parts(label, schedule):
+    decay = schedule.get("decay", "constant")
+    if decay == "constant":
+        fall = ["constant"]
+    elif "step" in decay:
+        fall = ["step", decay["step"]["every"], real(decay["step"]["factor"])]
+    else:
+        fall = ["cosine", real(decay["cosine"]["last"])]
+    return [label, schedule.get("warmup_rounds", 0), *fall]
+
+
+def option_parts(a):
+    """What stands at the end of a job that asks for it, in this order."""
+    parts = []
+    if "server_optimizer" in a:
+        [(name, terms)] = a["server_optimizer"].items()
+        parts += ["server_optimizer", name, *[real(terms[key]) for key in ("beta1", "beta2", "tau")]]
+    for label in ("schedule", "local_schedule"):
+        if label in a:
+            parts += schedule_parts(label, a[label])
+    if "proximal" in a:
+        parts += ["proximal", real(a["proximal"])]
+    return parts
+
+
 def job_bytes(job, numbers):
     data, privacy = job["data"], job["privacy"]
     return canonical(
@@ -239,6 +264,7 @@ def job_bytes(job, numbers):
         privacy["c_noise"],
         *threshold_parts(numbers),
         *[job["deadlines"][f"{phase}_ms"] for phase in ("voting", "joining", "sharing", "collecting", "confirming", "unmasking")],
+        *option_parts(job["fedavg"] if "fedavg" in job else job["dp_fedsgd"]),
     )
 
 

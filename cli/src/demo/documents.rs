@@ -137,6 +137,8 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             divisor: job.divisor.into(),
             loss_weight: job.loss_weight,
             max_records_per_member,
+            server_optimizer: None,
+            schedule: None,
         }),
         Some(LocalSteps {
             steps,
@@ -158,6 +160,10 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: job.momentum.into(),
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
     }
 }

@@ -3,10 +3,14 @@
 mod averaging;
 mod dp_fedsgd;
 mod fedavg;
+mod schedule;
+mod server;
 
 pub use averaging::{Averaging, EncodeFault, LOSS_RANGE};
 pub use dp_fedsgd::DpFedSgd;
 pub use fedavg::{FedAvg, MAX_LOCAL_STEPS, MAX_VALUE_BITS, MIN_VALUE_BITS, Rotation};
+pub use schedule::{CosineDecay, Decay, Schedule, StepDecay};
+pub use server::{AdaptiveTerms, ServerOptimizerTerms};
 
 use consort_aggregation::Canonical;
 use consort_privacy::{NoiseSource, QuantityError, Steps};
@@ -14,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::JobError;
 use crate::query::{QUERY_CLIP, Query};
+use schedule::{Rate, share};
+pub(crate) use server::optimizer;
 
 /// The algorithm of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +115,15 @@ impl Algorithm {
         }
     }
 
+    /// The share of the server's learning rate in a round, counted from 1.
+    pub fn rate_share(&self, round: u32) -> f32 {
+        match self {
+            Self::DpFedSgd(a) => share(a.schedule, round, a.rounds),
+            Self::FedAvg(a) => share(a.schedule, round, a.rounds),
+            Self::Query(_) => 1.0,
+        }
+    }
+
     /// The name of a field that every algorithm has, as it is written in the job.
     pub(crate) fn field(&self, field: RecordField) -> &'static str {
         match (self, field) {
@@ -131,6 +146,15 @@ impl Algorithm {
             Self::DpFedSgd(a) => a.check(),
             Self::FedAvg(a) => a.check(),
             Self::Query(query) => query.check(),
+        }
+    }
+
+    /// Its parts of the end of the job's hash: none in a job that asks for none of them.
+    pub(crate) fn encode_options(&self, job: Canonical) -> Canonical {
+        match self {
+            Self::DpFedSgd(a) => a.encode_options(job),
+            Self::FedAvg(a) => a.encode_options(job),
+            Self::Query(_) => job,
         }
     }
 

@@ -10,7 +10,9 @@ use consort_proto::convert::AttemptKey;
 use consort_proto::parts::Assembly;
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::participant::{Answer, Member, MemberTransition, Surroundings};
-use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
+use consort_round::{
+    Directive, MemberMessage, Rejection, RoundOpen, SplitView, Survivors, UpdateSeal,
+};
 use rand_core::OsRng;
 
 use super::{Agent, AgentFault, Effect, Site};
@@ -44,6 +46,8 @@ pub(super) struct Joined {
     cohort: usize,
     /// What has come of a message in parts.
     parts: Assembly,
+    /// The first survivor set that the coordinator signed, whether it was confirmed or refused.
+    survivors: Option<Survivors>,
 }
 
 /// How far the update is.
@@ -74,6 +78,9 @@ impl Agent {
         if let Some(RunningRound::Joined(joined)) = self.rounds.get(&key.job)
             && joined.key == key
         {
+            if let Some(record) = joined.other_announcement(&open, &self.site) {
+                return self.refuse_split_view(&key, &record);
+            }
             return self.asked(&key, &Directive::Advertise(open));
         }
         if let Err(rejection) = self.check_announcement(&open) {
@@ -122,6 +129,11 @@ impl Agent {
     fn check_announcement(&self, open: &RoundOpen) -> Result<(), Rejection> {
         open.verify(&self.site.roster.coordinator().identity)?;
         let terms = &open.terms;
+        if self.state.saw_split_view(&terms.job) {
+            return Err(Rejection::Terms(
+                "a job whose coordinator signed two contradicting statements",
+            ));
+        }
         let agreement = self
             .agreements
             .get(&terms.job)
@@ -249,6 +261,7 @@ impl Agent {
             wanted: false,
             cohort: open.terms.cohort.len(),
             parts: Assembly::default(),
+            survivors: None,
         };
         self.rounds
             .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
@@ -275,6 +288,11 @@ impl Agent {
         };
         if joined.key != *key {
             return Ok(Vec::new());
+        }
+        if let Directive::Confirm(survivors) = directive
+            && let Some(record) = joined.other_survivors(survivors, &self.site)
+        {
+            return self.refuse_split_view(key, &record);
         }
         let member = joined
             .member
@@ -311,6 +329,23 @@ impl Agent {
                 Ok(joined.complain(directive).into_iter().collect())
             }
         }
+    }
+
+    /// Keeps what convicts the coordinator, and leaves the job for good: its secrets are dropped, so that neither view is opened
+    /// with what this member holds.
+    fn refuse_split_view(
+        &mut self,
+        key: &AttemptKey,
+        record: &SplitView,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        self.state.keep_split_view(&key.job, &record.encode())?;
+        self.rounds.remove(&key.job);
+        let (round, attempt) = (key.round.0, key.attempt.0);
+        tracing::error!(
+            job = %key.job, round, attempt,
+            "the coordinator signed two contradicting statements of one attempt: it shows members different views, or was restored from an old backup. This member takes no more part in this job. The record is kept: stop this participant, export it with `consort participant split-views`, and show it to the other members, who check it with `consort audit split-view`"
+        );
+        Ok(Vec::new())
     }
 
     /// Training ended.
@@ -399,6 +434,27 @@ impl Joined {
                 None
             }
         }
+    }
+
+    /// What convicts a coordinator that announces another attempt under the name of this one.
+    fn other_announcement(&self, open: &RoundOpen, site: &Site) -> Option<SplitView> {
+        let answered = self.member.as_ref()?.open();
+        SplitView::of_announcements(answered, open, &site.roster.coordinator().identity)
+    }
+
+    /// What convicts a coordinator that signed another survivor set before; else this one is what it signed.
+    fn other_survivors(&mut self, survivors: &Survivors, site: &Site) -> Option<SplitView> {
+        let coordinator = &site.roster.coordinator().identity;
+        let member = self.member.as_ref()?;
+        let context2 = member.context2()?;
+        if let Some(first) = &self.survivors {
+            let both = [first, survivors];
+            return SplitView::of_survivors(member.open(), context2, both, coordinator);
+        }
+        if survivors.is_signed_by(coordinator, context2) {
+            self.survivors = Some(survivors.clone());
+        }
+        None
     }
 
     /// A delivery that was refused for a wrong box convicts whoever sealed it.

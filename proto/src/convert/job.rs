@@ -6,7 +6,8 @@ use consort_contract::job::{
     JobDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan, Query, Rotation,
+    AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan,
+    Query, Rotation, Schedule, ServerOptimizerTerms, StepDecay,
 };
 use consort_model::{Layer, Loss};
 
@@ -265,6 +266,8 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             divisor: a.divisor,
             loss_weight: a.loss_weight,
             max_records_per_member: a.max_records_per_member,
+            server_optimizer: a.server_optimizer.map(optimizer_to_wire),
+            schedule: a.schedule.map(schedule_to_wire),
         }),
         Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
             rounds: a.rounds,
@@ -284,6 +287,10 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             .into(),
             learning_rate: a.learning_rate,
             momentum: a.momentum,
+            server_optimizer: a.server_optimizer.map(optimizer_to_wire),
+            schedule: a.schedule.map(schedule_to_wire),
+            local_schedule: a.local_schedule.map(schedule_to_wire),
+            proximal: a.proximal,
         }),
         Algorithm::Query(Query::Stats(a)) => wire::job_spec::Algorithm::Stats(stats_to_wire(a)),
         Algorithm::Query(Query::Evaluate(a)) => {
@@ -302,6 +309,8 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             divisor: a.divisor,
             loss_weight: a.loss_weight,
             max_records_per_member: a.max_records_per_member,
+            server_optimizer: optimizer_from_wire(a.server_optimizer)?,
+            schedule: a.schedule.map(schedule_from_wire),
         })),
         wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
             rounds: a.rounds,
@@ -326,6 +335,10 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             },
             learning_rate: a.learning_rate,
             momentum: a.momentum,
+            server_optimizer: optimizer_from_wire(a.server_optimizer)?,
+            schedule: a.schedule.map(schedule_from_wire),
+            local_schedule: a.local_schedule.map(schedule_from_wire),
+            proximal: a.proximal,
         })),
         wire::job_spec::Algorithm::Stats(a) => {
             Ok(Algorithm::Query(Query::Stats(stats_from_wire(a)?)))
@@ -333,6 +346,70 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
         wire::job_spec::Algorithm::Evaluate(a) => {
             Ok(Algorithm::Query(Query::Evaluate(evaluate_from_wire(a)?)))
         }
+    }
+}
+
+fn optimizer_to_wire(terms: ServerOptimizerTerms) -> wire::ServerOptimizer {
+    use wire::server_optimizer::Kind;
+    let constants = |a: AdaptiveTerms| wire::AdaptiveOptimizer {
+        beta1: a.beta1,
+        beta2: a.beta2,
+        tau: a.tau,
+    };
+    wire::ServerOptimizer {
+        kind: Some(match terms {
+            ServerOptimizerTerms::Fedadam(terms) => Kind::Fedadam(constants(terms)),
+            ServerOptimizerTerms::Fedyogi(terms) => Kind::Fedyogi(constants(terms)),
+        }),
+    }
+}
+
+fn optimizer_from_wire(
+    optimizer: Option<wire::ServerOptimizer>,
+) -> Result<Option<ServerOptimizerTerms>, WireError> {
+    use wire::server_optimizer::Kind;
+    let constants = |a: wire::AdaptiveOptimizer| AdaptiveTerms {
+        beta1: a.beta1,
+        beta2: a.beta2,
+        tau: a.tau,
+    };
+    let Some(optimizer) = optimizer else {
+        return Ok(None);
+    };
+    Ok(Some(
+        match required(optimizer.kind, "spec.server_optimizer.kind")? {
+            Kind::Fedadam(terms) => ServerOptimizerTerms::Fedadam(constants(terms)),
+            Kind::Fedyogi(terms) => ServerOptimizerTerms::Fedyogi(constants(terms)),
+        },
+    ))
+}
+
+fn schedule_to_wire(schedule: Schedule) -> wire::Schedule {
+    use wire::schedule::Decay as OnWire;
+    wire::Schedule {
+        warmup_rounds: schedule.warmup_rounds,
+        decay: match schedule.decay {
+            Decay::Constant => None,
+            Decay::Step(StepDecay { every, factor }) => {
+                Some(OnWire::Step(wire::StepDecay { every, factor }))
+            }
+            Decay::Cosine(CosineDecay { last }) => Some(OnWire::Cosine(wire::CosineDecay { last })),
+        },
+    }
+}
+
+fn schedule_from_wire(schedule: wire::Schedule) -> Schedule {
+    use wire::schedule::Decay as OnWire;
+    Schedule {
+        warmup_rounds: schedule.warmup_rounds,
+        decay: match schedule.decay {
+            None => Decay::Constant,
+            Some(OnWire::Step(step)) => Decay::Step(StepDecay {
+                every: step.every,
+                factor: step.factor,
+            }),
+            Some(OnWire::Cosine(cosine)) => Decay::Cosine(CosineDecay { last: cosine.last }),
+        },
     }
 }
 
