@@ -15,6 +15,7 @@ mod manifest;
 mod model;
 mod participant;
 mod privacy;
+mod report;
 mod roster;
 mod serve;
 mod simulate;

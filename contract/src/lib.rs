@@ -9,14 +9,15 @@ pub mod job;
 pub mod manifest;
 pub mod organisation;
 pub mod plan;
+pub mod query;
 pub mod reach;
 pub mod roster;
 pub mod thresholds;
 pub mod vote;
 
 pub use algorithm::{
-    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, Rotation, Sampling,
-    Schedule, ServerOptimizerTerms, StepDecay,
+    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, Rotation,
+    Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
@@ -26,6 +27,7 @@ pub use manifest::{
 };
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError, ServerStep};
+pub use query::{Evaluate, EvaluateWeights, Query, QueryVector, Report, Stats, StatsQuery};
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{MAX_COMPLETE_COHORT, Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

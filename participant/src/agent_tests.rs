@@ -25,6 +25,8 @@ use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_query_tests.rs"]
+mod query;
 #[path = "agent_sampled_tests.rs"]
 mod sampled;
 #[path = "agent_sealed_tests.rs"]

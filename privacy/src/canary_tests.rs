@@ -41,6 +41,7 @@ fn plan() -> NoisePlan {
         n_min: MEMBERS,
         c_noise: 1,
         source: NoiseSource::Cohort,
+        batches: None,
     };
     let shape = UpdateShape {
         elements: PARAMETERS as u64 + 1,
