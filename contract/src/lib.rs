@@ -6,11 +6,14 @@ pub mod algorithm;
 pub mod features;
 pub mod identity;
 pub mod job;
+pub mod job_text;
 pub mod manifest;
 pub mod organisation;
 pub mod plan;
+pub mod quantity;
 pub mod query;
 pub mod reach;
+pub mod requirements;
 pub mod roster;
 pub mod thresholds;
 pub mod vote;
@@ -22,12 +25,14 @@ pub use algorithm::{
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
+pub use job_text::JobTextError;
 pub use manifest::{
     Manifest, ManifestDocument, ManifestError, RevocationListBytes, SignedManifest,
 };
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError, ServerStep};
 pub use query::{Evaluate, EvaluateWeights, Query, QueryVector, Report, Stats, StatsQuery};
+pub use requirements::Requirements;
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{MAX_COMPLETE_COHORT, Thresholds, ThresholdsError};
 pub use vote::{ApprovedVotes, MAX_REASON_BYTES, Vote, VoteError};

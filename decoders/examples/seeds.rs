@@ -16,9 +16,9 @@ use consort_contract::job::{
 use consort_contract::{
     AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
     EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
-    OrganisationId, Plan, Query, RevocationListBytes, RosterDocument, RosterEntry, Rotation,
-    Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats, StatsQuery,
-    StepDecay,
+    OrganisationId, Plan, Query, Requirements, RevocationListBytes, RosterDocument, RosterEntry,
+    Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats,
+    StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -442,6 +442,7 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::agent::{Agent, Site};
 use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::ledger::PrivacyLedger;
+use crate::premises::Premises;
 use crate::state::SiteState;
 
 /// Members of the consortium.
@@ -143,6 +144,7 @@ pub(crate) fn site(member: u8, data: &Path) -> Site {
                 key_id: None,
             },
         )]),
+        premises: Box::new(Premises::default),
         workers: std::num::NonZeroUsize::new(2).unwrap(),
     }
 }
