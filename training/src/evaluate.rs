@@ -2,8 +2,8 @@
 
 use consort_model::{ModelSpec, Parameters};
 
-use crate::loss::cross_entropy;
-use crate::network::Network;
+use crate::loss::is_hit;
+use crate::network::{Network, Trace};
 use crate::{Batch, TrainingError};
 
 /// The result of an evaluation on one batch.
@@ -52,17 +52,18 @@ pub fn evaluate(
         correct: 0,
         loss_sum: 0.0,
     };
+    let mut trace = Trace::default();
     for chunk in network.chunks(batch)? {
-        let logits = network.forward(&chunk).logits()?;
-        for (logit, label) in logits.into_iter().zip(chunk.labels()) {
-            result.loss_sum += f64::from(cross_entropy(logit, *label));
-            // A NaN logit classifies nothing correctly.
-            let hit = if *label == 1.0 {
-                logit > 0.0
-            } else {
-                logit <= 0.0
-            };
-            result.correct += usize::from(hit);
+        network.forward(&chunk, &mut trace);
+        network.judge(&chunk, &mut trace);
+        result.loss_sum += trace
+            .losses
+            .iter()
+            .map(|loss| f64::from(*loss))
+            .sum::<f64>();
+        let outputs = network.outputs_of(&trace).iter_rows();
+        for (output, label) in outputs.zip(chunk.labels()) {
+            result.correct += usize::from(is_hit(spec.loss(), output, *label));
         }
     }
     Ok(result)
