@@ -65,7 +65,10 @@ fn each_round_sums_a_batch_of_its_own_that_may_be_empty_and_is_never_above_its_c
         let loss = *sum.dangerous_into_integers().last().unwrap() as f64;
         let records = (loss / one).round();
         // Truncation to the grid takes less than a unit of each record, f32 less than another.
-        assert!((loss - records * one).abs() <= 2.0 * records, "{loss} {one}");
+        assert!(
+            (loss - records * one).abs() <= 2.0 * records,
+            "{loss} {one}"
+        );
         let batch = (0_u8..6).position(|count| f64::from(count) == records);
         found[batch.unwrap()] += 1;
     }
