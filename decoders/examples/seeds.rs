@@ -14,10 +14,11 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, FedAvg, IdentitySecret,
-    Job, JobDocument, JobId, Label, ManifestDocument, OrganisationId, Plan, RevocationListBytes,
-    RosterDocument, RosterEntry, Rotation, Sampling, Schedule, ServerOptimizerTerms,
-    SignedManifest, SignedRoster, StepDecay,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
+    EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
+    OrganisationId, Plan, Query, Requirements, RevocationListBytes, RosterDocument, RosterEntry,
+    Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats,
+    StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -441,6 +442,7 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
 }
 
@@ -507,6 +509,45 @@ fn averaged_document() -> JobDocument {
     }
 }
 
+fn asking_documents() -> [(&'static str, JobDocument); 2] {
+    let column = || "age".to_owned();
+    let weight = 1.0;
+    let stats = Stats {
+        queries: vec![
+            StatsQuery::Mean {
+                column: column(),
+                weight,
+            },
+            StatsQuery::Quantiles {
+                column: column(),
+                bins: 4,
+                at: vec![0.25, 0.5],
+                weight,
+            },
+        ],
+        count_weight: 2.0,
+        max_records_per_member: 1000,
+    };
+    let evaluate = Evaluate {
+        model_of: JobId::new("job-1").unwrap(),
+        parameters: [7; 32],
+        threshold: 0.5,
+        bins: 4,
+        weights: EvaluateWeights::default(),
+        max_records_per_member: 1000,
+    };
+    let stats = JobDocument {
+        model: ModelDocument::none(),
+        algorithm: Algorithm::Query(Query::Stats(stats)),
+        ..job_document()
+    };
+    let evaluate = JobDocument {
+        algorithm: Algorithm::Query(Query::Evaluate(evaluate)),
+        ..job_document()
+    };
+    [("stats", stats), ("evaluate", evaluate)]
+}
+
 fn signed_roster(members: u8) -> SignedRoster {
     let entry = |i: u8| RosterEntry {
         identity: secret(i).public(),
@@ -551,7 +592,10 @@ fn documents() {
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();
     write_as("job-document", "fedavg", averaged);
-    for (name, document) in documents_with_options() {
+    for (name, document) in documents_with_options()
+        .into_iter()
+        .chain(asking_documents())
+    {
         let json = serde_json::to_vec(&document).unwrap();
         write_as("job-document", name, json);
         let wire = convert::job_to_wire(&document).encode_to_vec();

@@ -10,6 +10,7 @@
 
 mod accountant;
 mod calibrate;
+mod canary;
 mod entry;
 mod grid;
 mod ledger;
@@ -33,6 +34,7 @@ pub use calibrate::{
     Accountant, CalibrationError, SampledTarget, least_noise_multiplier,
     least_sampled_noise_multiplier,
 };
+pub use canary::{Canaries, CanaryAudit, CanaryError, MAX_CANARIES};
 pub use entry::{Account, DebitKey, Entry, EntryError};
 pub use grid::{ClipNorm, Grid, GridBits, GridError, RecordCap, RecordOutcome, RecordSum};
 pub use ledger::{Authorization, Cap, Debit, Ledger, LedgerError, Refused};

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use consort_contract::{Job, JobDocument, Plan};
-use consort_daemon::config;
+use consort_contract::{Job, Plan};
 use consort_privacy::{NoisePlan, NoiseSource, Relation};
 use serde_json::{Value, json};
 
@@ -26,8 +25,8 @@ const NOT_COVERED: [&str; 7] = [
 /// A job to explain.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The job document (JSON)
-    #[arg(value_name = "JOB.json")]
+    /// The job file (YAML or JSON)
+    #[arg(value_name = "JOB")]
     job: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -36,8 +35,7 @@ pub(crate) struct Options {
 
 /// Runs the command.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let document: JobDocument = config::load_json(&options.job)?;
-    let job = Job::new(document).map_err(|error| Failure::usage(error.code(), error))?;
+    let job = crate::job_file::load(&options.job)?;
     let plan = Plan::derive(&job).map_err(|error| Failure::refused(error.code(), error))?;
     if options.json {
         println!("{}", to_json(&job, plan.noise()));

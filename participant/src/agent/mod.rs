@@ -29,6 +29,7 @@ use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::keys::KeyWanted;
 use crate::ledger::{LedgerFault, PrivacyLedger};
+use crate::premises::Premises;
 use crate::state::{SiteState, StateFault};
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 use agreement::Agreement;
@@ -53,9 +54,14 @@ pub struct Site {
     pub consent: ConsentPolicy,
     /// Its data files, plain and encrypted.
     pub datasets: BTreeMap<Label, DatasetConfig>,
+    /// Measures what its machine has.
+    pub premises: Box<Measure>,
     /// Threads that mask an update.
     pub workers: NonZeroUsize,
 }
+
+/// Tells what this machine has now.
+pub type Measure = dyn Fn() -> Premises + Send;
 
 /// What can happen to an agent.
 #[derive(Debug)]

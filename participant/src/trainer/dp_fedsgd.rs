@@ -1,4 +1,5 @@
-//! `dp_fedsgd` at a site: one clipped sum of its records or of a sample of them, and its share of the noise beside it.
+//! `dp_fedsgd` at a site: one clipped sum of its records or of a sample of them, and its share of the noise beside it. A job that
+//! asks has the same.
 
 use consort_aggregation::{EncodedUpdate, VectorSchema};
 use consort_privacy::{Debit, NoisePlan, NoiseVector, PrivateUpdate, RecordSum};

@@ -3,6 +3,7 @@
 mod consent;
 mod job;
 mod keys;
+mod query;
 mod round;
 
 pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
