@@ -69,7 +69,7 @@ pub fn evaluate(
     Ok(result)
 }
 
-/// The model's output for each record of a batch, in order; not finite where a record or the model is damaged.
+/// The outputs for each record of a batch, [records, outputs], in order; not finite where a record or the model is damaged.
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model.
@@ -82,9 +82,12 @@ pub fn logits(
     batch: &Batch<'_>,
 ) -> Result<Vec<f32>, TrainingError> {
     let network = Network::new(spec, parameters)?;
-    let mut outputs = Vec::with_capacity(batch.records());
+    let mut outputs = Vec::with_capacity(batch.records() * network.outputs());
+    let mut trace = Trace::default();
     for chunk in network.chunks(batch)? {
-        outputs.extend(network.forward(&chunk).logits()?);
+        network.forward(&chunk, &mut trace);
+        let rows = network.outputs_of(&trace).iter_rows();
+        outputs.extend(rows.flatten());
     }
     Ok(outputs)
 }
