@@ -185,7 +185,7 @@ class Tanh(_message.Message):
     def __init__(self) -> None: ...
 
 class DpFedSgd(_message.Message):
-    __slots__ = ("rounds", "clip", "learning_rate", "momentum", "divisor", "loss_weight", "max_records_per_member")
+    __slots__ = ("rounds", "clip", "learning_rate", "momentum", "divisor", "loss_weight", "max_records_per_member", "server_optimizer", "schedule")
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,8 @@ class DpFedSgd(_message.Message):
     DIVISOR_FIELD_NUMBER: _ClassVar[int]
     LOSS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     MAX_RECORDS_PER_MEMBER_FIELD_NUMBER: _ClassVar[int]
+    SERVER_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     clip: float
     learning_rate: float
@@ -200,10 +202,12 @@ class DpFedSgd(_message.Message):
     divisor: float
     loss_weight: float
     max_records_per_member: int
-    def __init__(self, rounds: _Optional[int] = ..., clip: _Optional[float] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ...) -> None: ...
+    server_optimizer: ServerOptimizer
+    schedule: Schedule
+    def __init__(self, rounds: _Optional[int] = ..., clip: _Optional[float] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
 
 class FedAvg(_message.Message):
-    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum")
+    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum", "server_optimizer", "schedule", "local_schedule", "proximal")
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +221,10 @@ class FedAvg(_message.Message):
     ROTATION_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     MOMENTUM_FIELD_NUMBER: _ClassVar[int]
+    SERVER_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    PROXIMAL_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     local_steps: int
     clip: float
@@ -230,7 +238,53 @@ class FedAvg(_message.Message):
     rotation: Rotation
     learning_rate: float
     momentum: float
-    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ...) -> None: ...
+    server_optimizer: ServerOptimizer
+    schedule: Schedule
+    local_schedule: Schedule
+    proximal: float
+    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., local_schedule: _Optional[_Union[Schedule, _Mapping]] = ..., proximal: _Optional[float] = ...) -> None: ...
+
+class ServerOptimizer(_message.Message):
+    __slots__ = ("fedadam", "fedyogi")
+    FEDADAM_FIELD_NUMBER: _ClassVar[int]
+    FEDYOGI_FIELD_NUMBER: _ClassVar[int]
+    fedadam: AdaptiveOptimizer
+    fedyogi: AdaptiveOptimizer
+    def __init__(self, fedadam: _Optional[_Union[AdaptiveOptimizer, _Mapping]] = ..., fedyogi: _Optional[_Union[AdaptiveOptimizer, _Mapping]] = ...) -> None: ...
+
+class AdaptiveOptimizer(_message.Message):
+    __slots__ = ("beta1", "beta2", "tau")
+    BETA1_FIELD_NUMBER: _ClassVar[int]
+    BETA2_FIELD_NUMBER: _ClassVar[int]
+    TAU_FIELD_NUMBER: _ClassVar[int]
+    beta1: float
+    beta2: float
+    tau: float
+    def __init__(self, beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., tau: _Optional[float] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("warmup_rounds", "step", "cosine")
+    WARMUP_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    COSINE_FIELD_NUMBER: _ClassVar[int]
+    warmup_rounds: int
+    step: StepDecay
+    cosine: CosineDecay
+    def __init__(self, warmup_rounds: _Optional[int] = ..., step: _Optional[_Union[StepDecay, _Mapping]] = ..., cosine: _Optional[_Union[CosineDecay, _Mapping]] = ...) -> None: ...
+
+class StepDecay(_message.Message):
+    __slots__ = ("every", "factor")
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    every: int
+    factor: float
+    def __init__(self, every: _Optional[int] = ..., factor: _Optional[float] = ...) -> None: ...
+
+class CosineDecay(_message.Message):
+    __slots__ = ("last",)
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    last: float
+    def __init__(self, last: _Optional[float] = ...) -> None: ...
 
 class PrivacySpec(_message.Message):
     __slots__ = ("epsilon", "delta", "c_noise")
