@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Show(Named),
     /// A job's progress until it ends
     Watch(Named),
+    /// The report of a completed stats or evaluate job
+    Report(crate::report::Asked),
     /// End a job that has not ended
     Cancel(Named),
 }
@@ -114,14 +116,14 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Show(named) => {
             let mut operators = named.access.connect().await?;
-            let request = wire::ShowJobRequest { id: named.id };
-            let mut job = required(operators.jobs.show_job(request).await?.into_inner().job)?;
+            let mut job = shown(&mut operators, &named.id).await?;
             if named.json {
                 job.rounds = all_rounds(&mut operators, &job.id).await?;
             }
             show(&job, named.json);
         }
         Command::Watch(named) => watch(named).await?,
+        Command::Report(asked) => crate::report::run(asked).await?,
         Command::Cancel(named) => {
             let mut operators = named.access.connect().await?;
             let request = wire::CancelJobRequest { id: named.id };
@@ -149,6 +151,12 @@ pub(crate) async fn send(
         idempotency_key,
     };
     required(operators.jobs.submit_job(request).await?.into_inner().job)
+}
+
+/// One job as the coordinator shows it.
+pub(crate) async fn shown(operators: &mut Operators, id: &str) -> Result<wire::Job, Failure> {
+    let request = wire::ShowJobRequest { id: id.to_owned() };
+    required(operators.jobs.show_job(request).await?.into_inner().job)
 }
 
 /// What became of every round, with all survivors' names.

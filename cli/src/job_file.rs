@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use consort_contract::job_text::without_place;
-use consort_contract::{Job, JobDocument, JobError, JobTextError};
+use consort_contract::{Job, JobDocument, JobError, JobKind, JobTextError};
 use consort_daemon::config::{self, ConfigError};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -53,15 +53,17 @@ fn parse(text: &str, is_json: bool) -> Result<Job, Problem> {
         from_yaml(text)
     };
     let document = document.map_err(|error| Problem::File(error.to_string()))?;
+    let kind = document.algorithm.kind();
     Job::new(document).map_err(|error| {
-        let field = field_of(&error);
+        let field = field_of(&error, kind);
         let line = line_of(text, field).map_or(String::new(), |line| format!("line {line}: "));
         let named = match &error {
             JobError::Range { .. } => error.to_string(),
             JobError::MemberTwice(_)
             | JobError::Stranger(_)
             | JobError::Thresholds(_)
-            | JobError::Model(_) => format!("{field}: {error}"),
+            | JobError::Model(_)
+            | JobError::Query(_) => format!("{field}: {error}"),
         };
         Problem::Job(error, format!("{line}{named}"))
     })
@@ -83,12 +85,14 @@ fn from_yaml(text: &str) -> Result<JobDocument, JobTextError> {
 }
 
 /// The field that a job is refused for, as a file writes it.
-fn field_of(error: &JobError) -> &'static str {
+fn field_of(error: &JobError, kind: JobKind) -> &'static str {
     match error {
         JobError::Range { field, .. } => field,
         JobError::MemberTwice(_) | JobError::Stranger(_) => "members",
         JobError::Thresholds(_) => "aggregation",
         JobError::Model(_) => "model",
+        JobError::Query(_) if kind == JobKind::Evaluate => "evaluate",
+        JobError::Query(_) => "stats",
     }
 }
 

@@ -17,6 +17,7 @@ mod manifest;
 mod model;
 mod participant;
 mod privacy;
+mod report;
 mod roster;
 mod said;
 mod serve;

@@ -1,4 +1,4 @@
-//! The job document: what is to be trained, on what, under which promise. Data, never code.
+//! The job document: what is to be trained or asked, on what, under which promise. Data, never code.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,10 @@ use consort_aggregation::{Canonical, Digest};
 use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, NumberRule, first_broken, positive};
+use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, JobKind, NumberRule, first_broken, positive};
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
+use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
 use crate::requirements::{DataAccessFile, EncryptionFile, Requirements, TrainingJobFile};
 use crate::thresholds::{Thresholds, ThresholdsError};
 
@@ -32,9 +33,9 @@ pub struct JobDocument {
     pub members: Vec<OrganisationId>,
     /// Columns and target.
     pub data: DataSchema,
-    /// The architecture; its inputs follow from the features.
+    /// The architecture; its inputs follow from the features. [`ModelDocument::none`] in a stats job.
     pub model: ModelDocument,
-    /// How it is trained.
+    /// How it is trained, or what is asked.
     pub algorithm: Algorithm,
     /// What is promised.
     pub privacy: PrivacyDocument,
@@ -57,11 +58,16 @@ struct JobFile {
     dataset: Label,
     members: Vec<OrganisationId>,
     data: DataSchema,
-    model: ModelDocument,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<ModelDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dp_fedsgd: Option<DpFedSgd>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fedavg: Option<FedAvg>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stats: Option<Stats>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    evaluate: Option<Evaluate>,
     privacy: PrivacyDocument,
     #[serde(default)]
     aggregation: AggregationDocument,
@@ -77,15 +83,32 @@ impl TryFrom<JobFile> for JobDocument {
     type Error = &'static str;
 
     fn try_from(file: JobFile) -> Result<Self, Self::Error> {
-        let algorithm = match (file.dp_fedsgd, file.fedavg) {
-            (Some(dp_fedsgd), None) => Algorithm::DpFedSgd(dp_fedsgd),
-            (None, Some(fedavg)) => Algorithm::FedAvg(fedavg),
-            (None, None) => {
-                return Err("dp_fedsgd or fedavg is missing: a job has exactly one of them");
+        let algorithms = [
+            file.dp_fedsgd.map(Algorithm::DpFedSgd),
+            file.fedavg.map(Algorithm::FedAvg),
+            file.stats
+                .map(|stats| Algorithm::Query(Query::Stats(stats))),
+            file.evaluate
+                .map(|evaluate| Algorithm::Query(Query::Evaluate(evaluate))),
+        ];
+        let mut algorithms = algorithms.into_iter().flatten();
+        let algorithm = match (algorithms.next(), algorithms.next()) {
+            (Some(algorithm), None) => algorithm,
+            (None, _) => {
+                return Err(
+                    "dp_fedsgd, fedavg, stats or evaluate is missing: a job has exactly one of them",
+                );
             }
             (Some(_), Some(_)) => {
-                return Err("dp_fedsgd and fedavg are both there: a job has exactly one of them");
+                return Err(
+                    "more than one of dp_fedsgd, fedavg, stats and evaluate is there: a job has exactly one of them",
+                );
             }
+        };
+        let model = match (file.model, algorithm.kind()) {
+            (Some(model), _) => model,
+            (None, JobKind::Stats) => ModelDocument::none(),
+            (None, JobKind::Training | JobKind::Evaluate) => return Err("model is missing"),
         };
         Ok(Self {
             name: file.name,
@@ -93,7 +116,7 @@ impl TryFrom<JobFile> for JobDocument {
             dataset: file.dataset,
             members: file.members,
             data: file.data,
-            model: file.model,
+            model,
             algorithm,
             privacy: file.privacy,
             aggregation: file.aggregation,
@@ -106,19 +129,24 @@ impl TryFrom<JobFile> for JobDocument {
 
 impl From<JobDocument> for JobFile {
     fn from(document: JobDocument) -> Self {
-        let (dp_fedsgd, fedavg) = match document.algorithm {
-            Algorithm::DpFedSgd(dp_fedsgd) => (Some(dp_fedsgd), None),
-            Algorithm::FedAvg(fedavg) => (None, Some(fedavg)),
-        };
+        let (mut dp_fedsgd, mut fedavg, mut stats, mut evaluate) = (None, None, None, None);
+        match document.algorithm {
+            Algorithm::DpFedSgd(a) => dp_fedsgd = Some(a),
+            Algorithm::FedAvg(a) => fedavg = Some(a),
+            Algorithm::Query(Query::Stats(a)) => stats = Some(a),
+            Algorithm::Query(Query::Evaluate(a)) => evaluate = Some(a),
+        }
         Self {
             name: document.name,
             purpose: document.purpose,
             dataset: document.dataset,
             members: document.members,
             data: document.data,
-            model: document.model,
+            model: (document.model != ModelDocument::none()).then_some(document.model),
             dp_fedsgd,
             fedavg,
+            stats,
+            evaluate,
             privacy: document.privacy,
             aggregation: document.aggregation,
             deadlines: document.deadlines,
@@ -139,6 +167,17 @@ pub struct ModelDocument {
     /// From which the initial parameters are drawn; 32 bytes, hexadecimal, public.
     #[serde(default = "zero_seed", with = "crate::roster::hex_array")]
     pub seed: [u8; 32],
+}
+
+impl ModelDocument {
+    /// No layers: what a job has that trains nothing.
+    pub fn none() -> Self {
+        Self {
+            layers: Vec::new(),
+            loss: Loss::BinaryCrossEntropy,
+            seed: zero_seed(),
+        }
+    }
 }
 
 fn zero_seed() -> [u8; 32] {
@@ -254,6 +293,9 @@ pub enum JobError {
     /// The architecture does not fit.
     #[error("the model does not fit: {0}")]
     Model(#[from] SpecError),
+    /// What is asked does not fit.
+    #[error(transparent)]
+    Query(#[from] QueryError),
 }
 
 impl JobError {
@@ -265,6 +307,7 @@ impl JobError {
             Self::Stranger(_) => "job_member_not_in_roster",
             Self::Thresholds(error) => error.code(),
             Self::Model(error) => error.code(),
+            Self::Query(error) => error.code(),
         }
     }
 }
@@ -274,6 +317,7 @@ impl JobError {
 pub struct Job {
     document: JobDocument,
     model: ModelSpec,
+    query: Option<QueryVector>,
     thresholds: Thresholds,
 }
 
@@ -302,10 +346,23 @@ impl Job {
         }
         let inputs = document.data.inputs();
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
-        let model = ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?;
+        let model = match document.algorithm.kind() {
+            JobKind::Training | JobKind::Evaluate => {
+                ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?
+            }
+            JobKind::Stats if document.model == ModelDocument::none() => {
+                ModelSpec::without_layers(inputs)
+            }
+            JobKind::Stats => return Err(QueryError::NeedlessModel.into()),
+        };
+        let query = match &document.algorithm {
+            Algorithm::Query(query) => Some(query.vector(&document.data, &model)?),
+            Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => None,
+        };
         Ok(Self {
             document,
             model,
+            query,
             thresholds,
         })
     }
@@ -315,7 +372,7 @@ impl Job {
         &self.document
     }
 
-    /// The architecture with its inferred shapes.
+    /// The architecture with its inferred shapes; that of a stats job has no layers and no parameters.
     pub fn model(&self) -> &ModelSpec {
         &self.model
     }
@@ -323,6 +380,21 @@ impl Job {
     /// n, c, t and n_min.
     pub fn thresholds(&self) -> &Thresholds {
         &self.thresholds
+    }
+
+    /// What of a record goes into the sum of a job that asks; nothing in one that trains.
+    pub fn query(&self) -> Option<&QueryVector> {
+        self.query.as_ref()
+    }
+
+    /// The hash of the parameters that the job names, in a job that evaluates them. Any other starts from [`Self::initial_seed`].
+    pub fn stated_parameters(&self) -> Option<Digest> {
+        match &self.document.algorithm {
+            Algorithm::Query(Query::Evaluate(evaluate)) => Some(Digest::new(evaluate.parameters)),
+            Algorithm::Query(Query::Stats(_)) | Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => {
+                None
+            }
+        }
     }
 
     /// The seed of the initial parameters.
@@ -335,9 +407,12 @@ impl Job {
         &self.document.algorithm
     }
 
-    /// Elements of the vector a round sums: the gradient or update, and one for the loss query.
+    /// Elements of the vector a round sums: the gradient or update, and one for the loss query; or the coordinates of the query.
     pub fn elements(&self) -> u64 {
-        self.model.parameter_count() as u64 + 1
+        match &self.query {
+            Some(query) => query.elements() as u64,
+            None => self.model.parameter_count() as u64 + 1,
+        }
     }
 
     /// Hash of the job in the project's canonical encoding. Numbers with a fraction are hashed by their IEEE 754 bits.

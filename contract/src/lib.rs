@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod organisation;
 pub mod plan;
 pub mod quantity;
+pub mod query;
 pub mod reach;
 pub mod requirements;
 pub mod roster;
@@ -18,8 +19,8 @@ pub mod thresholds;
 pub mod vote;
 
 pub use algorithm::{
-    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, Rotation, Schedule,
-    ServerOptimizerTerms, StepDecay,
+    AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, Rotation,
+    Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
@@ -30,6 +31,7 @@ pub use manifest::{
 };
 pub use organisation::{ConsortiumId, JobId, Label, NameError, OrganisationId};
 pub use plan::{Plan, PlanError, ServerStep};
+pub use query::{Evaluate, EvaluateWeights, Query, QueryVector, Report, Stats, StatsQuery};
 pub use requirements::Requirements;
 pub use roster::{COORDINATOR, Roster, RosterDocument, RosterEntry, RosterError, SignedRoster};
 pub use thresholds::{MAX_COMPLETE_COHORT, Thresholds, ThresholdsError};

@@ -29,6 +29,8 @@ pub enum ServerStep {
     Gradient(StepRule),
     /// `fedavg`: the sum is one of model updates, whose average is taken.
     Average(Averaging),
+    /// A query: the sum is its answer, and the model, if it asks about one, stays what it is.
+    Report,
 }
 
 /// Why a job has no plan.
@@ -114,6 +116,10 @@ impl Plan {
                 let schema = VectorSchema::new(elements, width)?;
                 (schema, ServerStep::Gradient(step))
             }
+            Algorithm::Query(_) => {
+                let width = width_for(members, noise.value_bound(), noise.noise_bound())?;
+                (VectorSchema::new(elements, width)?, ServerStep::Report)
+            }
             Algorithm::FedAvg(a) => {
                 // The noise is in the update before it is limited to Q.
                 let step = Averaging::new(a)?;
@@ -135,7 +141,7 @@ impl Plan {
         &self.noise
     }
 
-    /// The vector that a round sums: the gradient, then one element for the loss query.
+    /// The vector that a round sums: the gradient, then one element for the loss query; or the query vector.
     pub fn schema(&self) -> VectorSchema {
         self.schema
     }
@@ -177,6 +183,7 @@ impl Plan {
             ServerStep::Average(averaging) => {
                 averaging.advance((id, round), share, state, sum, survivors, workers)
             }
+            ServerStep::Report => Ok((state.clone(), None)),
         }
     }
 
@@ -191,6 +198,7 @@ impl Plan {
                 })
             }
             ServerStep::Average(averaging) => averaging.noised_loss(sum, survivors),
+            ServerStep::Report => None,
         }
     }
 
@@ -218,6 +226,7 @@ fn target(job: &Job) -> Result<PrivacyTarget, PlanError> {
         n_min: job.thresholds().minimum(),
         c_noise: privacy.c_noise,
         source: job.algorithm().noise_source()?,
+        batches: job.algorithm().batches()?,
     })
 }
 
@@ -227,7 +236,7 @@ fn shape(job: &Job, grid: GridChoice) -> Result<UpdateShape, PlanError> {
     let named = |name| algorithm.field(name);
     Ok(UpdateShape {
         elements: job.elements(),
-        record_cap: RecordCap::new(records.max_records_per_member)
+        record_cap: RecordCap::new(algorithm.most_summed())
             .map_err(|e| field(named(RecordField::MaxRecords), &e))?,
         clip: ClipNorm::new(narrow(records.clip))
             .map_err(|e| field(named(RecordField::Clip), &e))?,

@@ -143,7 +143,10 @@ fn a_document_of_no_or_two_algorithms_is_refused_and_names_both() {
     let mut none = document();
     none.as_object_mut().unwrap().remove("fedavg");
     let said = refused(none);
-    assert!(said.contains("dp_fedsgd or fedavg is missing"), "{said}");
+    assert!(
+        said.contains("dp_fedsgd, fedavg, stats or evaluate is missing"),
+        "{said}"
+    );
     let mut both = document();
     both["dp_fedsgd"] = json!({
         "rounds": 5, "clip": 0.5, "learning_rate": 1.0, "momentum": 0.0, "divisor": 80.0,
@@ -151,7 +154,7 @@ fn a_document_of_no_or_two_algorithms_is_refused_and_names_both() {
     });
     let said = refused(both);
     assert!(
-        said.contains("dp_fedsgd and fedavg are both there"),
+        said.contains("more than one of dp_fedsgd, fedavg, stats and evaluate is there"),
         "{said}"
     );
     let said = refused(with("local_stepz", json!(3)));
@@ -205,7 +208,7 @@ fn id() -> JobId {
 fn averaging(plan: &Plan) -> &Averaging {
     match plan.step() {
         ServerStep::Average(averaging) => averaging,
-        ServerStep::Gradient(_) => panic!("the plan is one of fedavg"),
+        ServerStep::Gradient(_) | ServerStep::Report => panic!("the plan is one of fedavg"),
     }
 }
 

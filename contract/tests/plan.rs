@@ -52,6 +52,7 @@ fn job(loss_weight: f64) -> Job {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,

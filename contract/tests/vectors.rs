@@ -17,6 +17,7 @@ use consort_contract::{
     Signature, SignedManifest, SignedRoster, Thresholds, Vote,
 };
 use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters};
+use consort_privacy::RecordOutcome;
 use serde_json::Value;
 
 fn contract() -> Value {
@@ -120,17 +121,60 @@ fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_b
     assert_eq!(in_force.unwrap().version(), 5);
 }
 
+/// A job of dp_fedsgd with sampled batches, with its plan.
+fn sampled() -> Value {
+    at(&contract(), "/sampled").clone()
+}
+
+fn query() -> Value {
+    read(include_str!("../../vectors/secure-aggregation/query.json"))
+}
+
 /// A job of dp_fedsgd and one of fedavg, each with its plan.
-fn agreed() -> [Value; 2] {
+fn trained() -> [Value; 2] {
     let fedavg = include_str!("../../vectors/secure-aggregation/fedavg.json");
     [contract(), read(fedavg)]
 }
 
+/// These, one of stats and one of evaluate.
+fn agreed() -> impl Iterator<Item = Value> {
+    let query = query();
+    let asking = ["/stats", "/evaluate"].map(|kind| at(&query, kind).clone());
+    trained().into_iter().chain(asking)
+}
+
+#[test]
+fn a_record_becomes_the_query_vectors_of_the_reference_to_the_bit() {
+    let file = query();
+    for kind in ["/stats", "/evaluate"] {
+        let contract = at(&file, kind);
+        let job = job(contract);
+        let grid = plan(contract, &job).noise().grid();
+        let query = job.query().unwrap();
+        for record in list(&file, "/records") {
+            let inputs = bytes(record, "/inputs");
+            let (words, _) = inputs.as_chunks::<4>();
+            let inputs: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            let label = if number(record, "/label") == 1 {
+                1.0
+            } else {
+                0.0
+            };
+            let logit: f32 = serde_json::from_value(at(record, "/logit").clone()).unwrap();
+            let mut row = vec![0.0; query.elements()];
+            query.record(&inputs, label, logit, &mut row);
+            let mut integers = vec![0; row.len()];
+            assert_eq!(grid.clip_record(&row, &mut integers), RecordOutcome::Kept);
+            let expected: Vec<i64> = serde_json::from_value(at(record, kind).clone()).unwrap();
+            assert_eq!(integers, expected, "{kind} of {record}");
+        }
+    }
+}
+
 #[test]
 fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
-    agreed()
-        .iter()
-        .for_each(a_job_and_its_model_have_the_hashes);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
 }
 
 fn a_job_and_its_model_have_the_hashes(contract: &Value) {
@@ -163,7 +207,8 @@ fn plan(contract: &Value, job: &Job) -> Plan {
 
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
-    agreed().iter().for_each(a_plan_and_its_contract_are_those);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_plan_and_its_contract_are_those(&contract));
 }
 
 fn a_plan_and_its_contract_are_those(contract: &Value) {
@@ -245,7 +290,7 @@ fn state_bytes(round: &Value) -> Vec<u8> {
 #[test]
 fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
     let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
-    let [gradient, average] = agreed();
+    let [gradient, average] = trained();
     let workers = std::num::NonZeroUsize::new(3).unwrap();
     for (contract, steps) in [(gradient, "/by_gradient"), (average, "/by_average")] {
         let (job, steps) = (job(&contract), at(&file, steps));
@@ -274,7 +319,7 @@ fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
 
 /// The job of a case: that of `contract` or `fedavg` with the case's options in its algorithm.
 fn with_options(case: &Value) -> Job {
-    let [gradient, average] = agreed();
+    let [gradient, average] = trained();
     let algorithm = text(case, "/algorithm");
     let plain = match algorithm {
         "dp_fedsgd" => gradient,
@@ -300,6 +345,7 @@ fn the_steps_of_every_optimizer_and_schedule_are_those_of_the_reference_to_the_b
         let plan = match job.algorithm() {
             Algorithm::DpFedSgd(_) => Plan::with_noise(&job, 15.0, small(cases, "/grid_bits")),
             Algorithm::FedAvg(_) => Plan::with_noise(&job, 40.0, 16),
+            Algorithm::Query(_) => panic!("the cases train"),
         };
         let plan = plan.unwrap();
         let start = Parameters::from_le_bytes(job.model(), &bytes(&file, "/start")).unwrap();

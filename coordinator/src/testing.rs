@@ -87,6 +87,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,

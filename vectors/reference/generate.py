@@ -14,6 +14,7 @@ import contract
 import examples
 import gradient
 import model
+import query
 import round_of_ten
 import round_on_a_circle
 import statements
@@ -35,6 +36,7 @@ def main():
         "fedavg": averaging.file(),
         "model": starts,
         "gradient": gradient.file(),
+        "query": query.file(),
         "step": step.file(agreed, starts, attempt["opening"]["sum"]),
         "statements": statements.file(agreed, attempt["context"], attempt["keys"]),
         **attempt,

@@ -139,6 +139,7 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             max_records_per_member,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         Some(LocalSteps {
             steps,

@@ -72,6 +72,11 @@ pub(super) fn to_json(job: &Job, noise: &NoisePlan) -> Value {
             "n_min": target.n_min,
             "c_noise": target.c_noise,
         },
+        "batches": target.batches.map(|batches| json!({
+            "sampling": batches.rate().value(),
+            "max_batch": batches.truncation().max_batch(),
+            "records_at_most": batches.truncation().records(),
+        })),
         "spend": figures(&noise.spend()),
         "coalitions": coalitions.collect::<Vec<_>>(),
         "secure_sum": {
@@ -125,7 +130,7 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         "{:>9}  {:>10}  {:>8}\n\n\
          One member's own sum stays hidden in that of at least {} from the coordinator and up to {} colluding members.\n\n\
          How it is counted\n\
-         Noise multiplier {}, full batches, {} of a record, {} noised sums in all; a submitted round counts whether or not it opens.\n{}\n\
+         Noise multiplier {}, {}, {} of a record, {} noised sums in all; a submitted round counts whether or not it opens.\n{}\n\
          Not covered\n",
         format!("{}+", target.n_min),
         "no bound",
@@ -133,6 +138,7 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         job.thresholds().fewest_survivors(),
         job.thresholds().colluders(),
         noise.noise_multiplier(),
+        batches_text(noise),
         relation_name(target.relation),
         u64::from(target.rounds.count()) * u64::from(target.source.steps_per_round().count()),
         figures_text(&noise.spend()),
@@ -141,6 +147,20 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         text += &format!("- {line}\n");
     }
     text
+}
+
+/// Which records are in a sum.
+fn batches_text(noise: &NoisePlan) -> String {
+    match noise.target().batches {
+        None => "full batches".to_owned(),
+        Some(batches) => format!(
+            "batches in which each record takes part with probability {} by a secret coin,\n\
+             at most {} of a member's in a round, from at most {} records of a member,",
+            batches.rate().value(),
+            batches.truncation().max_batch(),
+            batches.truncation().records(),
+        ),
+    }
 }
 
 /// Whose noise keeps the promise, and against whom.

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_job_is_taken_as_a_message_or_as_json_and_not_as_both() {
-        let document = testing::job_document();
+        let document = testing::document(2);
         let json = serde_json::to_string(&document).unwrap();
         let spec = || Some(consort_proto::convert::job_to_wire(&document));
         assert_eq!(proposed(None, &json).unwrap(), document);

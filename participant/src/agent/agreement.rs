@@ -55,6 +55,12 @@ impl Agreement {
         }
     }
 
+    /// Whether a round's model must have been fetched: that of the first round follows from the contract, unless the contract only
+    /// names it by its hash.
+    pub(super) fn fetches(&self, round: u32) -> bool {
+        round != 1 || self.agreed.0.stated_parameters().is_some()
+    }
+
     /// Whether this is the newest model that is held.
     pub(super) fn holds(&self, model: Digest) -> bool {
         self.model.as_ref().is_some_and(|(held, _)| *held == model)
@@ -266,7 +272,9 @@ impl Agent {
             Ok(()) => {
                 self.state.approve(&job, &approval)?;
                 // Made now, so that the first round need not wait for it.
-                agreement.model();
+                if !agreement.fetches(1) {
+                    agreement.model();
+                }
                 tracing::info!(%job, "every member's yes is verified");
                 Ok(self.want_key(&job)?.into_iter().collect())
             }

@@ -6,11 +6,12 @@ use consort_contract::job::{
     JobDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, OrganisationId, Plan,
-    Requirements, Rotation, Schedule, ServerOptimizerTerms, StepDecay,
+    AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan,
+    Query, Requirements, Rotation, Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 use consort_model::{Layer, Loss};
 
+use super::query::{evaluate_from_wire, evaluate_to_wire, stats_from_wire, stats_to_wire};
 use super::{WireError, circle_of, fixed, name, required};
 use crate::wire::job::v1 as wire;
 
@@ -27,7 +28,10 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
             .map(OrganisationId::to_string)
             .collect(),
         data: Some(schema_to_wire(&document.data)),
-        model: Some(model_to_wire(&document.model)),
+        model: match document.algorithm.kind() {
+            JobKind::Training | JobKind::Evaluate => Some(model_to_wire(&document.model)),
+            JobKind::Stats => None,
+        },
         algorithm: Some(algorithm_to_wire(&document.algorithm)),
         privacy: Some(wire::PrivacySpec {
             epsilon: document.privacy.epsilon,
@@ -85,7 +89,18 @@ fn requirements_from_wire(spec: wire::RequirementsSpec) -> Requirements {
 /// [`WireError`] names the field that is missing or malformed.
 pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireError> {
     let spec = required(spec, "spec")?;
-    let algorithm = required(spec.algorithm, "spec.dp_fedsgd or spec.fedavg")?;
+    let algorithm = required(
+        spec.algorithm,
+        "spec.dp_fedsgd, spec.fedavg, spec.stats or spec.evaluate",
+    )?;
+    let algorithm = algorithm_from_wire(algorithm)?;
+    let model = match (spec.model, algorithm.kind()) {
+        (Some(model), _) => model_from_wire(model)?,
+        (None, JobKind::Stats) => ModelDocument::none(),
+        (None, JobKind::Training | JobKind::Evaluate) => {
+            return Err(WireError::Missing("spec.model"));
+        }
+    };
     let privacy = required(spec.privacy, "spec.privacy")?;
     let members = spec
         .members
@@ -98,8 +113,8 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
         dataset: name(&spec.dataset, "spec.dataset")?,
         members,
         data: schema_from_wire(required(spec.data, "spec.data")?)?,
-        model: model_from_wire(required(spec.model, "spec.model")?)?,
-        algorithm: algorithm_from_wire(algorithm)?,
+        model,
+        algorithm,
         privacy: PrivacyDocument {
             epsilon: privacy.epsilon,
             delta: privacy.delta,
@@ -278,6 +293,9 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             max_records_per_member: a.max_records_per_member,
             server_optimizer: a.server_optimizer.map(optimizer_to_wire),
             schedule: a.schedule.map(schedule_to_wire),
+            sampling: a
+                .sampling
+                .map(|Sampling { rate, max_batch }| wire::Sampling { rate, max_batch }),
         }),
         Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
             rounds: a.rounds,
@@ -302,6 +320,10 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             local_schedule: a.local_schedule.map(schedule_to_wire),
             proximal: a.proximal,
         }),
+        Algorithm::Query(Query::Stats(a)) => wire::job_spec::Algorithm::Stats(stats_to_wire(a)),
+        Algorithm::Query(Query::Evaluate(a)) => {
+            wire::job_spec::Algorithm::Evaluate(evaluate_to_wire(a))
+        }
     }
 }
 
@@ -317,6 +339,9 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             max_records_per_member: a.max_records_per_member,
             server_optimizer: optimizer_from_wire(a.server_optimizer)?,
             schedule: a.schedule.map(schedule_from_wire),
+            sampling: a
+                .sampling
+                .map(|wire::Sampling { rate, max_batch }| Sampling { rate, max_batch }),
         })),
         wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
             rounds: a.rounds,
@@ -346,6 +371,12 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             local_schedule: a.local_schedule.map(schedule_from_wire),
             proximal: a.proximal,
         })),
+        wire::job_spec::Algorithm::Stats(a) => {
+            Ok(Algorithm::Query(Query::Stats(stats_from_wire(a)?)))
+        }
+        wire::job_spec::Algorithm::Evaluate(a) => {
+            Ok(Algorithm::Query(Query::Evaluate(evaluate_from_wire(a)?)))
+        }
     }
 }
 
