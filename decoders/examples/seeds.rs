@@ -17,9 +17,11 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
-    ManifestDocument, OrganisationId, Plan, RevocationListBytes, RosterDocument, RosterEntry,
-    Rotation, SignedManifest, SignedRoster,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
+    EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
+    OrganisationId, Plan, Query, Requirements, RevocationListBytes, RosterDocument, RosterEntry,
+    Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats,
+    StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -483,6 +485,9 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -492,7 +497,46 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
+}
+
+/// Jobs that ask for all that an algorithm may be asked for.
+fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+    let terms = AdaptiveTerms {
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+    };
+    let step = Schedule {
+        warmup_rounds: 1,
+        decay: Decay::Step(StepDecay {
+            every: 1,
+            factor: 0.5,
+        }),
+    };
+    let cosine = Schedule {
+        warmup_rounds: 2,
+        decay: Decay::Cosine(CosineDecay { last: 0.25 }),
+    };
+    let (mut summed, mut averaged) = (job_document(), averaged_document());
+    if let Algorithm::DpFedSgd(a) = &mut summed.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
+        a.schedule = Some(cosine);
+        a.sampling = Some(Sampling {
+            rate: 0.125,
+            max_batch: 200,
+        });
+    }
+    if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedyogi(terms));
+        a.schedule = Some(step);
+        a.local_schedule = Some(cosine);
+        a.proximal = Some(0.25);
+    }
+    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
 }
 
 fn averaged_document() -> JobDocument {
@@ -511,9 +555,52 @@ fn averaged_document() -> JobDocument {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: 0.5,
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
         ..job_document()
     }
+}
+
+fn asking_documents() -> [(&'static str, JobDocument); 2] {
+    let column = || "age".to_owned();
+    let weight = 1.0;
+    let stats = Stats {
+        queries: vec![
+            StatsQuery::Mean {
+                column: column(),
+                weight,
+            },
+            StatsQuery::Quantiles {
+                column: column(),
+                bins: 4,
+                at: vec![0.25, 0.5],
+                weight,
+            },
+        ],
+        count_weight: 2.0,
+        max_records_per_member: 1000,
+    };
+    let evaluate = Evaluate {
+        model_of: JobId::new("job-1").unwrap(),
+        parameters: [7; 32],
+        threshold: 0.5,
+        bins: 4,
+        weights: EvaluateWeights::default(),
+        max_records_per_member: 1000,
+    };
+    let stats = JobDocument {
+        model: ModelDocument::none(),
+        algorithm: Algorithm::Query(Query::Stats(stats)),
+        ..job_document()
+    };
+    let evaluate = JobDocument {
+        algorithm: Algorithm::Query(Query::Evaluate(evaluate)),
+        ..job_document()
+    };
+    [("stats", stats), ("evaluate", evaluate)]
 }
 
 fn signed_roster(members: u8) -> SignedRoster {
@@ -560,6 +647,15 @@ fn documents() {
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();
     write_as("job-document", "fedavg", averaged);
+    for (name, document) in documents_with_options()
+        .into_iter()
+        .chain(asking_documents())
+    {
+        let json = serde_json::to_vec(&document).unwrap();
+        write_as("job-document", name, json);
+        let wire = convert::job_to_wire(&document).encode_to_vec();
+        write_as("wire-job", name, wire);
+    }
     write("data-schema", serde_json::to_vec(&job.data).unwrap());
 
     let layers = vec![Layer::Dense { outputs: 1 }];

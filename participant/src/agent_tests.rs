@@ -25,6 +25,10 @@ use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_query_tests.rs"]
+mod query;
+#[path = "agent_sampled_tests.rs"]
+mod sampled;
 #[path = "agent_sealed_tests.rs"]
 mod sealed;
 #[path = "agent_witness_tests.rs"]
@@ -616,6 +620,34 @@ fn a_policy_that_says_no_is_a_no_with_its_reason() {
     let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
     let vote = vote_of(&agent.handle(input).unwrap());
     assert!(!vote.approve && vote.reason.contains("at least 4"));
+}
+
+#[test]
+fn a_job_that_asks_for_a_machine_that_this_is_not_gets_a_no_and_another_a_yes() {
+    let has = Premises {
+        memory_bytes: Some(16 << 30),
+        ..Premises::default()
+    };
+    for (asked, approves) in [(16 << 30, true), (32 << 30, false)] {
+        let mut document = job().0.document().clone();
+        document.requirements.memory_bytes = Some(asked);
+        let asking = Job::new(document).unwrap();
+        let plan = Plan::derive(&asking).unwrap();
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+        let (_folder, file) = data_file(RECORDS);
+        let mut site = site(1, &file);
+        site.premises = Box::new(move || has);
+        let proposal = Event::Proposal(proposal(&asking, &plan));
+        let answer = agent(site, &store).handle(Input::Said(Box::new(proposal)));
+        let vote = vote_of(&answer.unwrap());
+        assert_eq!(vote.approve, approves, "{}", vote.reason);
+        assert!(
+            approves
+                || vote
+                    .reason
+                    .contains("32GiB of main memory and this machine has 16GiB")
+        );
+    }
 }
 
 /// What an agent sends, and the training that it starts left undone.

@@ -18,7 +18,7 @@ pub mod uplink;
 mod test_world;
 
 pub use config::Config;
-pub use consort_site::{config, data, state};
+pub use consort_site::{config, data, premises, state};
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
 pub use roster::{init, sign_manifest, sign_roster};

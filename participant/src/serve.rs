@@ -13,11 +13,12 @@ use consort_daemon::telemetry;
 use consort_storage::{EmbeddedStore, MemoryStore, RecordStore};
 use tokio::sync::mpsc;
 
-use crate::agent::{Agent, AgentFault, Effect, Input, Site};
+use crate::agent::{Agent, AgentFault, Effect, Input, Measure, Site};
 use crate::config::Config;
 use crate::error::ParticipantError;
 use crate::keys::BrokerLink;
 use crate::ledger::PrivacyLedger;
+use crate::premises::Premises;
 use crate::state::SiteState;
 use crate::uplink::Uplink;
 
@@ -67,6 +68,7 @@ pub async fn serve(
     };
     let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
     let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
+    let premises = premises(&node);
     let site = Site {
         organisation: organisation.clone(),
         identity: node.identity,
@@ -75,6 +77,7 @@ pub async fn serve(
         attest: Box::new(move |keys| attest_round_keys(&*attester, &in_force, keys)),
         consent,
         datasets: config.datasets.clone(),
+        premises,
         workers,
         unix_s,
     };
@@ -108,6 +111,18 @@ pub async fn serve(
         () = uplink.keep_open() => Ok(()),
         () = uplink.carry_out(effects) => Err(ParticipantError::AgentLost),
     }
+}
+
+/// What tells what this machine has, by the manifest that is in force when it is asked.
+fn premises(node: &Node) -> Box<Measure> {
+    let in_force = Arc::clone(&node.in_force);
+    let config = node.config.clone();
+    Box::new(move || {
+        let rules = in_force.rules();
+        let genuine =
+            !config.attester.is_simulated() && rules.verifier.policy().simulated_roots().is_empty();
+        Premises::measure(&config.state_dir, genuine, config.metrics_address.is_some())
+    })
 }
 
 /// The privacy ledger where it lies, of a daemon that is stopped: the state file has one owner at a time. Of a participant that

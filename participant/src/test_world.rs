@@ -9,8 +9,8 @@ use consort_audit::{
     Checkpoint, MerkleTree, NoteSigner, SignedNote, head_hash, leaf_hash, log_origin,
 };
 use consort_contract::{
-    ConsortiumId, IdentitySecret, Job, JobId, Label, OrganisationId, Plan, Roster, RosterDocument,
-    RosterEntry, SignedRoster,
+    ConsortiumId, IdentitySecret, Job, JobId, JobKind, Label, OrganisationId, Plan, Roster,
+    RosterDocument, RosterEntry, SignedRoster,
 };
 use consort_proto::convert::{ShownHead, job_to_wire, plan_to_wire};
 use consort_proto::wire::consent::v1::Proposal;
@@ -21,6 +21,7 @@ use crate::agent::{Agent, Site};
 use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::ledger::PrivacyLedger;
+use crate::premises::Premises;
 use crate::state::SiteState;
 
 /// Members of the consortium.
@@ -109,6 +110,7 @@ pub(crate) fn consent() -> ConsentPolicy {
     ConsentPolicy {
         purposes: vec![label("diagnosis")],
         datasets: vec![label("records")],
+        kinds: vec![JobKind::Training, JobKind::Stats, JobKind::Evaluate],
         max_epsilon_per_job: 1.0,
         max_epsilon_lifetime: 3.0,
         delta: 1e-5,
@@ -146,6 +148,7 @@ pub(crate) fn site(member: u8, data: &Path) -> Site {
                 key_id: None,
             },
         )]),
+        premises: Box::new(Premises::default),
         workers: std::num::NonZeroUsize::new(2).unwrap(),
         unix_s: || 1_700_000_000,
     }

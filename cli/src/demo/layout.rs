@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
+use consort_contract::{ConsortiumId, JobDocument, JobKind, Label, OrganisationId};
 use consort_coordinator::config::OperatorsConfig;
 use consort_daemon::config;
 use consort_participant::ParticipantError;
@@ -165,6 +165,7 @@ impl Layout {
         let consent = ConsentPolicy {
             purposes: vec![label(PURPOSE)?],
             datasets: vec![dataset],
+            kinds: vec![JobKind::Training, JobKind::Stats, JobKind::Evaluate],
             max_epsilon_per_job: job.epsilon,
             max_epsilon_lifetime: job.epsilon,
             delta: job.delta,

@@ -31,6 +31,7 @@ use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::keys::KeyWanted;
 use crate::ledger::{LedgerFault, PrivacyLedger};
+use crate::premises::Premises;
 use crate::state::{SiteState, StateFault};
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 use agreement::Agreement;
@@ -55,11 +56,16 @@ pub struct Site {
     pub consent: ConsentPolicy,
     /// Its data files, plain and encrypted.
     pub datasets: BTreeMap<Label, DatasetConfig>,
+    /// Measures what its machine has.
+    pub premises: Box<Measure>,
     /// Threads that mask an update.
     pub workers: NonZeroUsize,
     /// The wall clock, seconds since 1970: what co-signatures on the coordinator's log are dated with.
     pub unix_s: fn() -> u64,
 }
+
+/// Tells what this machine has now.
+pub type Measure = dyn Fn() -> Premises + Send;
 
 /// What can happen to an agent.
 #[derive(Debug)]

@@ -106,7 +106,7 @@ impl Agent {
         };
         let mut effects = Vec::new();
         // The first round trains on the model that follows from the contract, whatever the coordinator announces.
-        let lacks_model = !agreement.holds(open.terms.model) && key.round.0 != 1;
+        let lacks_model = !agreement.holds(open.terms.model) && agreement.fetches(key.round.0);
         if lacks_model {
             effects.push(Effect::FetchModel {
                 job: key.job.clone(),
@@ -170,6 +170,14 @@ impl Agent {
             ));
         }
         let (job, plan) = &*agreement.agreed;
+        if job
+            .stated_parameters()
+            .is_some_and(|stated| stated != terms.model)
+        {
+            return Err(Rejection::Terms(
+                "a model of other parameters than the contract names",
+            ));
+        }
         let round = plan.noise().round_mechanism();
         match self.ledger.what_if(&job.document().dataset, &round) {
             Ok(_) => Ok(()),

@@ -4,6 +4,7 @@ mod audit;
 mod consent;
 mod job;
 mod keys;
+mod query;
 mod round;
 
 pub use audit::{

@@ -15,4 +15,5 @@ mod manifest;
 mod program;
 mod refusals;
 mod sealed_data;
+mod statistics;
 mod uplink;
