@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use consort_participant::Config;
+use serde_json::json;
 
 use crate::failure::{Failure, at};
+use crate::said::said;
 use crate::serve::ServeOptions;
 
 /// What can be done with a participant.
@@ -16,12 +18,18 @@ pub(crate) enum Command {
         /// Its configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Check this organisation's entry in the roster and sign it
     SignRoster {
         /// Its configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Write out what a stopped participant has kept of a coordinator that signed two contradicting statements
     SplitViews {
@@ -31,6 +39,9 @@ pub(crate) enum Command {
         /// Folder for the records, a file for each job
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Show the checkpoint of the coordinator's log that a stopped participant keeps, and write out what contradicts it
     LogHead {
@@ -52,32 +63,38 @@ pub(crate) enum Command {
 /// Runs the command.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { config } => {
+        Command::Init { config, json } => {
             let config = Config::load(&config)?;
             consort_participant::init(&config)
                 .map_err(|error| Failure::failed(error.code(), error))?;
-            println!("{}", config.node.entry_file().display());
+            let entry = config.node.entry_file();
+            said(json, &json!({ "entry": entry }), entry.display());
             Ok(())
         }
-        Command::SignRoster { config } => {
+        Command::SignRoster { config, json } => {
             let config = Config::load(&config)?;
             let root = consort_participant::sign_roster(&config)
                 .map_err(|error| Failure::refused(error.code(), error))?;
-            println!("signed the roster with fingerprint {root}");
+            let text = format!("signed the roster with fingerprint {root}");
+            said(json, &json!({ "fingerprint": root.to_string() }), text);
             Ok(())
         }
-        Command::SplitViews { config, out } => {
+        Command::SplitViews { config, out, json } => {
             let records = consort_participant::split_views(&Config::load(&config)?)
                 .map_err(|error| Failure::failed(error.code(), error))?;
             std::fs::create_dir_all(&out).map_err(at(&out))?;
+            let mut files = Vec::new();
             for (job, record) in &records {
                 let file = out.join(format!("{job}.split-view"));
                 std::fs::write(&file, record).map_err(at(&file))?;
-                println!("{}", file.display());
+                files.push(file.display().to_string());
             }
-            if records.is_empty() {
-                println!("no coordinator was seen to sign two contradicting statements");
-            }
+            let text = if files.is_empty() {
+                "no coordinator was seen to sign two contradicting statements".to_owned()
+            } else {
+                files.join("\n")
+            };
+            said(json, &json!({ "files": files }), text);
             Ok(())
         }
         Command::LogHead {
