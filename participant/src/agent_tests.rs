@@ -108,24 +108,23 @@ impl World {
         let agent = self.agents.get_mut(&member).unwrap();
         let mut effects = Vec::new();
         for effect in agent.handle(input).unwrap() {
-            match effect {
-                Effect::ProveHead {
+            if let Effect::ProveHead {
+                job,
+                head,
+                kept_entries,
+            } = effect
+            {
+                let input = Input::Head {
                     job,
                     head,
                     kept_entries,
-                } => {
-                    let input = Input::Head {
-                        job,
-                        head,
-                        kept_entries,
-                        shown: Ok(self.log.shown(head, kept_entries)),
-                    };
-                    effects.extend(self.tell(member, input));
-                }
-                Effect::Cosign { head, cosignature } => {
-                    self.cosigned.push((member, head, cosignature));
-                }
-                effect => effects.push(effect),
+                    shown: Ok(self.log.shown(head, kept_entries)),
+                };
+                effects.extend(self.tell(member, input));
+            } else if let Effect::Cosign { head, cosignature } = effect {
+                self.cosigned.push((member, head, cosignature));
+            } else {
+                effects.push(effect);
             }
         }
         effects
