@@ -136,6 +136,8 @@ job() {
         echo "the same idempotency key made another job" >&2
         exit 1
     }
+    rpc WatchJob "{\"id\": \"$id\"}" --timeout "$WATCH_LIMIT" >"$work/watched.json"
+    messages completed "$work/watched.json" "$id"
     messages request-json "$document" "$(messages key "$work/request.json")" >"$work/request-json.json"
     rpc SubmitJob @"$work/request-json.json" >"$work/again.json"
     [ "$(messages id "$work/again.json")" = "$id" ] || {
@@ -143,8 +145,6 @@ job() {
         exit 1
     }
     stranger
-    rpc WatchJob "{\"id\": \"$id\"}" --timeout "$WATCH_LIMIT" >"$work/watched.json"
-    messages completed "$work/watched.json" "$id"
     rpc ListJobs '{}' >"$work/listed.json"
     messages listed "$work/listed.json" "$id"
     rpc ListRounds "{\"id\": \"$id\"}" >"$work/rounds.json"
