@@ -21,7 +21,7 @@ main() {
         optional=yes
         shift
     fi
-    CONSORT=$(realpath "${CONSORT:-target/release/consort}")
+    CONSORT=$(realpath -m "${CONSORT:-target/release/consort}")
     export CONSORT
     install
     case "${1:-}" in

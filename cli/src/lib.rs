@@ -19,6 +19,7 @@ mod participant;
 mod privacy;
 mod report;
 mod roster;
+mod said;
 mod serve;
 mod simulate;
 mod simulated;

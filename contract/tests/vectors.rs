@@ -186,6 +186,19 @@ fn a_job_and_its_model_have_the_hashes(contract: &Value) {
     assert_eq!(job.hash(), digest(contract, "/job_hash"));
 }
 
+#[test]
+fn jobs_that_ask_something_of_members_have_the_hashes_of_the_reference() {
+    let cases = read(include_str!("../../vectors/secure-aggregation/asking.json"));
+    for case in cases.as_array().unwrap() {
+        let mut job = at(&contract(), "/job").clone();
+        for (table, asked) in at(case, "/tables").as_object().unwrap() {
+            job[table] = asked.clone();
+        }
+        let job = Job::new(serde_json::from_value(job).unwrap()).unwrap();
+        assert_eq!(job.hash(), digest(case, "/job_hash"), "{case}");
+    }
+}
+
 fn plan(contract: &Value, job: &Job) -> Plan {
     let grid = small(contract, "/plan/grid_bits");
     let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");

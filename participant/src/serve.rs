@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use consort_attestation::channel::ClientChannel;
 use consort_contract::OrganisationId;
@@ -78,6 +79,7 @@ pub async fn serve(
         datasets: config.datasets.clone(),
         premises,
         workers,
+        unix_s,
     };
     let agent = Agent::open(site, state, ledger)?;
     let (inputs, asked) = mpsc::channel(INPUTS_WAITING);
@@ -152,6 +154,38 @@ pub fn split_views(config: &Config) -> Result<Vec<(String, Vec<u8>)>, Participan
     Ok(state.split_views()?)
 }
 
+/// What a daemon that is stopped has kept of its coordinator's log.
+#[derive(Debug)]
+pub struct WitnessedLog {
+    /// The checkpoint of the longest log that it has seen.
+    pub checkpoint: Option<String>,
+    /// What shows that the log did not go on as it was: each a proof that does not hold, named by both lengths.
+    pub contradictions: Vec<(String, Vec<u8>)>,
+}
+
+/// What a daemon that is stopped has kept of its coordinator's log. With `forget` it is told to believe the next log that it is shown.
+///
+/// # Errors
+/// [`ParticipantError`] when the daemon runs, or the file is damaged.
+pub fn witnessed_log(config: &Config, forget: bool) -> Result<WitnessedLog, ParticipantError> {
+    let file = config.node.state_dir.join(STATE_FILE);
+    if !file.exists() {
+        return Ok(WitnessedLog {
+            checkpoint: None,
+            contradictions: Vec::new(),
+        });
+    }
+    let mut state = SiteState::open(Arc::new(EmbeddedStore::open(file)?))?;
+    let witnessed = WitnessedLog {
+        checkpoint: state.log_head().map(str::to_owned),
+        contradictions: state.log_contradictions()?,
+    };
+    if forget {
+        state.forget_log_head()?;
+    }
+    Ok(witnessed)
+}
+
 /// The node, and its name, which the roster must have with this node's key.
 pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), ParticipantError> {
     let organisation = OrganisationId::new(&config.node.organisation)?;
@@ -161,6 +195,12 @@ pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), P
         return Err(NodeError::NotInRoster(organisation.to_string()).into());
     }
     Ok((organisation, node))
+}
+
+/// The wall clock, seconds since 1970.
+fn unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// The agent's thread: one input at a time, stored before anything follows from it.

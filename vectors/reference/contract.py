@@ -276,7 +276,14 @@ def option_parts(a):
     return parts
 
 
-def job_bytes(job, numbers):
+def asked_parts(asks):
+    """What a job asks of its members' data and machines, each under a name of its own, in this order."""
+    names = ["memory_bytes", "storage_bytes", "network_bits_per_second", "genuine_hardware", "metrics"]
+    labels = {"key_rotation_days": "data_access.encryption", **{name: f"requirements.{name}" for name in names}}
+    return [part for name, label in labels.items() if name in asks for part in (label, asks[name])]
+
+
+def job_bytes(job, numbers, asks={}):
     data, privacy = job["data"], job["privacy"]
     name, algorithm = algorithm_of(job)
     return canonical(
@@ -298,6 +305,7 @@ def job_bytes(job, numbers):
         *threshold_parts(numbers),
         *[job["deadlines"][f"{phase}_ms"] for phase in ("voting", "joining", "sharing", "collecting", "confirming", "unmasking")],
         *option_parts(algorithm),
+        *asked_parts(asks),
     )
 
 

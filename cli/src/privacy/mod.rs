@@ -1,5 +1,6 @@
 //! `consort privacy`: what a promise costs, what keeps it, what is spent, and what it means. Offline: nothing is sent.
 
+mod audit;
 mod budget;
 mod explain;
 mod figures;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Sigma(figures::Sigma),
     /// What this organisation's data sets have spent, and what a further release would cost
     Budget(budget::Options),
+    /// An epsilon from below: canaries are planted in a job that runs in this process, and guessed from its model
+    Audit(audit::Options),
     /// What a job promises to whom, what each coalition would learn, and what is not covered
     Explain(explain::Options),
 }
@@ -34,6 +37,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Epsilon(options) => options.run(),
         Command::Sigma(options) => options.run(),
         Command::Budget(options) => budget::run(&options),
+        Command::Audit(options) => options.run(),
         Command::Explain(options) => explain::run(&options),
     }
 }

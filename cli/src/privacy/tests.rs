@@ -20,6 +20,7 @@ fn asked(line: &str) -> Result<Value, Failure> {
     match Arguments::try_parse_from(words).unwrap().command {
         Command::Epsilon(options) => options.answer().map(|(answer, _)| answer),
         Command::Sigma(options) => options.answer().map(|(answer, _)| answer),
+        Command::Audit(options) => options.answer().map(|(answer, _)| answer),
         Command::Budget(_) | Command::Explain(_) => unreachable!("not asked here"),
     }
 }
@@ -209,4 +210,22 @@ fn sampled_batches_are_explained_by_their_rate_cap_and_the_bound_on_records() {
     let text = explain::to_text(&job, plan.noise());
     assert!(text.contains("probability 0.05 by a secret coin"), "{text}");
     assert!(!text.contains("full batches"), "{text}");
+}
+
+#[test]
+fn an_audit_refutes_what_has_less_noise_than_it_claims_and_nothing_else() {
+    let line = "audit --epsilon 1 --canaries 1000 --seed 7";
+    let kept = asked(line).unwrap();
+    assert_eq!(kept["refuted"], false, "{kept}");
+    for share in ["0", "0.1"] {
+        let broken = asked(&format!("{line} --dangerous-noise-share {share}")).unwrap();
+        assert_eq!(broken["refuted"], true, "{broken}");
+        assert_eq!(broken["epsilon_claimed"], 1.0);
+    }
+    let again = asked(line).unwrap();
+    assert_eq!(kept, again, "a seed repeats an audit");
+    let refused = asked("audit --epsilon 1 --canaries 200000").unwrap_err();
+    assert!(refused.to_string().contains("200000"), "{refused}");
+    assert!(asked("audit --epsilon 1 --dangerous-noise-share 2").is_err());
+    assert!(asked("audit --epsilon 1 --confidence 1").is_err());
 }

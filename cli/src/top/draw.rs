@@ -136,9 +136,9 @@ fn members(frame: &mut Frame<'_>, area: Rect, job: &wire::Job) {
         Constraint::Min(12),
         Constraint::Length(4),
         Constraint::Length(10),
-        Constraint::Min(13),
+        Constraint::Min(16),
         Constraint::Length(9),
-        Constraint::Max(28),
+        Constraint::Max(24),
     ];
     let names = ["member", "link", "is at", "attestation", "sent", "notice"];
     let title = format!("members of {}", job.id);

@@ -27,7 +27,9 @@ class Consortium:
         # The demo's members consent to one job for ever; here there are more.
         for consent in self.folder.glob("*/consent.toml"):
             text = re.sub(r"(?m)^max_epsilon_lifetime = .*$", "max_epsilon_lifetime = 100.0", consent.read_text())
-            consent.write_text(text)
+            # And a kind of job that its members did not agree to.
+            text = re.sub(r"(?m)^kinds = .*\n", "", text)
+            consent.write_text('kinds = ["training", "stats"]\n' + text)
         self.processes: list[subprocess.Popen[bytes]] = []
         try:
             for consent in sorted(self.folder.glob("*/consent.toml")):

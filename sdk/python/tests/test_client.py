@@ -76,6 +76,26 @@ def test_a_cancelled_job_ends_the_watch_and_has_no_model(client: consort.Client,
         client.model(job.id)
 
 
+def test_a_job_that_asks_is_answered_with_a_report_and_has_no_model(
+    client: consort.Client, consortium: Consortium
+) -> None:
+    asking = consortium.document(privacy={"epsilon": 5.0, "delta": 1e-5})
+    numeric = asking["data"]["features"][0]["numeric"]["column"]
+    queries = [{"mean": {"column": numeric}}, {"histogram": {"column": numeric, "bins": 4}}]
+    for training in ("model", "dp_fedsgd"):
+        del asking[training]
+    asking["stats"] = {"queries": queries, "max_records_per_member": 1000}
+    job = client.wait(client.submit(asking).id)
+    assert (job.algorithm, job.rounds_planned, len(job.rounds)) == ("stats", 1, 1)
+    report = client.report(job.id)
+    assert 0 < report.answers["epsilon"] <= 5.0
+    assert numeric in json.dumps(report.answers)
+    assert report.manifest["manifest"]["job"] == job.id
+    with pytest.raises(consort.RefusedError) as refused:
+        client.model(job.id)
+    assert refused.value.code == "job_without_model"
+
+
 def test_a_job_that_no_machine_can_take_is_voted_down(client: consort.Client, consortium: Consortium) -> None:
     asking = consortium.document(training_job={"compute": {"memory": "1000TB"}})
     with pytest.raises(consort.JobEndedError) as ended:

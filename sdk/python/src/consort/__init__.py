@@ -12,7 +12,7 @@
 from .client import Client, connect
 from .errors import ConsortError, FailedError, JobEndedError, JobFileError, RefusedError
 from .jobs import Job, Member, Round, State
-from .models import Model
+from .models import Model, Report
 
 __all__ = [
     "Client",
@@ -24,6 +24,7 @@ __all__ = [
     "Member",
     "Model",
     "RefusedError",
+    "Report",
     "Round",
     "State",
     "connect",

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import grpc
 import yaml
 
-from .errors import FailedError, JobEndedError, JobFileError, of_call
+from .errors import FailedError, JobEndedError, JobFileError, RefusedError, of_call
 from .job.v1 import job_pb2 as wire
 from .jobs import Job, Round, State, job_of, round_of
 from .model.v1 import model_pb2
-from .models import Model, model_of
+from .models import Model, Report, model_of, report_of
 
 # The largest model has 4 bytes for each of 2^26 parameters, and room for its header: more is no model.
 _MOST_MODEL_BYTES = 4 * (1 << 26) + (1 << 20)
@@ -140,7 +140,19 @@ class Client:
         return job_of(self._ask(_JOBS + "CancelJob", request, wire.CancelJobResponse.FromString).job)
 
     def model(self, id: str) -> Model:
-        """The released model of a completed job."""
+        """The released model of a completed job that trains."""
+        if _asks(self.job(id)):
+            raise RefusedError("job_without_model", f"{id} asks and releases no model; fetch its report")
+        return model_of(id, *self._download(id))
+
+    def report(self, id: str) -> Report:
+        """What a completed stats or evaluate job was answered."""
+        if not _asks(self.job(id)):
+            raise RefusedError("job_without_report", f"{id} trains and releases no report; fetch its model")
+        return report_of(id, *self._download(id))
+
+    def _download(self, id: str) -> tuple[bytes, bytes]:
+        """A manifest, and the file that it is about."""
         manifest, file = b"", bytearray()
         request = model_pb2.DownloadModelRequest(job=id)
         parts = self._stream(_MODELS + "DownloadModel", request, model_pb2.DownloadModelResponse.FromString)
@@ -150,7 +162,7 @@ class Client:
             file.extend(part.data)
             if len(file) > _MOST_MODEL_BYTES:
                 raise FailedError("model_too_large", "the coordinator sends more than the largest model has")
-        return model_of(id, manifest, bytes(file))
+        return manifest, bytes(file)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -191,6 +203,10 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<client of {self._coordinator}>"
+
+
+def _asks(job: Job) -> bool:
+    return job.algorithm in ("stats", "evaluate")
 
 
 def _encoded(message: _Message) -> bytes:

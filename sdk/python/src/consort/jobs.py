@@ -76,6 +76,8 @@ class Job:
     name: str
     purpose: str
     dataset: str
+    algorithm: str
+    """By the name that a job file has for it: dp_fedsgd, fedavg, stats, evaluate."""
     state: State
     reason: str
     code: str
@@ -139,6 +141,7 @@ def job_of(job: wire.Job) -> Job:
         name=job.spec.name,
         purpose=job.spec.purpose,
         dataset=job.spec.dataset,
+        algorithm=algorithm or "",
         state=_STATES.get(job.state, State.UNKNOWN),
         reason=job.reason,
         code=job.code,

@@ -1,4 +1,4 @@
-"""Released models: NumPy arrays out of safetensors, and the signed manifest that says what they are and what they cost."""
+"""What jobs release: models and reports. NumPy arrays out of safetensors, and the signed manifest that says what they are and what they cost."""
 
 from __future__ import annotations
 
@@ -42,13 +42,43 @@ class Model:
         return f"<model of {self.job}: {shapes}>"
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a stats or evaluate job was answered: each estimate with the standard error of its noise (docs/statistics.md)."""
+
+    job: str
+    answers: dict[str, Any]
+    """The report as it was released."""
+    manifest: dict[str, Any]
+    """What the coordinator signed about it; that the report is the one it names was checked."""
+
+    def __repr__(self) -> str:
+        return f"<report of {self.job}: {json.dumps(self.answers, indent=2)}>"
+
+
+def report_of(job: str, manifest: bytes, file: bytes) -> Report:
+    """From what was downloaded."""
+    signed = _signed(job, manifest, file)
+    try:
+        answers = json.loads(file)
+    except ValueError as error:
+        raise FailedError("report_unfit", f"the report of {job} cannot be read: {error}") from error
+    return Report(job=job, answers=answers, manifest=signed)
+
+
 def model_of(job: str, manifest: bytes, file: bytes) -> Model:
     """From what was downloaded."""
+    signed = _signed(job, manifest, file)
+    return Model(job=job, parameters=safetensors.numpy.load(file), manifest=signed, file=file)
+
+
+def _signed(job: str, manifest: bytes, file: bytes) -> dict[str, Any]:
+    """The manifest, when it names this very file."""
     try:
-        signed = json.loads(manifest)
+        signed: dict[str, Any] = json.loads(manifest)
         named = signed["manifest"]["model_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise FailedError("manifest_malformed", f"the manifest of {job} cannot be read: {error}") from error
     if named != hashlib.sha256(file).hexdigest():
         raise FailedError("manifest_other_model", f"the file that came is not the one that the manifest of {job} names")
-    return Model(job=job, parameters=safetensors.numpy.load(file), manifest=signed, file=file)
+    return signed

@@ -49,7 +49,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class JobSpec(_message.Message):
-    __slots__ = ("name", "purpose", "dataset", "members", "data", "model", "dp_fedsgd", "fedavg", "privacy", "aggregation", "deadlines", "data_access", "requirements")
+    __slots__ = ("name", "purpose", "dataset", "members", "data", "model", "dp_fedsgd", "fedavg", "stats", "evaluate", "privacy", "aggregation", "deadlines", "data_access", "requirements")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,8 @@ class JobSpec(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DP_FEDSGD_FIELD_NUMBER: _ClassVar[int]
     FEDAVG_FIELD_NUMBER: _ClassVar[int]
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     AGGREGATION_FIELD_NUMBER: _ClassVar[int]
     DEADLINES_FIELD_NUMBER: _ClassVar[int]
@@ -71,12 +73,14 @@ class JobSpec(_message.Message):
     model: ModelSpec
     dp_fedsgd: DpFedSgd
     fedavg: FedAvg
+    stats: Stats
+    evaluate: Evaluate
     privacy: PrivacySpec
     aggregation: AggregationSpec
     deadlines: DeadlineSpec
     data_access: DataAccessSpec
     requirements: RequirementsSpec
-    def __init__(self, name: _Optional[str] = ..., purpose: _Optional[str] = ..., dataset: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., data: _Optional[_Union[DataSchema, _Mapping]] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., dp_fedsgd: _Optional[_Union[DpFedSgd, _Mapping]] = ..., fedavg: _Optional[_Union[FedAvg, _Mapping]] = ..., privacy: _Optional[_Union[PrivacySpec, _Mapping]] = ..., aggregation: _Optional[_Union[AggregationSpec, _Mapping]] = ..., deadlines: _Optional[_Union[DeadlineSpec, _Mapping]] = ..., data_access: _Optional[_Union[DataAccessSpec, _Mapping]] = ..., requirements: _Optional[_Union[RequirementsSpec, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., purpose: _Optional[str] = ..., dataset: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., data: _Optional[_Union[DataSchema, _Mapping]] = ..., model: _Optional[_Union[ModelSpec, _Mapping]] = ..., dp_fedsgd: _Optional[_Union[DpFedSgd, _Mapping]] = ..., fedavg: _Optional[_Union[FedAvg, _Mapping]] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., evaluate: _Optional[_Union[Evaluate, _Mapping]] = ..., privacy: _Optional[_Union[PrivacySpec, _Mapping]] = ..., aggregation: _Optional[_Union[AggregationSpec, _Mapping]] = ..., deadlines: _Optional[_Union[DeadlineSpec, _Mapping]] = ..., data_access: _Optional[_Union[DataAccessSpec, _Mapping]] = ..., requirements: _Optional[_Union[RequirementsSpec, _Mapping]] = ...) -> None: ...
 
 class RequirementsSpec(_message.Message):
     __slots__ = ("memory_bytes", "storage_bytes", "network_bits_per_second", "genuine_hardware", "metrics")
@@ -185,7 +189,7 @@ class Tanh(_message.Message):
     def __init__(self) -> None: ...
 
 class DpFedSgd(_message.Message):
-    __slots__ = ("rounds", "clip", "learning_rate", "momentum", "divisor", "loss_weight", "max_records_per_member")
+    __slots__ = ("rounds", "clip", "learning_rate", "momentum", "divisor", "loss_weight", "max_records_per_member", "server_optimizer", "schedule", "sampling")
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +197,9 @@ class DpFedSgd(_message.Message):
     DIVISOR_FIELD_NUMBER: _ClassVar[int]
     LOSS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     MAX_RECORDS_PER_MEMBER_FIELD_NUMBER: _ClassVar[int]
+    SERVER_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     clip: float
     learning_rate: float
@@ -200,10 +207,21 @@ class DpFedSgd(_message.Message):
     divisor: float
     loss_weight: float
     max_records_per_member: int
-    def __init__(self, rounds: _Optional[int] = ..., clip: _Optional[float] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ...) -> None: ...
+    server_optimizer: ServerOptimizer
+    schedule: Schedule
+    sampling: Sampling
+    def __init__(self, rounds: _Optional[int] = ..., clip: _Optional[float] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ...) -> None: ...
+
+class Sampling(_message.Message):
+    __slots__ = ("rate", "max_batch")
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    rate: float
+    max_batch: int
+    def __init__(self, rate: _Optional[float] = ..., max_batch: _Optional[int] = ...) -> None: ...
 
 class FedAvg(_message.Message):
-    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum")
+    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum", "server_optimizer", "schedule", "local_schedule", "proximal")
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +235,10 @@ class FedAvg(_message.Message):
     ROTATION_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     MOMENTUM_FIELD_NUMBER: _ClassVar[int]
+    SERVER_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    PROXIMAL_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     local_steps: int
     clip: float
@@ -230,7 +252,135 @@ class FedAvg(_message.Message):
     rotation: Rotation
     learning_rate: float
     momentum: float
-    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ...) -> None: ...
+    server_optimizer: ServerOptimizer
+    schedule: Schedule
+    local_schedule: Schedule
+    proximal: float
+    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., local_schedule: _Optional[_Union[Schedule, _Mapping]] = ..., proximal: _Optional[float] = ...) -> None: ...
+
+class ServerOptimizer(_message.Message):
+    __slots__ = ("fedadam", "fedyogi")
+    FEDADAM_FIELD_NUMBER: _ClassVar[int]
+    FEDYOGI_FIELD_NUMBER: _ClassVar[int]
+    fedadam: AdaptiveOptimizer
+    fedyogi: AdaptiveOptimizer
+    def __init__(self, fedadam: _Optional[_Union[AdaptiveOptimizer, _Mapping]] = ..., fedyogi: _Optional[_Union[AdaptiveOptimizer, _Mapping]] = ...) -> None: ...
+
+class AdaptiveOptimizer(_message.Message):
+    __slots__ = ("beta1", "beta2", "tau")
+    BETA1_FIELD_NUMBER: _ClassVar[int]
+    BETA2_FIELD_NUMBER: _ClassVar[int]
+    TAU_FIELD_NUMBER: _ClassVar[int]
+    beta1: float
+    beta2: float
+    tau: float
+    def __init__(self, beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., tau: _Optional[float] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("warmup_rounds", "step", "cosine")
+    WARMUP_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    COSINE_FIELD_NUMBER: _ClassVar[int]
+    warmup_rounds: int
+    step: StepDecay
+    cosine: CosineDecay
+    def __init__(self, warmup_rounds: _Optional[int] = ..., step: _Optional[_Union[StepDecay, _Mapping]] = ..., cosine: _Optional[_Union[CosineDecay, _Mapping]] = ...) -> None: ...
+
+class StepDecay(_message.Message):
+    __slots__ = ("every", "factor")
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    every: int
+    factor: float
+    def __init__(self, every: _Optional[int] = ..., factor: _Optional[float] = ...) -> None: ...
+
+class CosineDecay(_message.Message):
+    __slots__ = ("last",)
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    last: float
+    def __init__(self, last: _Optional[float] = ...) -> None: ...
+
+class Stats(_message.Message):
+    __slots__ = ("queries", "count_weight", "max_records_per_member")
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAX_RECORDS_PER_MEMBER_FIELD_NUMBER: _ClassVar[int]
+    queries: _containers.RepeatedCompositeFieldContainer[StatsQuery]
+    count_weight: float
+    max_records_per_member: int
+    def __init__(self, queries: _Optional[_Iterable[_Union[StatsQuery, _Mapping]]] = ..., count_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ...) -> None: ...
+
+class StatsQuery(_message.Message):
+    __slots__ = ("column", "weight", "mean", "variance", "histogram", "quantiles", "categories")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    column: str
+    weight: float
+    mean: MeanQuery
+    variance: VarianceQuery
+    histogram: HistogramQuery
+    quantiles: QuantilesQuery
+    categories: CategoriesQuery
+    def __init__(self, column: _Optional[str] = ..., weight: _Optional[float] = ..., mean: _Optional[_Union[MeanQuery, _Mapping]] = ..., variance: _Optional[_Union[VarianceQuery, _Mapping]] = ..., histogram: _Optional[_Union[HistogramQuery, _Mapping]] = ..., quantiles: _Optional[_Union[QuantilesQuery, _Mapping]] = ..., categories: _Optional[_Union[CategoriesQuery, _Mapping]] = ...) -> None: ...
+
+class MeanQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VarianceQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HistogramQuery(_message.Message):
+    __slots__ = ("bins",)
+    BINS_FIELD_NUMBER: _ClassVar[int]
+    bins: int
+    def __init__(self, bins: _Optional[int] = ...) -> None: ...
+
+class QuantilesQuery(_message.Message):
+    __slots__ = ("bins", "at")
+    BINS_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    bins: int
+    at: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, bins: _Optional[int] = ..., at: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class CategoriesQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Evaluate(_message.Message):
+    __slots__ = ("model_of", "parameters", "threshold", "bins", "weights", "max_records_per_member")
+    MODEL_OF_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    BINS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_RECORDS_PER_MEMBER_FIELD_NUMBER: _ClassVar[int]
+    model_of: str
+    parameters: bytes
+    threshold: float
+    bins: int
+    weights: EvaluateWeights
+    max_records_per_member: int
+    def __init__(self, model_of: _Optional[str] = ..., parameters: _Optional[bytes] = ..., threshold: _Optional[float] = ..., bins: _Optional[int] = ..., weights: _Optional[_Union[EvaluateWeights, _Mapping]] = ..., max_records_per_member: _Optional[int] = ...) -> None: ...
+
+class EvaluateWeights(_message.Message):
+    __slots__ = ("count", "confusion", "scores", "loss")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONFUSION_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    count: float
+    confusion: float
+    scores: float
+    loss: float
+    def __init__(self, count: _Optional[float] = ..., confusion: _Optional[float] = ..., scores: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
 
 class PrivacySpec(_message.Message):
     __slots__ = ("epsilon", "delta", "c_noise")
