@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = items.next_key::<Spanned<String>>()? {
-            let line = u64::from(key.defined.line());
+            let line = key.defined.line();
             entries.push((key.value, line, items.next_value()?));
         }
         Ok(Tree::Table(entries))

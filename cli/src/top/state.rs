@@ -88,13 +88,19 @@ impl View {
 
     /// What a key, or another size of the terminal, does.
     pub(super) fn handle(&mut self, event: &Event) -> After {
-        match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
-            // The screen is drawn in the size that the terminal has then.
-            _ => After::Draw,
+        if let Event::Key(key) = event
+            && key.kind != KeyEventKind::Release
+        {
+            return self.key(key);
         }
+        // The screen is drawn in the size that the terminal has then.
+        After::Draw
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a keyboard has keys that mean nothing here"
+    )]
     fn key(&mut self, key: &KeyEvent) -> After {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
