@@ -2,8 +2,8 @@
 
 use consort_model::{ModelSpec, Parameters};
 
-use crate::loss::cross_entropy;
-use crate::network::Network;
+use crate::loss::is_hit;
+use crate::network::{Network, Trace};
 use crate::{Batch, TrainingError};
 
 /// The result of an evaluation on one batch.
@@ -52,20 +52,44 @@ pub fn evaluate(
         correct: 0,
         loss_sum: 0.0,
     };
+    let mut trace = Trace::default();
     for chunk in network.chunks(batch)? {
-        let logits = network.forward(&chunk).logits()?;
-        for (logit, label) in logits.into_iter().zip(chunk.labels()) {
-            result.loss_sum += f64::from(cross_entropy(logit, *label));
-            // A NaN logit classifies nothing correctly.
-            let hit = if *label == 1.0 {
-                logit > 0.0
-            } else {
-                logit <= 0.0
-            };
-            result.correct += usize::from(hit);
+        network.forward(&chunk, &mut trace);
+        network.judge(&chunk, &mut trace);
+        result.loss_sum += trace
+            .losses
+            .iter()
+            .map(|loss| f64::from(*loss))
+            .sum::<f64>();
+        let outputs = network.outputs_of(&trace).iter_rows();
+        for (output, label) in outputs.zip(chunk.labels()) {
+            result.correct += usize::from(is_hit(spec.loss(), output, *label));
         }
     }
     Ok(result)
+}
+
+/// The outputs for each record of a batch, [records, outputs], in order; not finite where a record or the model is damaged.
+///
+/// # Errors
+/// [`TrainingError`] if parameters or records do not fit the model.
+///
+/// # Security
+/// Outputs tell of records. They are for the site itself.
+pub fn logits(
+    spec: &ModelSpec,
+    parameters: &Parameters,
+    batch: &Batch<'_>,
+) -> Result<Vec<f32>, TrainingError> {
+    let network = Network::new(spec, parameters)?;
+    let mut outputs = Vec::with_capacity(batch.records() * network.outputs());
+    let mut trace = Trace::default();
+    for chunk in network.chunks(batch)? {
+        network.forward(&chunk, &mut trace);
+        let rows = network.outputs_of(&trace).iter_rows();
+        outputs.extend(rows.flatten());
+    }
+    Ok(outputs)
 }
 
 #[expect(
@@ -98,6 +122,8 @@ mod tests {
         let loss = 2.0 * (1.0 + (-1.0_f64).exp()).ln() + (1.0 + 3.0_f64.exp()).ln();
         assert!((result.mean_loss().unwrap() - loss / 3.0).abs() < 1e-6);
         assert!((result.accuracy().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        let outputs = logits(&spec, &parameters, &batch).unwrap();
+        assert_eq!(outputs, [1.0, -1.0, 3.0]);
     }
 
     #[test]
