@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use consort_broker::Config;
 use consort_contract::Label;
+use serde_json::json;
 
 use crate::failure::Failure;
+use crate::said::said;
 use crate::serve::ServeOptions;
 
 /// What can be done with a broker.
@@ -36,6 +38,9 @@ pub(crate) struct ConfigFile {
     /// The broker's configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    json: bool,
 }
 
 impl ConfigFile {
@@ -55,7 +60,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Init(file) => {
             let config = file.load()?;
             consort_broker::init(&config).await.map_err(failed)?;
-            println!("{}", config.node.entry_file().display());
+            let entry = config.node.entry_file();
+            said(file.json, &json!({ "entry": entry }), entry.display());
             Ok(())
         }
         Command::Serve(options) => {
@@ -69,35 +75,50 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             let made = consort_broker::rotate(&config.load()?, &key_id)
                 .await
                 .map_err(failed)?;
-            println!("{key_id} version {}", made.version);
-            println!(
-                "Encrypt the data set {} again: what lies under an older version stays readable until that is too old.",
-                made.data_set
+            let text = format!(
+                "{key_id} version {}\n\
+                 Encrypt the data set {} again: what lies under an older version stays readable until that is too old.",
+                made.version, made.data_set
             );
+            let object = json!({
+                "key_id": key_id,
+                "version": made.version,
+                "data_set": made.data_set.to_string(),
+            });
+            said(config.json, &object, text);
             Ok(())
         }
         Command::Rewrap(file) => {
             let moved = consort_broker::rewrap(&file.load()?)
                 .await
                 .map_err(failed)?;
-            println!("{moved} versions were put under the organisation's key in force");
+            let text = format!("{moved} versions were put under the organisation's key in force");
+            said(file.json, &json!({ "versions": moved }), text);
             Ok(())
         }
-        Command::Keys(file) => keys(&file.load()?),
+        Command::Keys(file) => keys(&file.load()?, file.json),
     }
 }
 
-fn keys(config: &Config) -> Result<(), Failure> {
+fn keys(config: &Config, json: bool) -> Result<(), Failure> {
     let store = consort_broker::KeyStore::new(config.keys_dir());
     for id in config.keys.keys() {
         for version in store
             .versions(id)
             .map_err(|fault| Failure::failed(fault.code(), fault))?
         {
-            println!(
+            let text = format!(
                 "{id} version {} of data set {}, made at {} (milliseconds since 1970), under {}",
                 version.version, version.data_set, version.created_unix_ms, version.wrapped_by
             );
+            let object = json!({
+                "key_id": id,
+                "version": version.version,
+                "data_set": version.data_set.to_string(),
+                "created_unix_ms": version.created_unix_ms,
+                "wrapped_by": version.wrapped_by.to_string(),
+            });
+            said(json, &object, text);
         }
     }
     Ok(())

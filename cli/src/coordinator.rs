@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use consort_coordinator::Config;
+use serde_json::json;
 
 use crate::failure::Failure;
+use crate::said::said;
 use crate::serve::ServeOptions;
 
 /// What can be done with a coordinator.
@@ -16,6 +18,9 @@ pub(crate) enum Command {
         /// Its configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Run it until it is told to stop
     Serve(ServeOptions),
@@ -24,11 +29,12 @@ pub(crate) enum Command {
 /// Runs the command.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { config } => {
+        Command::Init { config, json } => {
             let config = Config::load(&config)?;
             consort_coordinator::init(&config)
                 .map_err(|error| Failure::failed(error.code(), error))?;
-            println!("{}", config.node.entry_file().display());
+            let entry = config.node.entry_file();
+            said(json, &json!({ "entry": entry }), entry.display());
             Ok(())
         }
         Command::Serve(options) => serve(options).await,

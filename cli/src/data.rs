@@ -9,8 +9,10 @@ use clap::Subcommand;
 use consort_contract::Label;
 use consort_vault::sealed_data::{Header, MAX_HEADER_BYTES, SealedDataError, seal};
 use consort_vault::{DataKey, KeyName};
+use serde_json::json;
 
 use crate::failure::{Failure, at};
+use crate::said::said;
 
 /// What can be done with a data set.
 #[derive(Subcommand)]
@@ -29,11 +31,17 @@ pub(crate) enum Command {
         /// The encrypted data set; replaced in one step if it is there
         #[arg(long = "out", value_name = "FILE")]
         output: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Tell which key an encrypted data set lies under. Needs no key, and believes the file
     Show {
         /// The encrypted data set
         file: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -45,19 +53,25 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             key_id,
             input,
             output,
+            json,
         } => {
             let config = crate::broker::load(&broker)?;
             let (name, key) = consort_broker::newest_key(&config, &key_id)
                 .await
                 .map_err(crate::broker::failed)?;
             encrypt(&input, &output, &name, &key)?;
-            println!("{} lies under {name}", output.display());
+            let text = format!("{} lies under {name}", output.display());
+            said(
+                json,
+                &json!({ "file": output, "key": name.to_string() }),
+                text,
+            );
             Ok(())
         }
-        Command::Show { file } => {
+        Command::Show { file, json } => {
             let mut opened = File::open(&file).map_err(at(&file))?;
             let header = Header::read(&mut opened).map_err(|error| unusable(&file, &error))?;
-            println!("{}", header.key);
+            said(json, &json!({ "key": header.key.to_string() }), &header.key);
             Ok(())
         }
     }

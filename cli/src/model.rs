@@ -9,6 +9,8 @@ use consort_proto::wire::model::v1::download_model_response::Part;
 
 use crate::client::{Access, Operators};
 use crate::failure::{Failure, at};
+use crate::job::shown;
+use crate::view::releases_report;
 
 /// Name of the model's file.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
@@ -36,17 +38,36 @@ pub(crate) struct Download {
     /// Folder to write model.safetensors and manifest.json to
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     let Command::Download(download) = command;
     let mut operators = download.access.connect().await?;
+    if releases_report(&shown(&mut operators, &download.id).await?) {
+        let what = format!(
+            "job {0} asks and releases no model; fetch its report with `consort job report {0}`",
+            download.id
+        );
+        return Err(Failure::usage("job_without_model", what));
+    }
     fetch(&mut operators, &download.id)
         .await?
         .write(&download.out)?;
-    println!("{}", download.out.join(MODEL_FILE).display());
-    println!("{}", download.out.join(MANIFEST_FILE).display());
+    let (model, manifest) = (
+        download.out.join(MODEL_FILE),
+        download.out.join(MANIFEST_FILE),
+    );
+    if download.json {
+        let object =
+            serde_json::json!({ "job": download.id, "model": model, "manifest": manifest });
+        println!("{object}");
+    } else {
+        println!("{}\n{}", model.display(), manifest.display());
+    }
     Ok(())
 }
 

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use consort_contract::{ConsortiumId, OrganisationId, RosterDocument, RosterEntry, SignedRoster};
 use consort_daemon::config;
+use serde_json::json;
 
 use crate::failure::{Failure, at};
+use crate::said::said;
 
 /// What can be done with rosters.
 #[derive(Subcommand)]
@@ -31,6 +33,9 @@ pub(crate) struct New {
     /// Where to write the roster
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
@@ -51,14 +56,14 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
     let count = members.len();
     let document = write(&new.out, new.consortium, coordinator, members)?;
-    println!(
-        "roster of {count} members in {}, not signed yet",
+    let fingerprint = document.root().to_string();
+    let text = format!(
+        "roster of {count} members in {}, not signed yet\n\
+         fingerprint {fingerprint}: members compare it by telephone before they sign",
         new.out.display()
     );
-    println!(
-        "fingerprint {}: members compare it by telephone before they sign",
-        document.root()
-    );
+    let object = json!({ "roster": new.out, "members": count, "fingerprint": fingerprint });
+    said(new.json, &object, text);
     Ok(())
 }
 

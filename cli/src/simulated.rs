@@ -7,8 +7,10 @@ use clap::Subcommand;
 use consort_attestation::Product;
 use consort_attestation::simulated::{ROOTS_FILE, SimulatedVendor};
 use consort_contract::identity::hex;
+use serde_json::json;
 
 use crate::failure::Failure;
+use crate::said::said;
 
 /// The product whose layout simulated evidence has: the one whose chip ids fill all 64 bytes and that is still sold.
 pub(crate) const PRODUCT: Product = Product::Genoa;
@@ -20,22 +22,28 @@ pub(crate) enum Command {
     Init {
         /// Folder to write, which must not hold a vendor yet
         dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
 /// Runs the command.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { dir } => {
+        Command::Init { dir, json } => {
             let root = init(&dir)?;
-            println!(
-                "SIMULATED vendor in {}: its evidence proves nothing about hardware.",
-                dir.display()
+            let (vendor, roots) = (dir.display(), dir.join(ROOTS_FILE));
+            let text = format!(
+                "SIMULATED vendor in {vendor}: its evidence proves nothing about hardware.\n\
+                 A policy that accepts it says: dangerous_simulated_roots = [\"{root}\"]\n\
+                 and each node's configuration lists {}.",
+                roots.display()
             );
-            println!("A policy that accepts it says: dangerous_simulated_roots = [\"{root}\"]");
-            println!(
-                "and each node's configuration lists {}.",
-                dir.join(ROOTS_FILE).display()
+            said(
+                json,
+                &json!({ "dangerous_simulated_root": root, "roots": roots }),
+                text,
             );
             Ok(())
         }

@@ -142,7 +142,16 @@ pub(crate) fn rounds_planned(job: &wire::Job) -> u32 {
     match algorithm(job) {
         Some(Algorithm::DpFedsgd(training)) => training.rounds,
         Some(Algorithm::Fedavg(training)) => training.rounds,
+        Some(Algorithm::Stats(_) | Algorithm::Evaluate(_)) => 1,
         None => 0,
+    }
+}
+
+/// Whether the job asks, and so releases a report and no model.
+pub(crate) fn releases_report(job: &wire::Job) -> bool {
+    match algorithm(job) {
+        Some(Algorithm::Stats(_) | Algorithm::Evaluate(_)) => true,
+        Some(Algorithm::DpFedsgd(_) | Algorithm::Fedavg(_)) | None => false,
     }
 }
 
@@ -172,6 +181,7 @@ pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<S
         Algorithm::Fedavg(a) => {
             plan.sigma * LOSS_CAP / (a.loss_weight * a.local_divisor) / survivors.sqrt()
         }
+        Algorithm::Stats(_) | Algorithm::Evaluate(_) => return None,
     };
     Some(format!("loss {loss:.2} ± {deviation:.2}"))
 }

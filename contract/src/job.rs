@@ -1,4 +1,4 @@
-//! The job document: what is to be trained, on what, under which promise. Data, never code.
+//! The job document: what is to be trained or asked, on what, under which promise. Data, never code.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,11 @@ use consort_aggregation::{Canonical, Digest};
 use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, NumberRule, first_broken, positive};
+use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, JobKind, NumberRule, first_broken, positive};
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
+use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
+use crate::requirements::{DataAccessFile, EncryptionFile, Requirements, TrainingJobFile};
 use crate::thresholds::{Thresholds, ThresholdsError};
 
 /// Most rounds of a job: accounting and audit stay readable, and full-batch training is done long before.
@@ -31,9 +33,9 @@ pub struct JobDocument {
     pub members: Vec<OrganisationId>,
     /// Columns and target.
     pub data: DataSchema,
-    /// The architecture; its inputs follow from the features.
+    /// The architecture; its inputs follow from the features. [`ModelDocument::none`] in a stats job.
     pub model: ModelDocument,
-    /// How it is trained.
+    /// How it is trained, or what is asked.
     pub algorithm: Algorithm,
     /// What is promised.
     pub privacy: PrivacyDocument,
@@ -43,9 +45,11 @@ pub struct JobDocument {
     pub deadlines: DeadlineDocument,
     /// How every member keeps its data; nothing is asked for if absent.
     pub data_access: DataAccessDocument,
+    /// What every member's machine must have; nothing if absent.
+    pub requirements: Requirements,
 }
 
-/// The JSON form: the algorithm under its name.
+/// The form of a file: the algorithm under its name, and what is asked of members as people write it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
@@ -54,33 +58,57 @@ struct JobFile {
     dataset: Label,
     members: Vec<OrganisationId>,
     data: DataSchema,
-    model: ModelDocument,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<ModelDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dp_fedsgd: Option<DpFedSgd>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fedavg: Option<FedAvg>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stats: Option<Stats>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    evaluate: Option<Evaluate>,
     privacy: PrivacyDocument,
     #[serde(default)]
     aggregation: AggregationDocument,
     #[serde(default)]
     deadlines: DeadlineDocument,
-    #[serde(default, skip_serializing_if = "DataAccessDocument::asks_nothing")]
-    data_access: DataAccessDocument,
+    #[serde(default, skip_serializing_if = "DataAccessFile::asks_nothing")]
+    data_access: DataAccessFile,
+    #[serde(default, skip_serializing_if = "TrainingJobFile::asks_nothing")]
+    training_job: TrainingJobFile,
 }
 
 impl TryFrom<JobFile> for JobDocument {
     type Error = &'static str;
 
     fn try_from(file: JobFile) -> Result<Self, Self::Error> {
-        let algorithm = match (file.dp_fedsgd, file.fedavg) {
-            (Some(dp_fedsgd), None) => Algorithm::DpFedSgd(dp_fedsgd),
-            (None, Some(fedavg)) => Algorithm::FedAvg(fedavg),
-            (None, None) => {
-                return Err("dp_fedsgd or fedavg is missing: a job has exactly one of them");
+        let algorithms = [
+            file.dp_fedsgd.map(Algorithm::DpFedSgd),
+            file.fedavg.map(Algorithm::FedAvg),
+            file.stats
+                .map(|stats| Algorithm::Query(Query::Stats(stats))),
+            file.evaluate
+                .map(|evaluate| Algorithm::Query(Query::Evaluate(evaluate))),
+        ];
+        let mut algorithms = algorithms.into_iter().flatten();
+        let algorithm = match (algorithms.next(), algorithms.next()) {
+            (Some(algorithm), None) => algorithm,
+            (None, _) => {
+                return Err(
+                    "dp_fedsgd, fedavg, stats or evaluate is missing: a job has exactly one of them",
+                );
             }
             (Some(_), Some(_)) => {
-                return Err("dp_fedsgd and fedavg are both there: a job has exactly one of them");
+                return Err(
+                    "more than one of dp_fedsgd, fedavg, stats and evaluate is there: a job has exactly one of them",
+                );
             }
+        };
+        let model = match (file.model, algorithm.kind()) {
+            (Some(model), _) => model,
+            (None, JobKind::Stats) => ModelDocument::none(),
+            (None, JobKind::Training | JobKind::Evaluate) => return Err("model is missing"),
         };
         Ok(Self {
             name: file.name,
@@ -88,35 +116,42 @@ impl TryFrom<JobFile> for JobDocument {
             dataset: file.dataset,
             members: file.members,
             data: file.data,
-            model: file.model,
+            model,
             algorithm,
             privacy: file.privacy,
             aggregation: file.aggregation,
             deadlines: file.deadlines,
-            data_access: file.data_access,
+            data_access: file.data_access.document(),
+            requirements: Requirements::asked(&file.training_job, &file.data_access),
         })
     }
 }
 
 impl From<JobDocument> for JobFile {
     fn from(document: JobDocument) -> Self {
-        let (dp_fedsgd, fedavg) = match document.algorithm {
-            Algorithm::DpFedSgd(dp_fedsgd) => (Some(dp_fedsgd), None),
-            Algorithm::FedAvg(fedavg) => (None, Some(fedavg)),
-        };
+        let (mut dp_fedsgd, mut fedavg, mut stats, mut evaluate) = (None, None, None, None);
+        match document.algorithm {
+            Algorithm::DpFedSgd(a) => dp_fedsgd = Some(a),
+            Algorithm::FedAvg(a) => fedavg = Some(a),
+            Algorithm::Query(Query::Stats(a)) => stats = Some(a),
+            Algorithm::Query(Query::Evaluate(a)) => evaluate = Some(a),
+        }
         Self {
             name: document.name,
             purpose: document.purpose,
             dataset: document.dataset,
             members: document.members,
             data: document.data,
-            model: document.model,
+            model: (document.model != ModelDocument::none()).then_some(document.model),
             dp_fedsgd,
             fedavg,
+            stats,
+            evaluate,
             privacy: document.privacy,
             aggregation: document.aggregation,
             deadlines: document.deadlines,
-            data_access: document.data_access,
+            data_access: DataAccessFile::asking(&document.data_access, &document.requirements),
+            training_job: TrainingJobFile::asking(&document.requirements),
         }
     }
 }
@@ -132,6 +167,17 @@ pub struct ModelDocument {
     /// From which the initial parameters are drawn; 32 bytes, hexadecimal, public.
     #[serde(default = "zero_seed", with = "crate::roster::hex_array")]
     pub seed: [u8; 32],
+}
+
+impl ModelDocument {
+    /// No layers: what a job has that trains nothing.
+    pub fn none() -> Self {
+        Self {
+            layers: Vec::new(),
+            loss: Loss::BinaryCrossEntropy,
+            seed: zero_seed(),
+        }
+    }
 }
 
 fn zero_seed() -> [u8; 32] {
@@ -202,23 +248,15 @@ impl Default for DeadlineDocument {
 }
 
 /// How every member keeps the data that the job is trained on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DataAccessDocument {
     /// It lies encrypted under a data key; it may lie plain if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionDocument>,
-}
-
-impl DataAccessDocument {
-    fn asks_nothing(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How the data key is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "EncryptionFile", into = "EncryptionFile")]
 pub struct EncryptionDocument {
     /// A data key older than this is not released for the job, in days.
     pub key_rotation_days: u32,
@@ -255,6 +293,9 @@ pub enum JobError {
     /// The architecture does not fit.
     #[error("the model does not fit: {0}")]
     Model(#[from] SpecError),
+    /// What is asked does not fit.
+    #[error(transparent)]
+    Query(#[from] QueryError),
 }
 
 impl JobError {
@@ -266,6 +307,7 @@ impl JobError {
             Self::Stranger(_) => "job_member_not_in_roster",
             Self::Thresholds(error) => error.code(),
             Self::Model(error) => error.code(),
+            Self::Query(error) => error.code(),
         }
     }
 }
@@ -275,6 +317,7 @@ impl JobError {
 pub struct Job {
     document: JobDocument,
     model: ModelSpec,
+    query: Option<QueryVector>,
     thresholds: Thresholds,
 }
 
@@ -303,10 +346,23 @@ impl Job {
         }
         let inputs = document.data.inputs();
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
-        let model = ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?;
+        let model = match document.algorithm.kind() {
+            JobKind::Training | JobKind::Evaluate => {
+                ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?
+            }
+            JobKind::Stats if document.model == ModelDocument::none() => {
+                ModelSpec::without_layers(inputs)
+            }
+            JobKind::Stats => return Err(QueryError::NeedlessModel.into()),
+        };
+        let query = match &document.algorithm {
+            Algorithm::Query(query) => Some(query.vector(&document.data, &model)?),
+            Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => None,
+        };
         Ok(Self {
             document,
             model,
+            query,
             thresholds,
         })
     }
@@ -316,7 +372,7 @@ impl Job {
         &self.document
     }
 
-    /// The architecture with its inferred shapes.
+    /// The architecture with its inferred shapes; that of a stats job has no layers and no parameters.
     pub fn model(&self) -> &ModelSpec {
         &self.model
     }
@@ -324,6 +380,21 @@ impl Job {
     /// n, c, t and n_min.
     pub fn thresholds(&self) -> &Thresholds {
         &self.thresholds
+    }
+
+    /// What of a record goes into the sum of a job that asks; nothing in one that trains.
+    pub fn query(&self) -> Option<&QueryVector> {
+        self.query.as_ref()
+    }
+
+    /// The hash of the parameters that the job names, in a job that evaluates them. Any other starts from [`Self::initial_seed`].
+    pub fn stated_parameters(&self) -> Option<Digest> {
+        match &self.document.algorithm {
+            Algorithm::Query(Query::Evaluate(evaluate)) => Some(Digest::new(evaluate.parameters)),
+            Algorithm::Query(Query::Stats(_)) | Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => {
+                None
+            }
+        }
     }
 
     /// The seed of the initial parameters.
@@ -336,9 +407,12 @@ impl Job {
         &self.document.algorithm
     }
 
-    /// Elements of the vector a round sums: the gradient or update, and one for the loss query.
+    /// Elements of the vector a round sums: the gradient or update, and one for the loss query; or the coordinates of the query.
     pub fn elements(&self) -> u64 {
-        self.model.parameter_count() as u64 + 1
+        match &self.query {
+            Some(query) => query.elements() as u64,
+            None => self.model.parameter_count() as u64 + 1,
+        }
     }
 
     /// Hash of the job in the project's canonical encoding. Numbers with a fraction are hashed by their IEEE 754 bits.
@@ -375,13 +449,14 @@ impl Job {
             .u64(deadlines.confirming_ms)
             .u64(deadlines.unmasking_ms);
         // A job that asks for nothing here has the hash it had before there was anything to ask for.
-        match d.data_access.encryption {
-            None => whole.hash(),
+        let whole = d.algorithm.encode_options(whole);
+        let whole = match d.data_access.encryption {
+            None => whole,
             Some(encryption) => whole
                 .str("data_access.encryption")
-                .u64(encryption.key_rotation_days.into())
-                .hash(),
-        }
+                .u64(encryption.key_rotation_days.into()),
+        };
+        d.requirements.encode(whole).hash()
     }
 }
 
@@ -418,6 +493,7 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
         ),
     ];
     first_broken(rules)?;
+    d.requirements.check()?;
     if let Some(EncryptionDocument { key_rotation_days }) = d.data_access.encryption
         && !(1..=MAX_KEY_ROTATION_DAYS).contains(&key_rotation_days)
     {

@@ -10,7 +10,7 @@ use consort_privacy::{
     PrivacyTarget, QuantityError, RecordCap, Relation, Steps, UpdateShape,
 };
 
-use crate::algorithm::{Algorithm, Averaging, RecordField};
+use crate::algorithm::{Algorithm, Averaging, RecordField, optimizer};
 use crate::job::Job;
 use crate::organisation::JobId;
 
@@ -29,6 +29,8 @@ pub enum ServerStep {
     Gradient(StepRule),
     /// `fedavg`: the sum is one of model updates, whose average is taken.
     Average(Averaging),
+    /// A query: the sum is its answer, and the model, if it asks about one, stays what it is.
+    Report,
 }
 
 /// Why a job has no plan.
@@ -106,13 +108,17 @@ impl Plan {
                 let width = width_for(members, noise.value_bound(), noise.noise_bound())?;
                 let step = StepRule::new(
                     narrow(a.learning_rate),
-                    narrow(a.momentum),
+                    optimizer(a.momentum, a.server_optimizer)?,
                     narrow(a.clip),
                     noise.grid().bits().bits(),
                     narrow(a.divisor),
                 )?;
                 let schema = VectorSchema::new(elements, width)?;
                 (schema, ServerStep::Gradient(step))
+            }
+            Algorithm::Query(_) => {
+                let width = width_for(members, noise.value_bound(), noise.noise_bound())?;
+                (VectorSchema::new(elements, width)?, ServerStep::Report)
             }
             Algorithm::FedAvg(a) => {
                 // The noise is in the update before it is limited to Q.
@@ -135,7 +141,7 @@ impl Plan {
         &self.noise
     }
 
-    /// The vector that a round sums: the gradient, then one element for the loss query.
+    /// The vector that a round sums: the gradient, then one element for the loss query; or the query vector.
     pub fn schema(&self) -> VectorSchema {
         self.schema
     }
@@ -165,17 +171,19 @@ impl Plan {
         workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
         let (id, job) = job;
+        let share = job.algorithm().rate_share(round);
         match &self.step {
             ServerStep::Gradient(rule) => {
                 let (loss, gradient) = sum
                     .split_last()
                     .expect("a schema has the loss element at least");
                 let loss = self.noised_loss(job, *loss, survivors);
-                Ok((state.step(rule, gradient)?, loss))
+                Ok((state.step(&rule.scaled(share), gradient)?, loss))
             }
             ServerStep::Average(averaging) => {
-                averaging.advance(id, round, state, sum, survivors, workers)
+                averaging.advance((id, round), share, state, sum, survivors, workers)
             }
+            ServerStep::Report => Ok((state.clone(), None)),
         }
     }
 
@@ -190,6 +198,7 @@ impl Plan {
                 })
             }
             ServerStep::Average(averaging) => averaging.noised_loss(sum, survivors),
+            ServerStep::Report => None,
         }
     }
 
@@ -217,6 +226,7 @@ fn target(job: &Job) -> Result<PrivacyTarget, PlanError> {
         n_min: job.thresholds().minimum(),
         c_noise: privacy.c_noise,
         source: job.algorithm().noise_source()?,
+        batches: job.algorithm().batches()?,
     })
 }
 
@@ -226,7 +236,7 @@ fn shape(job: &Job, grid: GridChoice) -> Result<UpdateShape, PlanError> {
     let named = |name| algorithm.field(name);
     Ok(UpdateShape {
         elements: job.elements(),
-        record_cap: RecordCap::new(records.max_records_per_member)
+        record_cap: RecordCap::new(algorithm.most_summed())
             .map_err(|e| field(named(RecordField::MaxRecords), &e))?,
         clip: ClipNorm::new(narrow(records.clip))
             .map_err(|e| field(named(RecordField::Clip), &e))?,

@@ -143,7 +143,10 @@ fn a_document_of_no_or_two_algorithms_is_refused_and_names_both() {
     let mut none = document();
     none.as_object_mut().unwrap().remove("fedavg");
     let said = refused(none);
-    assert!(said.contains("dp_fedsgd or fedavg is missing"), "{said}");
+    assert!(
+        said.contains("dp_fedsgd, fedavg, stats or evaluate is missing"),
+        "{said}"
+    );
     let mut both = document();
     both["dp_fedsgd"] = json!({
         "rounds": 5, "clip": 0.5, "learning_rate": 1.0, "momentum": 0.0, "divisor": 80.0,
@@ -151,7 +154,7 @@ fn a_document_of_no_or_two_algorithms_is_refused_and_names_both() {
     });
     let said = refused(both);
     assert!(
-        said.contains("dp_fedsgd and fedavg are both there"),
+        said.contains("more than one of dp_fedsgd, fedavg, stats and evaluate is there"),
         "{said}"
     );
     let said = refused(with("local_stepz", json!(3)));
@@ -205,7 +208,7 @@ fn id() -> JobId {
 fn averaging(plan: &Plan) -> &Averaging {
     match plan.step() {
         ServerStep::Average(averaging) => averaging,
-        ServerStep::Gradient(_) => panic!("the plan is one of fedavg"),
+        ServerStep::Gradient(_) | ServerStep::Report => panic!("the plan is one of fedavg"),
     }
 }
 
@@ -230,7 +233,8 @@ fn debit(plan: &Plan) -> Debit {
 fn member(job: &Job, plan: &Plan, seed: u64) -> (PrivateModelUpdate, Vec<f32>) {
     let (noise, global) = (plan.noise(), start(job));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut local = LocalModel::at(global.as_slice(), averaging(plan).local_rule(), noise).unwrap();
+    let mut local =
+        LocalModel::at(global.as_slice(), averaging(plan).local_rule(1), noise).unwrap();
     for _ in 0..noise.round_mechanism().steps().count() {
         let drawn = DiscreteGaussian::new(noise.member_variance());
         let drawn = drawn.sample_vector(22, &mut rng).unwrap();
@@ -240,7 +244,7 @@ fn member(job: &Job, plan: &Plan, seed: u64) -> (PrivateModelUpdate, Vec<f32>) {
     }
     let pairs = local.values().iter().zip(global.as_slice());
     let moved = pairs.map(|(local, global)| local - global).collect();
-    let update = local.finish(global.as_slice()).unwrap();
+    let update = local.finish().unwrap();
     (update.release(noise, debit(plan)).unwrap(), moved)
 }
 

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 
 use answers::{array, at, bytes, digest, list, number, read, small, text};
 use consort_contract::{
-    ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan, Signature,
-    SignedManifest, SignedRoster, Thresholds, Vote,
+    Algorithm, ApprovedVotes, IdentityKey, IdentitySecret, Job, JobId, OrganisationId, Plan,
+    Signature, SignedManifest, SignedRoster, Thresholds, Vote,
 };
 use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters};
+use consort_privacy::RecordOutcome;
 use serde_json::Value;
 
 fn contract() -> Value {
@@ -120,17 +121,60 @@ fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_b
     assert_eq!(in_force.unwrap().version(), 5);
 }
 
+/// A job of dp_fedsgd with sampled batches, with its plan.
+fn sampled() -> Value {
+    at(&contract(), "/sampled").clone()
+}
+
+fn query() -> Value {
+    read(include_str!("../../vectors/secure-aggregation/query.json"))
+}
+
 /// A job of dp_fedsgd and one of fedavg, each with its plan.
-fn agreed() -> [Value; 2] {
+fn trained() -> [Value; 2] {
     let fedavg = include_str!("../../vectors/secure-aggregation/fedavg.json");
     [contract(), read(fedavg)]
 }
 
+/// These, one of stats and one of evaluate.
+fn agreed() -> impl Iterator<Item = Value> {
+    let query = query();
+    let asking = ["/stats", "/evaluate"].map(|kind| at(&query, kind).clone());
+    trained().into_iter().chain(asking)
+}
+
+#[test]
+fn a_record_becomes_the_query_vectors_of_the_reference_to_the_bit() {
+    let file = query();
+    for kind in ["/stats", "/evaluate"] {
+        let contract = at(&file, kind);
+        let job = job(contract);
+        let grid = plan(contract, &job).noise().grid();
+        let query = job.query().unwrap();
+        for record in list(&file, "/records") {
+            let inputs = bytes(record, "/inputs");
+            let (words, _) = inputs.as_chunks::<4>();
+            let inputs: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            let label = if number(record, "/label") == 1 {
+                1.0
+            } else {
+                0.0
+            };
+            let logit: f32 = serde_json::from_value(at(record, "/logit").clone()).unwrap();
+            let mut row = vec![0.0; query.elements()];
+            query.record(&inputs, label, logit, &mut row);
+            let mut integers = vec![0; row.len()];
+            assert_eq!(grid.clip_record(&row, &mut integers), RecordOutcome::Kept);
+            let expected: Vec<i64> = serde_json::from_value(at(record, kind).clone()).unwrap();
+            assert_eq!(integers, expected, "{kind} of {record}");
+        }
+    }
+}
+
 #[test]
 fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
-    agreed()
-        .iter()
-        .for_each(a_job_and_its_model_have_the_hashes);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
 }
 
 fn a_job_and_its_model_have_the_hashes(contract: &Value) {
@@ -142,6 +186,19 @@ fn a_job_and_its_model_have_the_hashes(contract: &Value) {
     assert_eq!(job.hash(), digest(contract, "/job_hash"));
 }
 
+#[test]
+fn jobs_that_ask_something_of_members_have_the_hashes_of_the_reference() {
+    let cases = read(include_str!("../../vectors/secure-aggregation/asking.json"));
+    for case in cases.as_array().unwrap() {
+        let mut job = at(&contract(), "/job").clone();
+        for (table, asked) in at(case, "/tables").as_object().unwrap() {
+            job[table] = asked.clone();
+        }
+        let job = Job::new(serde_json::from_value(job).unwrap()).unwrap();
+        assert_eq!(job.hash(), digest(case, "/job_hash"), "{case}");
+    }
+}
+
 fn plan(contract: &Value, job: &Job) -> Plan {
     let grid = small(contract, "/plan/grid_bits");
     let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");
@@ -150,7 +207,8 @@ fn plan(contract: &Value, job: &Job) -> Plan {
 
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
-    agreed().iter().for_each(a_plan_and_its_contract_are_those);
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_plan_and_its_contract_are_those(&contract));
 }
 
 fn a_plan_and_its_contract_are_those(contract: &Value) {
@@ -211,23 +269,28 @@ fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
     }
 }
 
-/// The encoded state: label, parameters and velocity, each behind its length.
+/// The encoded state: label, parameters, velocity and perhaps the second moment, each behind its length.
 fn state_bytes(round: &Value) -> Vec<u8> {
-    let label = b"consort/model/state/v1".to_vec();
+    let second = round.pointer("/second").map(|_| bytes(round, "/second"));
+    let label: &[u8] = match second {
+        None => b"consort/model/state/v1",
+        Some(_) => b"consort/model/state/v2",
+    };
     let parts = [
-        label,
+        label.to_vec(),
         bytes(round, "/parameters"),
         bytes(round, "/velocity"),
     ];
+    let parts = parts.into_iter().chain(second);
     let part =
         |part: Vec<u8>| [&u32::try_from(part.len()).unwrap().to_be_bytes()[..], &part].concat();
-    parts.into_iter().flat_map(part).collect()
+    parts.flat_map(part).collect()
 }
 
 #[test]
 fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
     let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
-    let [gradient, average] = agreed();
+    let [gradient, average] = trained();
     let workers = std::num::NonZeroUsize::new(3).unwrap();
     for (contract, steps) in [(gradient, "/by_gradient"), (average, "/by_average")] {
         let (job, steps) = (job(&contract), at(&file, steps));
@@ -252,4 +315,74 @@ fn the_steps_of_the_server_are_those_of_the_reference_to_the_bit() {
             assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
         }
     }
+}
+
+/// The job of a case: that of `contract` or `fedavg` with the case's options in its algorithm.
+fn with_options(case: &Value) -> Job {
+    let [gradient, average] = trained();
+    let algorithm = text(case, "/algorithm");
+    let plain = match algorithm {
+        "dp_fedsgd" => gradient,
+        _ => average,
+    };
+    let mut document = at(&plain, "/job").clone();
+    for (name, value) in at(case, "/options").as_object().unwrap() {
+        document[algorithm][name] = value.clone();
+    }
+    Job::new(serde_json::from_value(document).unwrap()).unwrap()
+}
+
+#[test]
+fn the_steps_of_every_optimizer_and_schedule_are_those_of_the_reference_to_the_bit() {
+    let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
+    let cases = at(&file, "/with_options");
+    let id = JobId::new(text(cases, "/job")).unwrap();
+    let workers = std::num::NonZeroUsize::new(3).unwrap();
+    for case in list(cases, "/cases") {
+        let job = with_options(case);
+        assert_eq!(job.hash(), digest(case, "/job_hash"));
+        // More noise than either promise asks for; the grid is part of the gradient's unit.
+        let plan = match job.algorithm() {
+            Algorithm::DpFedSgd(_) => Plan::with_noise(&job, 15.0, small(cases, "/grid_bits")),
+            Algorithm::FedAvg(_) => Plan::with_noise(&job, 40.0, 16),
+            Algorithm::Query(_) => panic!("the cases train"),
+        };
+        let plan = plan.unwrap();
+        let start = Parameters::from_le_bytes(job.model(), &bytes(&file, "/start")).unwrap();
+        let mut state = OptimizerState::initial(start);
+        for (number, round) in (1..).zip(list(case, "/rounds")) {
+            let sum: Vec<i64> = serde_json::from_value(at(round, "/sum").clone()).unwrap();
+            let survivors = small(case, "/survivors");
+            (state, _) = plan
+                .advance((&id, &job), number, &state, &sum, survivors, workers)
+                .unwrap();
+            let told = at(case, "/options");
+            assert_eq!(
+                state.to_bytes(),
+                state_bytes(round),
+                "{told}, step {number}"
+            );
+            let hash = state.parameters().hash();
+            assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
+        }
+    }
+}
+
+#[test]
+fn the_shares_of_a_local_learning_rate_are_those_of_the_reference_to_the_bit() {
+    let file = read(include_str!("../../vectors/secure-aggregation/step.json"));
+    let mut compared = 0;
+    for case in list(&file, "/with_options/cases") {
+        let Algorithm::FedAvg(terms) = *with_options(case).algorithm() else {
+            continue;
+        };
+        let Some(schedule) = terms.local_schedule else {
+            continue;
+        };
+        let shares = (1..=terms.rounds).map(|round| schedule.share(round, terms.rounds));
+        let found: Vec<u8> = shares.flat_map(f32::to_le_bytes).collect();
+        assert_eq!(found, bytes(case, "/local_shares"));
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
 }

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod model_file;
 pub mod recorder;
 pub mod release;
+mod report_file;
 mod serve;
 pub mod spool;
 #[cfg(test)]

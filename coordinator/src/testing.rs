@@ -8,8 +8,9 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, IdentitySecret, JobDocument, JobId, Label, OrganisationId,
-    Roster, RosterDocument, RosterEntry, SignedRoster,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, IdentitySecret,
+    JobDocument, JobId, Label, OrganisationId, Requirements, Roster, RosterDocument, RosterEntry,
+    Schedule, ServerOptimizerTerms, SignedRoster,
 };
 use consort_model::{Layer, Loss};
 
@@ -84,6 +85,9 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -92,6 +96,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
         deadlines: DeadlineDocument {
             voting_ms: DEADLINE_MS,
             joining_ms: DEADLINE_MS,
@@ -112,6 +117,25 @@ pub(crate) fn large_contract(rounds: u32) -> Contract {
     let mut document = document(rounds);
     let hidden = Layer::Dense { outputs: 100_000 };
     document.model.layers = vec![hidden, Layer::Tanh, Layer::Dense { outputs: 1 }];
+    contract_of(document)
+}
+
+/// The same job with FedYogi at the server, at a rate that rises and then falls along a cosine.
+pub(crate) fn adaptive_contract(rounds: u32) -> Contract {
+    let mut document = document(rounds);
+    let Algorithm::DpFedSgd(terms) = &mut document.algorithm else {
+        panic!("the document says dp_fedsgd")
+    };
+    terms.momentum = 0.0;
+    terms.server_optimizer = Some(ServerOptimizerTerms::Fedyogi(AdaptiveTerms {
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+    }));
+    terms.schedule = Some(Schedule {
+        warmup_rounds: 1,
+        decay: Decay::Cosine(CosineDecay { last: 0.125 }),
+    });
     contract_of(document)
 }
 

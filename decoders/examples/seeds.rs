@@ -8,24 +8,30 @@ use consort_aggregation::{
 };
 use consort_attestation::simulated::SimulatedVendor;
 use consort_attestation::{Attester, Product, ReportData};
-use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
+use consort_audit::{
+    Checkpoint, ConsistencyProof, Cosignature, InclusionProof, MerkleTree, NoteSigner, WitnessKey,
+    leaf_hash, witness_name,
+};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    Algorithm, ConsortiumId, DpFedSgd, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label,
-    ManifestDocument, OrganisationId, Plan, RevocationListBytes, RosterDocument, RosterEntry,
-    Rotation, SignedManifest, SignedRoster,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
+    EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
+    OrganisationId, Plan, Query, Requirements, RevocationListBytes, RosterDocument, RosterEntry,
+    Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats,
+    StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
 use consort_coordinator::{Manifest, model_file};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
+use consort_proto::wire::audit::v1::{CosignRequest, ProveHeadRequest, ProveHeadResponse};
 use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
-use consort_round::{RoundResult, ShareKeys};
+use consort_round::{RoundOpen, RoundResult, ShareKeys, SplitView};
 use prost::Message;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
@@ -63,6 +69,14 @@ fn blame(
     id: &Option<round::v1::AttemptId>,
 ) {
     let open = convert::round_open_from_wire(open.clone()).unwrap();
+    let coordinator = IdentitySecret::from_seed(&[9; 32]);
+    let [first, second] = [b"one", b"two"].map(|head| {
+        let mut terms = open.terms.clone();
+        terms.log_head = Digest::of(head);
+        RoundOpen::new(terms, &coordinator)
+    });
+    let split = SplitView::of_announcements(&first, &second, &coordinator.public()).unwrap();
+    write("split-view", split.encode());
     let advert = convert::advert_from_wire(Some(advert.clone())).unwrap();
     let heads = BTreeMap::from([(advert.member, advert.head())]);
     write(
@@ -356,6 +370,7 @@ fn audit() {
     write("audit-checkpoint", checkpoint.to_string());
     write("audit-note", checkpoint.sign(&signer).unwrap().to_string());
     write("audit-key", signer.verifier().to_string());
+    audit_proofs(&tree, &signer);
     let proof = |a: u64, b: u64, hashes: Vec<consort_audit::Hash>| {
         let mut bytes = [a.to_be_bytes(), b.to_be_bytes()].concat();
         hashes
@@ -371,6 +386,56 @@ fn audit() {
         "audit-consistency",
         proof(6, 13, tree.consistency_proof(6, 13).unwrap()),
     );
+}
+
+/// A co-signed checkpoint, and a file of each kind of proof.
+fn audit_proofs(tree: &MerkleTree, signer: &NoteSigner) {
+    let note = |size: u64| {
+        let (origin, root) = ("tests".to_owned(), tree.root_at(size).unwrap());
+        Checkpoint { origin, size, root }.sign(signer).unwrap()
+    };
+    let mut cosigned = note(13);
+    for seed in 1..=2 {
+        let own = secret(seed);
+        let name = witness_name("tests", &format!("clinic-{seed}"));
+        let witness = WitnessKey::new(&name, own.public().as_bytes()).unwrap();
+        let text = note(13).verified(signer.verifier()).unwrap().to_owned();
+        let signed = Cosignature::new(&text, 1_767_225_600, |bytes| own.sign(bytes).0);
+        cosigned.add_cosignature(&witness, &signed);
+    }
+    write("audit-cosigned", cosigned.to_string());
+    let inclusion = InclusionProof {
+        index: 5,
+        entry: b"leaf".to_vec(),
+        hashes: tree.inclusion_proof(5, 13).unwrap(),
+        checkpoint: cosigned,
+    };
+    write("audit-proof", inclusion.to_string());
+    let consistency = ConsistencyProof {
+        hashes: tree.consistency_proof(6, 13).unwrap(),
+        old: note(6),
+        new: note(13),
+    };
+    write_as("audit-proof", "valid-consistency", consistency.to_string());
+
+    let log_head = consort_audit::head_hash(&note(13)).0.to_vec();
+    let asked = ProveHeadRequest {
+        log_head: log_head.clone(),
+        kept_entries: 6,
+    };
+    write("wire-prove-head", asked.encode_to_vec());
+    let proof = consistency.hashes.iter().flat_map(|hash| hash.0);
+    let shown = ProveHeadResponse {
+        checkpoint: note(13).to_string(),
+        proof: proof.collect(),
+    };
+    write("wire-shown-head", shown.encode_to_vec());
+    let cosignature = vec![7; consort_audit::COSIGNATURE_BYTES];
+    let cosigned = CosignRequest {
+        log_head,
+        cosignature,
+    };
+    write("wire-cosign", cosigned.encode_to_vec());
 }
 
 fn organisation(i: u8) -> OrganisationId {
@@ -420,6 +485,9 @@ fn job_document() -> JobDocument {
             divisor: 100.0,
             loss_weight: 0.25,
             max_records_per_member: 1000,
+            server_optimizer: None,
+            schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -429,7 +497,46 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
+}
+
+/// Jobs that ask for all that an algorithm may be asked for.
+fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+    let terms = AdaptiveTerms {
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 0.001,
+    };
+    let step = Schedule {
+        warmup_rounds: 1,
+        decay: Decay::Step(StepDecay {
+            every: 1,
+            factor: 0.5,
+        }),
+    };
+    let cosine = Schedule {
+        warmup_rounds: 2,
+        decay: Decay::Cosine(CosineDecay { last: 0.25 }),
+    };
+    let (mut summed, mut averaged) = (job_document(), averaged_document());
+    if let Algorithm::DpFedSgd(a) = &mut summed.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
+        a.schedule = Some(cosine);
+        a.sampling = Some(Sampling {
+            rate: 0.125,
+            max_batch: 200,
+        });
+    }
+    if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
+        a.momentum = 0.0;
+        a.server_optimizer = Some(ServerOptimizerTerms::Fedyogi(terms));
+        a.schedule = Some(step);
+        a.local_schedule = Some(cosine);
+        a.proximal = Some(0.25);
+    }
+    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
 }
 
 fn averaged_document() -> JobDocument {
@@ -448,9 +555,52 @@ fn averaged_document() -> JobDocument {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: 0.5,
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
         ..job_document()
     }
+}
+
+fn asking_documents() -> [(&'static str, JobDocument); 2] {
+    let column = || "age".to_owned();
+    let weight = 1.0;
+    let stats = Stats {
+        queries: vec![
+            StatsQuery::Mean {
+                column: column(),
+                weight,
+            },
+            StatsQuery::Quantiles {
+                column: column(),
+                bins: 4,
+                at: vec![0.25, 0.5],
+                weight,
+            },
+        ],
+        count_weight: 2.0,
+        max_records_per_member: 1000,
+    };
+    let evaluate = Evaluate {
+        model_of: JobId::new("job-1").unwrap(),
+        parameters: [7; 32],
+        threshold: 0.5,
+        bins: 4,
+        weights: EvaluateWeights::default(),
+        max_records_per_member: 1000,
+    };
+    let stats = JobDocument {
+        model: ModelDocument::none(),
+        algorithm: Algorithm::Query(Query::Stats(stats)),
+        ..job_document()
+    };
+    let evaluate = JobDocument {
+        algorithm: Algorithm::Query(Query::Evaluate(evaluate)),
+        ..job_document()
+    };
+    [("stats", stats), ("evaluate", evaluate)]
 }
 
 fn signed_roster(members: u8) -> SignedRoster {
@@ -497,6 +647,15 @@ fn documents() {
     write("job-document", serde_json::to_vec(&job).unwrap());
     let averaged = serde_json::to_vec(&averaged_document()).unwrap();
     write_as("job-document", "fedavg", averaged);
+    for (name, document) in documents_with_options()
+        .into_iter()
+        .chain(asking_documents())
+    {
+        let json = serde_json::to_vec(&document).unwrap();
+        write_as("job-document", name, json);
+        let wire = convert::job_to_wire(&document).encode_to_vec();
+        write_as("wire-job", name, wire);
+    }
     write("data-schema", serde_json::to_vec(&job.data).unwrap());
 
     let layers = vec![Layer::Dense { outputs: 1 }];

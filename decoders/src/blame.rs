@@ -1,5 +1,6 @@
-//! Records of blame and what they are verified with: bytes of a log that an auditor was given.
+//! Records of blame, what they are verified with, and records of split views: bytes that an auditor was given.
 
+use consort_round::SplitView;
 use consort_round::blame::{Blame, Proceedings};
 
 use crate::{Decoder, Outcome, code};
@@ -13,7 +14,17 @@ pub(crate) const DECODERS: &[Decoder] = &[
         name: "blame-proceedings",
         decode: proceedings,
     },
+    Decoder {
+        name: "split-view",
+        decode: split_view,
+    },
 ];
+
+fn split_view(bytes: &[u8]) -> Outcome {
+    let record = SplitView::decode(bytes).map_err(code!())?;
+    assert_eq!(record.encode(), bytes, "one record has one encoding");
+    Ok(())
+}
 
 fn record(bytes: &[u8]) -> Outcome {
     let record = Blame::decode(bytes).map_err(code!())?;

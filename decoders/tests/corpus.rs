@@ -65,6 +65,7 @@ fn a_valid_message_that_is_cut_anywhere_is_refused_or_a_shorter_message() {
         "optimizer-state",
         "blame-record",
         "blame-proceedings",
+        "split-view",
         "sealed-data-header",
         "sealed-data-start",
         "model-file",

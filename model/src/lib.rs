@@ -1,4 +1,4 @@
-//! What is trained, as data: the declared architecture, its flat parameters and the server's deterministic step.
+//! What is trained, as data: the declared architecture, its flat parameters and the server's deterministic step (`optimizer/`, a file each).
 //!
 //! A job names its model as a list of layers ([`ModelSpec`]); shapes and the layout of the flat parameter vector follow
 //! from it. Nothing here is code from a job, and nothing here touches a clock, a disk, a thread or a random source.
@@ -7,6 +7,7 @@
 mod arriving;
 mod average;
 mod encoding;
+mod optimizer;
 mod parameters;
 mod spec;
 mod step;
@@ -14,6 +15,7 @@ mod step;
 pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
+pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
     LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,

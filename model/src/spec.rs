@@ -123,6 +123,16 @@ impl ModelSpec {
         })
     }
 
+    /// The architecture of a job that trains nothing: no layers, no parameters.
+    pub fn without_layers(inputs: u32) -> Self {
+        Self {
+            inputs,
+            layers: Vec::new(),
+            loss: Loss::BinaryCrossEntropy,
+            shapes: Vec::new(),
+        }
+    }
+
     /// Number of features of one record.
     pub fn inputs(&self) -> u32 {
         self.inputs

@@ -1,7 +1,9 @@
 //! Four agents at a job of federated averaging.
 
 use consort_aggregation::Quantisation;
-use consort_contract::{FedAvg, Rotation};
+use consort_contract::{
+    AdaptiveTerms, Decay, FedAvg, Rotation, Schedule, ServerOptimizerTerms, ServerStep, StepDecay,
+};
 use consort_model::OptimizerState;
 use consort_privacy::{Delta, spend};
 
@@ -22,6 +24,10 @@ fn fedavg() -> FedAvg {
         rotation: Rotation::Hadamard,
         learning_rate: 1.0,
         momentum: 0.0,
+        server_optimizer: None,
+        schedule: None,
+        local_schedule: None,
+        proximal: None,
     }
 }
 
@@ -69,6 +75,77 @@ fn a_round_of_local_steps_gives_a_bounded_average_and_is_paid_for_step_by_step()
     assert_eq!(world.entries(1), 2);
 }
 
+fn halving() -> Schedule {
+    Schedule {
+        warmup_rounds: 0,
+        decay: Decay::Step(StepDecay {
+            every: 1,
+            factor: 0.5,
+        }),
+    }
+}
+
+fn adam() -> ServerOptimizerTerms {
+    ServerOptimizerTerms::Fedadam(AdaptiveTerms {
+        beta1: 0.5,
+        beta2: 0.9,
+        tau: 0.5,
+    })
+}
+
+#[test]
+fn a_job_with_every_option_is_voted_on_and_its_rounds_give_the_adaptive_step() {
+    let mut world = World::approved_on(agreed(|a| {
+        a.proximal = Some(1.0);
+        a.schedule = Some(halving());
+        a.local_schedule = Some(halving());
+        a.server_optimizer = Some(adam());
+    }));
+    let mut state = OptimizerState::initial(world.initial());
+    for round in 1..=3 {
+        let parameters = state.parameters().clone();
+        let open = world.open(round, 1, &parameters);
+        let sum = world.play(&open, &parameters, &[1, 2, 3, 4]);
+        let job = (&job_id(), &world.job);
+        let one = std::num::NonZeroUsize::MIN;
+        let advanced = world.plan.advance(job, round, &state, sum.values(), 4, one);
+        state = advanced.unwrap().0;
+        // By Cauchy and Schwarz |m|/√v ≤ √(Σ (β₁ᵏ(1 − β₁))²/(β₂ᵏ(1 − β₂))) = √(2.5/(1 − 0.25/0.9)) = 1.861; the schedule halves the
+        // step from round to round.
+        let most = 1.862 * 0.5_f32.powi(i32::try_from(round).unwrap() - 1);
+        for (after, before) in state
+            .parameters()
+            .as_slice()
+            .iter()
+            .zip(parameters.as_slice())
+        {
+            assert!(after != before && (after - before).abs() <= most);
+        }
+    }
+    // The price is that of the steps: nothing that draws or schedules them looks at a record.
+    let plain = agreed(|_| ());
+    assert_eq!(world.plan.noise().spend(), plain.1.noise().spend());
+    assert_eq!(world.entries(1), 3);
+}
+
+#[test]
+fn the_local_rate_of_a_schedule_shortens_the_way_of_later_rounds() {
+    // One record would do: the noise of nine clip norms is what moves the model, by the local rate times its size.
+    let (job, plan) = agreed(|a| {
+        a.local_schedule = Some(halving());
+        a.rounds = 20;
+    });
+    let ServerStep::Average(averaging) = plan.step() else {
+        panic!("the plan is one of fedavg")
+    };
+    assert_eq!(
+        averaging.local_rule(1).scaled(0.25),
+        averaging.local_rule(3)
+    );
+    assert_ne!(averaging.local_rule(1), averaging.local_rule(2));
+    assert_eq!(job.algorithm().rate_share(3), 1.0);
+}
+
 /// Breaks R2a.
 #[test]
 fn a_round_under_other_steps_noise_clip_or_bits_than_were_voted_on_is_refused() {
@@ -79,11 +156,15 @@ fn a_round_under_other_steps_noise_clip_or_bits_than_were_voted_on_is_refused() 
     let bits = world.plan.noise().grid().bits().bits();
     let louder = Plan::with_noise(&world.job, sigma, bits).unwrap();
     let mut contracts = vec![louder.contract_hash(&world.job)];
-    let changes: [fn(&mut FedAvg); 4] = [
+    let changes: [fn(&mut FedAvg); 8] = [
         |a| a.local_steps = 1,
         |a| a.clip = 0.5,
         |a| a.update_clip = 1.0,
         |a| a.value_bits = 11,
+        |a| a.proximal = Some(0.5),
+        |a| a.local_schedule = Some(halving()),
+        |a| a.schedule = Some(halving()),
+        |a| a.server_optimizer = Some(adam()),
     ];
     for change in changes {
         let (job, plan) = agreed(change);

@@ -5,25 +5,34 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::test_world::{
-    MEMBERS, RECORDS, agent, consent, coordinator, data_file, job, job_id, job_of, name, proposal,
-    roster, secret, site,
+    MEMBERS, RECORDS, TestLog, agent, consent, coordinator, data_file, job, job_id, job_of, name,
+    proposal, roster, secret, site,
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
-use consort_contract::{Algorithm, ApprovedVotes, Job, Plan};
+use consort_contract::{Algorithm, ApprovedVotes, IdentitySecret, Job, Plan, Signature};
 use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, Parameters};
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
+use consort_round::blame::Unproven;
 use consort_round::coordinator::{Accepted, Input as RoundInput, Opening, Round};
 use consort_round::messages::keys_context;
+use consort_round::split_view::Fault;
 use consort_round::{
     Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundOpen, RoundTerms, ShareKeys,
+    SplitView, Survivors,
 };
 use consort_storage::{MemoryStore, RecordStore};
 
 #[path = "agent_fedavg_tests.rs"]
 mod fedavg;
+#[path = "agent_query_tests.rs"]
+mod query;
+#[path = "agent_sampled_tests.rs"]
+mod sampled;
 #[path = "agent_sealed_tests.rs"]
 mod sealed;
+#[path = "agent_witness_tests.rs"]
+mod witness;
 
 /// The consortium in one process.
 struct World {
@@ -34,6 +43,12 @@ struct World {
     agents: BTreeMap<u8, Agent>,
     votes: Vec<Vote>,
     trained: usize,
+    /// The coordinator's log, as it stands; an attempt is announced under a length that its numbers give.
+    log: TestLog,
+    /// Who co-signed which head.
+    cosigned: Vec<(u8, Digest, Cosignature)>,
+    /// ctx2 of the attempt that was played last.
+    context2: Option<RoundKeyContext>,
 }
 
 impl World {
@@ -60,6 +75,9 @@ impl World {
             agents,
             votes,
             trained: 0,
+            log: TestLog::new(40, 40),
+            cosigned: Vec::new(),
+            context2: None,
         };
         let event = Event::Proposal(proposal(&world.job, &world.plan));
         for i in members() {
@@ -82,9 +100,34 @@ impl World {
     }
 
     fn say(&mut self, member: u8, event: Event) -> Vec<Effect> {
-        let input = Input::Said(Box::new(event));
+        self.tell(member, Input::Said(Box::new(event)))
+    }
+
+    /// What an agent wants done, once the coordinator has shown it the log heads that it asked for.
+    fn tell(&mut self, member: u8, input: Input) -> Vec<Effect> {
         let agent = self.agents.get_mut(&member).unwrap();
-        agent.handle(input).unwrap()
+        let mut effects = Vec::new();
+        for effect in agent.handle(input).unwrap() {
+            if let Effect::ProveHead {
+                job,
+                head,
+                kept_entries,
+            } = effect
+            {
+                let input = Input::Head {
+                    job,
+                    head,
+                    kept_entries,
+                    shown: Ok(self.log.shown(head, kept_entries)),
+                };
+                effects.extend(self.tell(member, input));
+            } else if let Effect::Cosign { head, cosignature } = effect {
+                self.cosigned.push((member, head, cosignature));
+            } else {
+                effects.push(effect);
+            }
+        }
+        effects
     }
 
     /// As [`Self::say`], what may come in parts in as many as it has items.
@@ -126,7 +169,7 @@ impl World {
             votes: votes.unwrap().hash(),
             model: model_digest(model),
             schema: self.plan.schema(),
-            log_head: Digest::of(b"log"),
+            log_head: self.log.head(length_at(round, attempt)),
         };
         RoundOpen::new(terms, &coordinator())
     }
@@ -187,10 +230,14 @@ impl World {
                         Effect::Vote { .. } => panic!("no vote is due"),
                         Effect::Complain { .. } => panic!("nobody cheats"),
                         Effect::FetchKey(wanted) => panic!("{} lies plain", wanted.name),
+                        Effect::ProveHead { .. } | Effect::Cosign { .. } => {
+                            panic!("the head is asked for when it is announced")
+                        }
                     }
                 }
             }
             if let Some(collecting) = round.survivors_wanted() {
+                self.context2 = round.proceedings().map(|about| *about.context2());
                 let survivors = collecting.announce(&coordinator());
                 round = accept(round, RoundInput::AnnounceSurvivors(survivors), now);
             } else if let Round::Opened(opening) = &round {
@@ -228,6 +275,11 @@ impl World {
     fn entries(&self, member: u8) -> u64 {
         self.agents[&member].ledger().sequence()
     }
+}
+
+/// How long the log is when an attempt is announced.
+fn length_at(round: u32, attempt: u32) -> u64 {
+    u64::from(10 * round + attempt)
 }
 
 fn accept(round: Round, input: RoundInput, now: Millis) -> Round {
@@ -479,7 +531,7 @@ fn a_round_that_the_ledger_does_not_cover_is_not_joined() {
 
 #[test]
 fn nothing_is_joined_before_every_members_yes_is_verified() {
-    let world = World::approved();
+    let mut world = World::approved();
     let initial = world.initial();
     let open = world.open(1, 1, &initial);
     // A member whose process has the vote and not the approval.
@@ -498,7 +550,8 @@ fn nothing_is_joined_before_every_members_yes_is_verified() {
     assert!(fresh.handle(said(announcement(&open))).unwrap().is_empty());
 
     fresh.handle(said(world.approval())).unwrap();
-    assert_eq!(fresh.handle(said(announcement(&open))).unwrap().len(), 2);
+    world.agents.insert(1, fresh);
+    assert_eq!(world.say(1, announcement(&open)).len(), 2);
 }
 
 #[test]
@@ -567,6 +620,34 @@ fn a_policy_that_says_no_is_a_no_with_its_reason() {
     let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
     let vote = vote_of(&agent.handle(input).unwrap());
     assert!(!vote.approve && vote.reason.contains("at least 4"));
+}
+
+#[test]
+fn a_job_that_asks_for_a_machine_that_this_is_not_gets_a_no_and_another_a_yes() {
+    let has = Premises {
+        memory_bytes: Some(16 << 30),
+        ..Premises::default()
+    };
+    for (asked, approves) in [(16 << 30, true), (32 << 30, false)] {
+        let mut document = job().0.document().clone();
+        document.requirements.memory_bytes = Some(asked);
+        let asking = Job::new(document).unwrap();
+        let plan = Plan::derive(&asking).unwrap();
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+        let (_folder, file) = data_file(RECORDS);
+        let mut site = site(1, &file);
+        site.premises = Box::new(move || has);
+        let proposal = Event::Proposal(proposal(&asking, &plan));
+        let answer = agent(site, &store).handle(Input::Said(Box::new(proposal)));
+        let vote = vote_of(&answer.unwrap());
+        assert_eq!(vote.approve, approves, "{}", vote.reason);
+        assert!(
+            approves
+                || vote
+                    .reason
+                    .contains("32GiB of main memory and this machine has 16GiB")
+        );
+    }
 }
 
 /// What an agent sends, and the training that it starts left undone.
@@ -667,4 +748,109 @@ fn a_member_that_was_dealt_a_wrong_box_complains_of_its_dealer_and_pays_nothing(
     );
     assert!(world.say(2, delivery(2)).is_empty(), "it trains still");
     assert_eq!(world.entries(1), 0);
+}
+
+/// What an agent kept of a coordinator with two views, read as an auditor would.
+fn kept(world: &World, member: u8) -> Vec<SplitView> {
+    let kept = world.agents[&member].state.split_views().unwrap();
+    let read = |(job, record): (String, Vec<u8>)| {
+        assert_eq!(job, "job-1");
+        SplitView::decode(&record).unwrap()
+    };
+    kept.into_iter().map(read).collect()
+}
+
+/// The agent answers nothing more of the job, also after a restart, and has its record still.
+fn has_left_the_job(world: &mut World, member: u8) {
+    let initial = world.initial();
+    for restarts in 0..2 {
+        for (round, attempt) in [(1, 2), (2, 1)] {
+            let next = world.open(round, attempt, &initial);
+            assert!(world.say(member, announcement(&next)).is_empty());
+        }
+        assert_eq!(kept(world, member).len(), 1);
+        if restarts == 0 {
+            world.restart(member, |_| ());
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_that_signs_two_survivor_sets_is_convicted_by_whoever_saw_both_and_loses_this_member()
+ {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    world.play(&open, &initial, &[1, 2, 3, 4]);
+    let context2 = world.context2.unwrap();
+    let seal = |member: u8| {
+        let member = MemberIndex::new(member.into()).unwrap();
+        let tree_hash = Digest::of(b"another update");
+        let signature = Signature([1; 64]);
+        (
+            member,
+            UpdateSeal {
+                member,
+                tree_hash,
+                signature,
+            },
+        )
+    };
+    let key = AttemptKey::of(&open.terms);
+    let named = |members: &[u8], by: &IdentitySecret| {
+        let seals = members.iter().copied().map(seal).collect();
+        let survivors = Survivors::new(&context2, &seals, by);
+        directive_to_wire(&key, &Directive::Confirm(survivors))
+    };
+    // Who did not sign is not convicted.
+    assert!(world.say(1, named(&[1, 2, 3], &secret(2))).is_empty());
+    assert_eq!(kept(&world, 1), []);
+    // A set without this member is refused anyway, and convicts too.
+    assert!(world.say(1, named(&[2, 3, 4], &coordinator())).is_empty());
+    let [record] = &kept(&world, 1)[..] else {
+        panic!("one record is kept")
+    };
+    let verdict = record.verify(&coordinator().public());
+    assert_eq!(verdict.unwrap(), Fault::Survivors);
+    assert_eq!(record.about().job, job_id());
+    assert_eq!(record.verify(&secret(2).public()), Err(Unproven::Signature));
+    has_left_the_job(&mut world, 1);
+    // Whoever saw one goes on.
+    assert_eq!(kept(&world, 2), []);
+    let next = world.open(2, 1, &initial);
+    assert!(!world.say(2, announcement(&next)).is_empty());
+}
+
+#[test]
+fn a_coordinator_that_announces_an_attempt_twice_is_convicted_and_gets_no_second_answer() {
+    let mut world = World::approved();
+    let initial = world.initial();
+    let open = world.open(1, 1, &initial);
+    let mut terms = open.terms.clone();
+    terms.log_head = Digest::of(b"another log");
+    let other = RoundOpen::new(terms, &coordinator());
+    assert!(!world.say(1, announcement(&open)).is_empty());
+    assert!(!world.say(1, announcement(&open)).is_empty());
+    assert_eq!(kept(&world, 1), []);
+    assert!(world.say(1, announcement(&other)).is_empty());
+    let [record] = &kept(&world, 1)[..] else {
+        panic!("one record is kept")
+    };
+    let key = coordinator().public();
+    assert_eq!(record.verify(&key).unwrap(), Fault::Announcements);
+    has_left_the_job(&mut world, 1);
+
+    // What convicts nobody: the same twice, two attempts, another's signature, and any byte that was changed.
+    let later = world.open(1, 2, &initial);
+    let forged = RoundOpen::new(other.terms.clone(), &secret(2));
+    for (first, second) in [(&open, &open), (&open, &later), (&open, &forged)] {
+        assert_eq!(SplitView::of_announcements(first, second, &key), None);
+    }
+    let bytes = record.encode();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let verdict = SplitView::decode(&changed).and_then(|record| record.verify(&key));
+        assert!(verdict.is_err(), "byte {at}");
+    }
 }

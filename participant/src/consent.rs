@@ -1,8 +1,9 @@
 //! What this organisation's own policy, read from its own file, says to a job: it decides its vote.
 
-use consort_contract::{Job, Label, OrganisationId, Plan};
+use consort_contract::{Job, JobKind, Label, OrganisationId, Plan};
 use consort_privacy::{AccountError, Epsilon, QuantityError, Refused, Steps, spend};
 pub use consort_site::consent::ConsentPolicy;
+use consort_site::premises::Unmet;
 
 use crate::data::DataError;
 use crate::ledger::PrivacyLedger;
@@ -27,6 +28,10 @@ pub fn decide(
     }
     if !policy.datasets.contains(&document.dataset) {
         return Err(ConsentRefused::Dataset(document.dataset.clone()));
+    }
+    let kind = job.algorithm().kind();
+    if !policy.kinds.contains(&kind) {
+        return Err(ConsentRefused::Kind(kind));
     }
     let opened = job.thresholds().fewest_survivors();
     if opened < policy.min_cohort {
@@ -68,6 +73,9 @@ pub enum ConsentRefused {
     /// The data set is not allowed.
     #[error("the data set {0} is not among those this organisation offers")]
     Dataset(Label),
+    /// The kind of job is not allowed.
+    #[error("a {0} job is not among the kinds this organisation allows")]
+    Kind(JobKind),
     /// The data set is allowed and not configured.
     #[error("the data set {0} has no file in this organisation's configuration")]
     NoFile(Label),
@@ -114,6 +122,9 @@ pub enum ConsentRefused {
     /// A number of the job or the policy is out of range.
     #[error(transparent)]
     Quantity(#[from] QuantityError),
+    /// This machine does not have what the job asks for.
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
     /// The data does not fit the job.
     #[error("{0}")]
     Data(#[from] DataError),
@@ -126,6 +137,7 @@ impl ConsentRefused {
             Self::NotAMember => "consent_not_a_member",
             Self::Purpose(_) => "consent_purpose",
             Self::Dataset(_) => "consent_dataset",
+            Self::Kind(_) => "consent_kind",
             Self::NoFile(_) => "consent_no_file",
             Self::NoKey(_) => "consent_no_key",
             Self::NotEncrypted(_) => "consent_not_encrypted",
@@ -135,6 +147,7 @@ impl ConsentRefused {
             Self::Ledger(error) => error.code(),
             Self::Account(error) => error.code(),
             Self::Quantity(error) => error.code(),
+            Self::Unmet(_) => "consent_requirements",
             Self::Data(error) => error.code(),
         }
     }

@@ -260,6 +260,29 @@ impl RecordSum {
         Ok(outcome)
     }
 
+    /// Adds a record that is the whole clip norm on one coordinate, up or down.
+    ///
+    /// # Errors
+    /// [`GridError`] if there is no such coordinate or the cap is reached; the sum is unchanged.
+    pub(crate) fn add_on_axis(&mut self, coordinate: usize, up: bool) -> Result<(), GridError> {
+        let found = self.values.len();
+        let records = self.room_for(1)?;
+        let value = self.values.get_mut(coordinate);
+        let value = value.ok_or(GridError::Length {
+            expected: coordinate + 1,
+            found,
+        })?;
+        let units = i64::try_from(self.grid.bits.units()).expect("at most 2^40");
+        let sum = if up {
+            value.checked_add(units)
+        } else {
+            value.checked_sub(units)
+        };
+        *value = sum.expect("caps on records and grid keep each coordinate below 2^63");
+        self.records = records;
+        Ok(())
+    }
+
     /// Adds a sum of records that were clipped and rounded elsewhere.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! The site sees each noised sum before it takes the next step (Abadi et al. 2016, algorithm 1, with full batches), so the
 //! noise of each one is complete at this site: other members' noise comes too late for it. What leaves is the way from the
-//! global model to the local one; clipping, rotating and rounding it is post-processing and costs no privacy.
+//! global model to the local one; clipping, rotating and rounding it is post-processing and costs no privacy. So is what draws a step
+//! towards the global model: it looks at no record.
 
 use std::fmt;
 
@@ -21,6 +22,7 @@ use crate::update::{ReleaseError, check_parts};
 pub struct LocalRule {
     learning_rate: f32,
     divisor: f32,
+    proximal: f32,
 }
 
 impl LocalRule {
@@ -38,7 +40,30 @@ impl LocalRule {
         Ok(Self {
             learning_rate,
             divisor,
+            proximal: 0.0,
         })
+    }
+
+    /// The same with the proximal term of FedProx: the gradient of μ/2·‖w − global‖² is added to each step's (Li et al., MLSys
+    /// 2020, equation 2).
+    ///
+    /// # Errors
+    /// [`LocalRuleError::Proximal`] if μ is negative or not finite.
+    pub fn with_proximal(self, proximal: f32) -> Result<Self, LocalRuleError> {
+        if proximal.is_finite() && proximal >= 0.0 {
+            Ok(Self { proximal, ..self })
+        } else {
+            Err(LocalRuleError::Proximal)
+        }
+    }
+
+    /// The same at this share of its learning rate, as a schedule has it for a round.
+    #[must_use]
+    pub fn scaled(self, share: f32) -> Self {
+        Self {
+            learning_rate: self.learning_rate * share,
+            ..self
+        }
     }
 
     /// The parameter after one step; one f32 operation after the other.
@@ -46,9 +71,10 @@ impl LocalRule {
         clippy::cast_precision_loss,
         reason = "a noised sum is rounded to the precision of the model"
     )]
-    fn moved(self, parameter: f32, sum: i64, unit: f32) -> f32 {
+    fn moved(self, parameter: f32, global: f32, sum: i64, unit: f32) -> f32 {
         let mean = (sum as f32 * unit) / self.divisor;
-        parameter - self.learning_rate * mean
+        let drawn = self.proximal * (parameter - global);
+        parameter - self.learning_rate * (mean + drawn)
     }
 }
 
@@ -61,6 +87,9 @@ pub enum LocalRuleError {
     /// Not a divisor.
     #[error("the local divisor must be at least 1 and finite")]
     Divisor,
+    /// Not a proximal term.
+    #[error("the proximal term must be at least 0 and finite")]
+    Proximal,
 }
 
 impl LocalRuleError {
@@ -69,6 +98,7 @@ impl LocalRuleError {
         match self {
             Self::LearningRate => "privacy_local_learning_rate",
             Self::Divisor => "privacy_local_divisor",
+            Self::Proximal => "privacy_local_proximal",
         }
     }
 }
@@ -79,7 +109,9 @@ impl LocalRuleError {
 /// It starts at the public global model and [`Self::step`] is the only way to move it, so whatever it shows is made of noised
 /// sums. It is not paid for: nothing of it may leave before [`LocalUpdate::release`].
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct LocalModel {
+pub struct LocalModel<'a> {
+    #[zeroize(skip)]
+    global: &'a [f32],
     #[zeroize(skip)]
     rule: LocalRule,
     #[zeroize(skip)]
@@ -90,13 +122,14 @@ pub struct LocalModel {
     loss: f64,
 }
 
-impl LocalModel {
+impl<'a> LocalModel<'a> {
     /// A local model at the global one, for one round of a plan.
     ///
     /// # Errors
     /// [`ReleaseError::OtherSource`] if the plan counts on the noise of others.
-    pub fn at(global: &[f32], rule: LocalRule, plan: &NoisePlan) -> Result<Self, ReleaseError> {
+    pub fn at(global: &'a [f32], rule: LocalRule, plan: &NoisePlan) -> Result<Self, ReleaseError> {
         Ok(Self {
+            global,
             rule,
             plan: *plan,
             planned: steps_of(plan)?,
@@ -134,8 +167,9 @@ impl LocalModel {
             .split_last()
             .expect("a sum has the loss coordinate at least");
         let (rule, unit) = (self.rule, unit_of(grid));
-        for (parameter, sum) in self.values.iter_mut().zip(gradient) {
-            *parameter = rule.moved(*parameter, *sum, unit);
+        let way = self.global.iter().zip(gradient);
+        for (parameter, (global, sum)) in self.values.iter_mut().zip(way) {
+            *parameter = rule.moved(*parameter, *global, *sum, unit);
         }
         self.loss = in_clip_norms(*loss, grid);
         self.taken += 1;
@@ -145,18 +179,15 @@ impl LocalModel {
     /// What the steps have moved: the local model less the global one it started at.
     ///
     /// # Errors
-    /// [`ReleaseError`] if steps of the plan's round are missing, or the global model has another length.
-    pub fn finish(mut self, global: &[f32]) -> Result<LocalUpdate, ReleaseError> {
+    /// [`ReleaseError`] if steps of the plan's round are missing.
+    pub fn finish(mut self) -> Result<LocalUpdate, ReleaseError> {
         if self.taken != self.planned {
             return Err(ReleaseError::OtherSteps {
                 taken: self.taken,
                 planned: self.planned,
             });
         }
-        if global.len() != self.values.len() {
-            return Err(ReleaseError::OtherLength);
-        }
-        for (value, global) in self.values.iter_mut().zip(global) {
+        for (value, global) in self.values.iter_mut().zip(self.global) {
             *value -= global;
         }
         Ok(LocalUpdate {
@@ -168,7 +199,7 @@ impl LocalModel {
 }
 
 /// Shows the length only.
-impl fmt::Debug for LocalModel {
+impl fmt::Debug for LocalModel<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "LocalModel({} parameters)", self.values.len())
     }

@@ -21,6 +21,7 @@ fn plan(source: NoiseSource) -> NoisePlan {
         n_min: 4,
         c_noise: 1,
         source,
+        batches: None,
     };
     let shape = UpdateShape {
         elements: 3,
@@ -61,7 +62,7 @@ fn sum(plan: &NoisePlan) -> RecordSum {
     sum
 }
 
-fn start(plan: &NoisePlan) -> Result<LocalModel, ReleaseError> {
+fn start(plan: &NoisePlan) -> Result<LocalModel<'static>, ReleaseError> {
     LocalModel::at(&GLOBAL, LocalRule::new(0.5, 4.0).unwrap(), plan)
 }
 
@@ -84,7 +85,7 @@ fn a_local_model_moves_against_each_noised_sum_and_its_update_is_the_way_it_went
             .unwrap();
         assert_eq!(model.values(), expected);
     }
-    let update = model.finish(&GLOBAL).unwrap();
+    let update = model.finish().unwrap();
     let update = update
         .release(&plan, debit(plan.round_mechanism()))
         .unwrap();
@@ -98,12 +99,45 @@ fn a_local_model_moves_against_each_noised_sum_and_its_update_is_the_way_it_went
 }
 
 #[test]
+fn the_proximal_term_draws_each_step_to_the_global_model_and_by_nothing_else() {
+    let plan = site(2);
+    let rule = LocalRule::new(0.5, 4.0).unwrap();
+    let drawn_rule = rule.with_proximal(0.25).unwrap();
+    let [mut plain, mut drawn] =
+        [rule, drawn_rule].map(|rule| LocalModel::at(&GLOBAL, rule, &plan).unwrap());
+    let take = |model: &mut LocalModel<'_>, seed| {
+        model
+            .step(sum(&plan), noise(plan.member_variance(), seed))
+            .unwrap();
+        model.values().to_vec()
+    };
+    // At the global model nothing draws.
+    let first = take(&mut plain, 1);
+    assert_eq!(take(&mut drawn, 1), first);
+    let (second, nearer) = (take(&mut plain, 2), take(&mut drawn, 2));
+    for i in 0..2 {
+        let way = first[i] - GLOBAL[i];
+        let expected = second[i] - 0.5 * 0.25 * way;
+        assert!(
+            (nearer[i] - expected).abs() <= 1e-5 * way.abs(),
+            "{nearer:?}"
+        );
+        assert_ne!(nearer[i], second[i]);
+    }
+    for wrong in [-0.5, f32::NAN, f32::INFINITY] {
+        let refused = rule.with_proximal(wrong).unwrap_err();
+        assert_eq!(refused.code(), "privacy_local_proximal");
+    }
+}
+
+#[test]
 fn a_step_too_few_and_a_step_too_many_are_refused() {
     let plan = site(2);
-    let take = |model: &mut LocalModel| model.step(sum(&plan), noise(plan.member_variance(), 1));
+    let take =
+        |model: &mut LocalModel<'_>| model.step(sum(&plan), noise(plan.member_variance(), 1));
     let mut model = start(&plan).unwrap();
     take(&mut model).unwrap();
-    let early = model.finish(&GLOBAL).unwrap_err();
+    let early = model.finish().unwrap_err();
     assert_eq!(
         early,
         ReleaseError::OtherSteps {
@@ -147,7 +181,7 @@ fn a_debit_of_one_step_does_not_pay_for_two() {
         let drawn = noise(plan.member_variance(), seed);
         model.step(sum(&plan), drawn).unwrap();
     }
-    let update = model.finish(&GLOBAL).unwrap();
+    let update = model.finish().unwrap();
     let round = plan.round_mechanism();
     let one = Mechanism::new(
         round.noise_multiplier(),
@@ -167,7 +201,7 @@ fn steps_that_were_noised_under_another_plan_are_not_released() {
     model
         .step(sum(&one), noise(one.member_variance(), 1))
         .unwrap();
-    let update = model.finish(&GLOBAL).unwrap();
+    let update = model.finish().unwrap();
     let refused = update
         .release(&two, debit(two.round_mechanism()))
         .unwrap_err();

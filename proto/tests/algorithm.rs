@@ -1,4 +1,4 @@
-//! Both algorithms of a job on the wire.
+//! What a job does, on the wire.
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail by panicking, as tests do"
@@ -46,12 +46,100 @@ fn dp_fedsgd() -> JobDocument {
     )
 }
 
+fn stats() -> JobDocument {
+    let mut text = serde_json::to_value(dp_fedsgd()).unwrap();
+    let document = text.as_object_mut().unwrap();
+    document.remove("dp_fedsgd");
+    document.remove("model");
+    document.insert(
+        "stats".to_owned(),
+        serde_json::json!({
+            "queries": [
+                {"mean": {"column": "x"}},
+                {"variance": {"column": "x", "weight": 0.5}},
+                {"histogram": {"column": "x", "bins": 8}},
+                {"quantiles": {"column": "x", "bins": 16, "at": [0.25, 0.5]}},
+                {"categories": {"column": "y", "weight": 2.0}}
+            ],
+            "count_weight": 3.0,
+            "max_records_per_member": 100
+        }),
+    );
+    serde_json::from_value(text).unwrap()
+}
+
+fn evaluate() -> JobDocument {
+    document(&format!(
+        r#""evaluate": {{
+            "model_of": "job-1", "parameters": "{}", "threshold": 0.25, "bins": 16,
+            "weights": {{"count": 1.0, "confusion": 2.0, "scores": 3.0, "loss": 4.0}}, "max_records_per_member": 100
+        }}"#,
+        "ab".repeat(32)
+    ))
+}
+
+const ADAM: &str = r#"{"fedadam": {"beta1": 0.9, "beta2": 0.99, "tau": 0.001}}"#;
+const YOGI: &str = r#"{"fedyogi": {"beta1": 0.8, "beta2": 0.98, "tau": 0.002}}"#;
+const STEPS: &str = r#"{"warmup_rounds": 1, "decay": {"step": {"every": 2, "factor": 0.5}}}"#;
+const COSINE: &str = r#"{"decay": {"cosine": {"last": 0.25}}}"#;
+
+fn with_options(document: JobDocument, algorithm: &str, options: &[(&str, &str)]) -> JobDocument {
+    let mut json = serde_json::to_value(document).unwrap();
+    for (name, value) in options {
+        json[algorithm][name] = serde_json::from_str(value).unwrap();
+    }
+    serde_json::from_value(json).unwrap()
+}
+
 #[test]
-fn a_job_of_either_algorithm_comes_back_from_the_wire_with_its_hash_and_plan() {
+fn an_optimizer_without_a_kind_is_refused_by_name() {
+    let mut spec = job_to_wire(&with_options(
+        dp_fedsgd(),
+        "dp_fedsgd",
+        &[("server_optimizer", ADAM)],
+    ));
+    let Some(OnWire::DpFedsgd(terms)) = &mut spec.algorithm else {
+        panic!("the document says dp_fedsgd")
+    };
+    terms.server_optimizer = Some(wire::ServerOptimizer { kind: None });
+    let refused = job_from_wire(Some(spec)).unwrap_err();
+    assert_eq!(refused.code(), "wire_field_missing");
+}
+
+#[test]
+fn a_job_of_any_kind_comes_back_from_the_wire_with_its_hash_and_plan() {
     let documents = [
         dp_fedsgd(),
         fedavg(""),
         fedavg(r#", "value_range": 0.5, "rotation": "hadamard""#),
+        stats(),
+        evaluate(),
+        with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("server_optimizer", ADAM), ("schedule", COSINE)],
+        ),
+        with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("schedule", r#"{"warmup_rounds": 1}"#)],
+        ),
+        with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("sampling", r#"{"rate": 0.5, "max_batch": 90}"#)],
+        ),
+        with_options(
+            fedavg(""),
+            "fedavg",
+            &[
+                ("momentum", "0"),
+                ("server_optimizer", YOGI),
+                ("schedule", STEPS),
+                ("local_schedule", COSINE),
+                ("proximal", "0.5"),
+            ],
+        ),
     ];
     for document in documents {
         let bytes = job_to_wire(&document).encode_to_vec();
@@ -127,5 +215,40 @@ fn a_job_without_an_algorithm_and_an_update_without_a_rotation_are_refused_by_na
     let refused = job_from_wire(Some(spec)).unwrap_err();
     assert_eq!(refused.code(), "wire_field_missing");
     let said = refused.to_string();
-    assert!(said.contains("dp_fedsgd or spec.fedavg"), "{said}");
+    assert!(said.contains("spec.stats or spec.evaluate"), "{said}");
+}
+
+#[test]
+fn questions_that_say_nothing_and_models_where_none_or_one_is_due_are_refused_by_name() {
+    let mut spec = job_to_wire(&stats());
+    assert_eq!(spec.model, None);
+    let Some(OnWire::Stats(asked)) = &mut spec.algorithm else {
+        panic!("the document asks for statistics")
+    };
+    asked.queries[0].kind = None;
+    let refused = job_from_wire(Some(spec)).unwrap_err();
+    assert_eq!(refused.code(), "wire_field_missing");
+    assert!(refused.to_string().contains("spec.stats.queries.kind"));
+
+    let mut needless = job_to_wire(&stats());
+    needless.model = job_to_wire(&evaluate()).model;
+    let document = job_from_wire(Some(needless)).unwrap();
+    let refused = Job::new(document).unwrap_err();
+    assert_eq!(refused.code(), "query_needless_model");
+
+    let mut modelless = job_to_wire(&evaluate());
+    modelless.model = None;
+    let refused = job_from_wire(Some(modelless)).unwrap_err();
+    assert!(refused.to_string().contains("spec.model"), "{refused}");
+
+    let mut short = job_to_wire(&evaluate());
+    let Some(OnWire::Evaluate(asked)) = &mut short.algorithm else {
+        panic!("the document evaluates")
+    };
+    asked.parameters.pop();
+    let refused = job_from_wire(Some(short)).unwrap_err();
+    assert!(
+        refused.to_string().contains("spec.evaluate.parameters"),
+        "{refused}"
+    );
 }

@@ -17,6 +17,7 @@ pub mod participant;
 mod proceedings;
 pub mod rejection;
 pub mod rules;
+pub mod split_view;
 pub mod terms;
 
 pub use messages::{
@@ -26,6 +27,7 @@ pub use messages::{
 };
 pub use rejection::{AbortReason, Rejection};
 pub use rules::Rule;
+pub use split_view::SplitView;
 pub use terms::{Attempt, CohortMember, Deadlines, Millis, RoundNumber, RoundTerms};
 
 // The attacks share their harness with tests/rules, which knows this crate by its name.

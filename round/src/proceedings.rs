@@ -18,7 +18,7 @@ const PROCEEDINGS: &str = "consort/round/proceedings/v1";
 const MAX_NAME_BYTES: usize = 64;
 
 /// Most bytes of the terms: names and keys of [`MAX_MEMBERS`] members, and what else ctx is over.
-const MAX_TERMS_BYTES: usize = (12 + 4 + MAX_NAME_BYTES + 36) * MAX_MEMBERS + 4096;
+pub(crate) const MAX_TERMS_BYTES: usize = (12 + 4 + MAX_NAME_BYTES + 36) * MAX_MEMBERS + 4096;
 
 /// The attempt that a record of blame is about: every member has it, and a log can hold it.
 ///

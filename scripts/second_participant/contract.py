@@ -107,6 +107,8 @@ class Contract:
 
     def _job_hash(self):
         spec, a, deadlines = self.spec, self.spec.dp_fedsgd, self.spec.deadlines
+        if a.HasField("sampling"):
+            raise Refused("this participant draws no batches: it sums all of its records")
         parts = [spec.name, spec.purpose, spec.dataset, len(self.members), *self.members]
         data = spec.data
         parts += [{1: "refuse", 2: "drop_row"}[data.missing], data.target.column, data.target.positive_above]
@@ -129,6 +131,18 @@ class Contract:
             ("confirming_ms", 30_000), ("unmasking_ms", 30_000),
         ):
             parts.append(getattr(deadlines, field) if deadlines.HasField(field) else default)
+        # What the server makes of the sum is no work of a member's, and is voted on like everything else.
+        if a.HasField("server_optimizer"):
+            name = a.server_optimizer.WhichOneof("kind")
+            terms = getattr(a.server_optimizer, name)
+            parts += ["server_optimizer", name, terms.beta1, terms.beta2, terms.tau]
+        if a.HasField("schedule"):
+            decay = a.schedule.WhichOneof("decay")
+            parts += ["schedule", a.schedule.warmup_rounds, decay or "constant"]
+            if decay == "step":
+                parts += [a.schedule.step.every, a.schedule.step.factor]
+            elif decay == "cosine":
+                parts.append(a.schedule.cosine.last)
         return digest("consort/contract/job/v1", *parts)
 
     def initial_model(self):

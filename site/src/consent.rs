@@ -1,6 +1,6 @@
 //! What an organisation agrees to, as its file says.
 
-use consort_contract::Label;
+use consort_contract::{JobKind, Label};
 use consort_daemon::config::{self, ConfigError};
 use consort_privacy::{Cap, Delta, Epsilon, QuantityError};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub struct ConsentPolicy {
     pub purposes: Vec<Label>,
     /// Data sets a job may be trained on.
     pub datasets: Vec<Label>,
+    /// What a job may do: `training`, `stats`, `evaluate`. A file that does not say it agreed to training alone.
+    #[serde(default = "training_alone")]
+    pub kinds: Vec<JobKind>,
     /// Largest epsilon of one job, counted at [`Self::delta`].
     pub max_epsilon_per_job: f64,
     /// Largest epsilon over all jobs on one data set, for ever, counted at [`Self::delta`].
@@ -84,6 +87,10 @@ impl ConsentPolicy {
     }
 }
 
+fn training_alone() -> Vec<JobKind> {
+    vec![JobKind::Training]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +107,14 @@ mod tests {
         let unknown = format!("{SAMPLE}\ncolour = 1\n");
         let error = ConsentPolicy::parse(Path::new("consent.toml"), &unknown).unwrap_err();
         assert!(error.to_string().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn a_consent_file_that_names_no_kind_of_job_allows_training_alone() {
+        let line = SAMPLE.lines().find(|line| line.starts_with("kinds"));
+        let silent = SAMPLE.replace(line.unwrap(), "");
+        let policy = ConsentPolicy::parse(Path::new("consent.toml"), &silent).unwrap();
+        assert_eq!(policy.kinds, [JobKind::Training]);
     }
 
     #[test]

@@ -76,6 +76,29 @@ pub fn evaluate(
     Ok(result)
 }
 
+/// The outputs for each record of a batch, [records, outputs], in order; not finite where a record or the model is damaged.
+///
+/// # Errors
+/// [`TrainingError`] if parameters or records do not fit the model.
+///
+/// # Security
+/// Outputs tell of records. They are for the site itself.
+pub fn logits(
+    spec: &ModelSpec,
+    parameters: &Parameters,
+    batch: &Batch<'_>,
+) -> Result<Vec<f32>, TrainingError> {
+    let network = Network::new(spec, parameters)?;
+    let mut outputs = Vec::with_capacity(batch.records() * network.outputs());
+    let mut trace = Trace::default();
+    for chunk in network.chunks(batch)? {
+        network.forward(&chunk, &mut trace);
+        let rows = network.outputs_of(&trace).iter_rows();
+        outputs.extend(rows.flatten());
+    }
+    Ok(outputs)
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts of records in memory are far below 2^53"
@@ -106,6 +129,8 @@ mod tests {
         let loss = 2.0 * (1.0 + (-1.0_f64).exp()).ln() + (1.0 + 3.0_f64.exp()).ln();
         assert!((result.mean_loss().unwrap() - loss / 3.0).abs() < 1e-6);
         assert!((result.accuracy().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        let outputs = logits(&spec, &parameters, &batch).unwrap();
+        assert_eq!(outputs, [1.0, -1.0, 3.0]);
     }
 
     #[test]

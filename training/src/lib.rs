@@ -26,5 +26,5 @@ mod vectors_tests;
 pub use batch::Batch;
 pub use clipping::{Clipping, LossWeight};
 pub use error::TrainingError;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, logits};
 pub use sum::{ClippedSum, clipped_sum, sum_elements};

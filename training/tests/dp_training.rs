@@ -5,7 +5,8 @@
 )]
 
 use consort_model::{
-    InitialSeed, LOSS_CAP, Layer, Loss, ModelSpec, OptimizerState, Parameters, StepRule,
+    InitialSeed, LOSS_CAP, Layer, Loss, ModelSpec, Momentum, OptimizerState, Parameters,
+    ServerOptimizer, StepRule,
 };
 use consort_privacy::{
     Account, Cap, ClipNorm, DebitKey, Delta, DiscreteGaussian, Epsilon, GridChoice, Ledger,
@@ -109,6 +110,7 @@ fn target() -> PrivacyTarget {
         n_min: SITES.into(),
         c_noise: 1,
         source: NoiseSource::Cohort,
+        batches: None,
     }
 }
 
@@ -137,7 +139,8 @@ fn train(
     mut contribute: impl FnMut(&mut Site, &Parameters, u64) -> Vec<i64>,
 ) -> (Parameters, Vec<f64>) {
     let spec = logistic();
-    let step = StepRule::new(1.0, 0.5, CLIP, plan().grid().bits().bits(), DIVISOR).unwrap();
+    let momentum = ServerOptimizer::Momentum(Momentum::new(0.5).unwrap());
+    let step = StepRule::new(1.0, momentum, CLIP, plan().grid().bits().bits(), DIVISOR).unwrap();
     let start = Parameters::initial(&spec, &InitialSeed([0; 32]));
     let mut state = OptimizerState::initial(start);
     let mut losses = Vec::new();

@@ -28,6 +28,9 @@ FEDAVG = {
 }
 
 
+FEDAVG_JOB = {name: value for name, value in JOB.items() if name != "dp_fedsgd"} | {"fedavg": FEDAVG}
+
+
 def f32(x):
     return struct.unpack("<f", struct.pack("<f", x))[0]
 
@@ -93,7 +96,7 @@ def example(elements, multiplier, scale):
 
 
 def file():
-    job = {name: value for name, value in JOB.items() if name != "dp_fedsgd"} | {"fedavg": FEDAVG}
+    job = FEDAVG_JOB
     numbers = thresholds(len(job["members"]), job["aggregation"]["colluders"], job["aggregation"]["minimum"])
     content = job_bytes(job, numbers)
     planned = plan(job, numbers, 180_000, 16)

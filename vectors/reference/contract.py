@@ -191,11 +191,14 @@ def feature_parts(feature):
     return ["one_hot", f["column"], *listed(f["levels"])]
 
 
+NO_MODEL = {"layers": [], "loss": "binary_cross_entropy", "seed": "00" * 32}
+
+
 def model_bytes(job):
-    layers = job["model"]["layers"]
+    layers = job.get("model", NO_MODEL)["layers"]
     shown = [["dense", layer["dense"]["outputs"]] if isinstance(layer, dict) else [layer] for layer in layers]
     inputs = inputs_of(job["data"]["features"])
-    return canonical("consort/model/spec/v1", inputs, *listed(shown), job["model"]["loss"])
+    return canonical("consort/model/spec/v1", inputs, *listed(shown), job.get("model", NO_MODEL)["loss"])
 
 
 def dp_fedsgd_parts(a):
@@ -219,8 +222,70 @@ def fedavg_parts(a):
     ]
 
 
-def job_bytes(job, numbers):
+def stats_parts(a):
+    def query_parts(query):
+        [(kind, q)] = query.items()
+        return [kind, q["column"], real(q.get("weight", 1.0)), q.get("bins", 0), *listed(real(at) for at in q.get("at", []))]
+
+    return [
+        "stats",
+        real(a.get("count_weight", 1.0)),
+        a["max_records_per_member"],
+        *listed(query_parts(query) for query in a["queries"]),
+    ]
+
+
+def evaluate_parts(a):
+    weights = [real(a["weights"][name]) for name in ("count", "confusion", "scores", "loss")]
+    hashed = bytes.fromhex(a["parameters"])
+    return ["evaluate", a["model_of"], hashed, real(a["threshold"]), a["bins"], *weights, a["max_records_per_member"]]
+
+
+ALGORITHMS = {"dp_fedsgd": dp_fedsgd_parts, "fedavg": fedavg_parts, "stats": stats_parts, "evaluate": evaluate_parts}
+
+
+def algorithm_of(job):
+    [name] = [name for name in ALGORITHMS if name in job]
+    return name, job[name]
+
+
+def schedule_parts(label, schedule):
+    decay = schedule.get("decay", "constant")
+    if decay == "constant":
+        fall = ["constant"]
+    elif "step" in decay:
+        fall = ["step", decay["step"]["every"], real(decay["step"]["factor"])]
+    else:
+        fall = ["cosine", real(decay["cosine"]["last"])]
+    return [label, schedule.get("warmup_rounds", 0), *fall]
+
+
+def option_parts(a):
+    """What stands at the end of a job that asks for it, in this order."""
+    parts = []
+    if "server_optimizer" in a:
+        [(name, terms)] = a["server_optimizer"].items()
+        parts += ["server_optimizer", name, *[real(terms[key]) for key in ("beta1", "beta2", "tau")]]
+    for label in ("schedule", "local_schedule"):
+        if label in a:
+            parts += schedule_parts(label, a[label])
+    if "proximal" in a:
+        parts += ["proximal", real(a["proximal"])]
+    if "sampling" in a:
+        parts += ["sampling", real(a["sampling"]["rate"]), a["sampling"]["max_batch"]]
+    return parts
+
+
+def asked_parts(asks):
+    """What a job asks of its members' data and machines, each under a name of its own, in this order."""
+    names = ["memory_bytes", "storage_bytes", "network_bits_per_second", "genuine_hardware", "metrics"]
+    labels = {"key_rotation_days": "data_access.encryption", **{name: f"requirements.{name}" for name in names}}
+    return [part for name, label in labels.items() if name in asks for part in (label, asks[name])]
+
+
+def job_bytes(job, numbers, asks={}):
     data, privacy = job["data"], job["privacy"]
+    name, algorithm = algorithm_of(job)
     return canonical(
         "consort/contract/job/v1",
         job["name"],
@@ -232,13 +297,15 @@ def job_bytes(job, numbers):
         real(data["target"]["positive_above"]),
         *listed(feature_parts(f) for f in data["features"]),
         model_bytes(job),
-        bytes.fromhex(job["model"]["seed"]),
-        *(fedavg_parts(job["fedavg"]) if "fedavg" in job else dp_fedsgd_parts(job["dp_fedsgd"])),
+        bytes.fromhex(job.get("model", NO_MODEL).get("seed", NO_MODEL["seed"])),
+        *ALGORITHMS[name](algorithm),
         real(privacy["epsilon"]),
         real(privacy["delta"]),
         privacy["c_noise"],
         *threshold_parts(numbers),
         *[job["deadlines"][f"{phase}_ms"] for phase in ("voting", "joining", "sharing", "collecting", "confirming", "unmasking")],
+        *option_parts(algorithm),
+        *asked_parts(asks),
     )
 
 
@@ -251,13 +318,15 @@ def parameters(job):
     return count
 
 
-def plan(job, numbers, s, g):
-    """What follows from the noise multiplier s/10 000 and the grid of g bits."""
-    a = job["fedavg"] if "fedavg" in job else job["dp_fedsgd"]
-    elements, rounds = parameters(job) + 1, a["rounds"] * a.get("local_steps", 1)
+def plan(job, numbers, s, g, coordinates=None):
+    """What follows from the noise multiplier s/10 000 and the grid of g bits; for a job that asks, with the coordinates of its query."""
+    _, a = algorithm_of(job)
+    elements = parameters(job) + 1 if coordinates is None else coordinates
+    rounds = a.get("rounds", 1) * a.get("local_steps", 1)
+    # What sampled batches cost takes an accountant of its own (docs/privacy.md); the numbers that follow from sigma do not.
     delta = lambda epsilon, mu: normal(mu / 2 - epsilon / mu) - math.exp(epsilon) * normal(-mu / 2 - epsilon / mu)
     normal = lambda x: math.erfc(-x / math.sqrt(2)) / 2
-    assert delta(job["privacy"]["epsilon"], math.sqrt(rounds) / (s / 10_000)) <= job["privacy"]["delta"]
+    assert "sampling" in a or delta(job["privacy"]["epsilon"], math.sqrt(rounds) / (s / 10_000)) <= job["privacy"]["delta"]
     contributors = 1 if "fedavg" in job else numbers["n_min"] - job["privacy"]["c_noise"]
     variance = -(-(s**2 * 2 ** (2 * g)) // (10**8 * contributors))
     assert 2**40 <= variance <= 2**54
@@ -266,7 +335,8 @@ def plan(job, numbers, s, g):
         return planned(s, g, variance, bound, elements, most)
     k = math.sqrt(2 * (math.log(2 * numbers["n"] * elements * rounds) + 40 * math.log(2)))
     bound = math.ceil(k * math.sqrt(variance)) + 1
-    most = numbers["n"] * (a["max_records_per_member"] * 2**g + bound)
+    largest = a["sampling"]["max_batch"] if "sampling" in a else a["max_records_per_member"]
+    most = numbers["n"] * (largest * 2**g + bound)
     return planned(s, g, variance, bound, elements, most)
 
 
@@ -315,6 +385,27 @@ ASKED = [
 ]
 
 
+def sampled(numbers):
+    """The same job with sampled batches."""
+    a = JOB["dp_fedsgd"] | {"rounds": 100, "sampling": {"rate": 0.05, "max_batch": 120}}
+    job = JOB | {"dp_fedsgd": a}
+    content = job_bytes(job, numbers)
+    # That this noise keeps the promise, the test that reads this job finds with the accountant for sampled batches.
+    planned = plan(job, numbers, 30_000, 20)
+    schema = schema_hash(planned["elements"], planned["width_bits"])
+    agreed = contract_bytes(sha256(content), planned, schema)
+    return {
+        "job": job,
+        "model_bytes": model_bytes(job).hex(),
+        "job_bytes": content.hex(),
+        "job_hash": sha256(content).hex(),
+        "plan": planned,
+        "schema_hash": schema.hex(),
+        "contract_bytes": agreed.hex(),
+        "contract_hash": sha256(agreed).hex(),
+    }
+
+
 def file():
     secrets = seeds()
     numbers = thresholds(len(JOB["members"]), JOB["aggregation"]["colluders"], JOB["aggregation"]["minimum"])
@@ -341,5 +432,6 @@ def file():
         "contract_hash": contract.hex(),
         "votes": votes,
         "votes_hash": votes_hash(votes).hex(),
+        "sampled": sampled(numbers),
         "refusal": vote(secrets["cork"], "cork", contract, "ε is too large for us"),
     }

@@ -8,11 +8,13 @@ import json
 import pathlib
 import sys
 
+import asking
 import averaging
 import contract
 import examples
 import gradient
 import model
+import query
 import round_of_ten
 import round_on_a_circle
 import statements
@@ -30,9 +32,11 @@ def main():
         "masks": examples.masks(),
         "seats": examples.seats(),
         "contract": agreed,
+        "asking": asking.file(),
         "fedavg": averaging.file(),
         "model": starts,
         "gradient": gradient.file(),
+        "query": query.file(),
         "step": step.file(agreed, starts, attempt["opening"]["sum"]),
         "statements": statements.file(agreed, attempt["context"], attempt["keys"]),
         **attempt,

@@ -4,10 +4,12 @@ A sum, difference, product or quotient of two binary32 numbers that is taken in 
 (53 ≥ 2·24 + 2: Figueroa 1995), so Python's floats do.
 """
 
+import math
 import struct
 
-from averaging import BLOCK, FEDAVG, JOB_ID, f32, pieces, rotation_seed, transform
-from encoding import digest
+from averaging import FEDAVG_JOB, BLOCK, FEDAVG, JOB_ID, f32, pieces, rotation_seed, transform
+from contract import JOB, job_bytes, thresholds
+from encoding import digest, sha256
 from masking import mask
 
 
@@ -68,6 +70,97 @@ def by_average(start, sums):
     return rounds
 
 
+# --- Adaptive optimizers and schedules -------------------------------------------------------------------------------
+
+
+def share(schedule, number, rounds):
+    """The share of a learning rate in a round."""
+    warmup, decay = schedule.get("warmup_rounds", 0), schedule.get("decay", "constant")
+    if number <= warmup:
+        return f32(number / warmup)
+    k = number - 1 - warmup
+    if decay == "constant":
+        return 1.0
+    if "step" in decay:
+        left = 1.0
+        for _ in range(k // decay["step"]["every"]):
+            left = f32(left * f32(decay["step"]["factor"]))
+        return left
+    n, last = rounds - warmup, f32(decay["cosine"]["last"])
+    cosine = f32(whole(4 * (n * n - k * k)) / whole(4 * n * n + k * k))
+    return f32(last + f32(f32(1.0 - last) * f32(cosine * cosine)))
+
+
+def adaptive(a, rates, sign, start, means):
+    """FedAdam and FedYogi; the model moves by sign · rate."""
+    [(name, terms)] = a["server_optimizer"].items()
+    b1, b2, tau = (f32(terms[key]) for key in ("beta1", "beta2", "tau"))
+    new1, new2 = f32(1.0 - b1), f32(1.0 - b2)
+    theta, first, second = start, [0.0] * len(start), [f32(tau * tau)] * len(start)
+    for rate, mean in zip(rates, means):
+        squares = [f32(x * x) for x in mean]
+        if name == "fedadam":
+            second = [f32(f32(b2 * v) + f32(new2 * s)) for v, s in zip(second, squares)]
+        else:
+            turn = lambda v, s: (v > s) - (v < s)
+            second = [f32(v - turn(v, s) * f32(new2 * s)) for v, s in zip(second, squares)]
+        first = [f32(f32(b1 * m) + f32(new1 * x)) for m, x in zip(first, mean)]
+        # math.sqrt is right in binary64, and 53 ≥ 2·24 + 2 holds for roots too.
+        way = [f32(m / f32(f32(math.sqrt(v)) + tau)) for m, v in zip(first, second)]
+        theta = [f32(p + sign * f32(rate * w)) for p, w in zip(theta, way)]
+        yield {"rate": data([rate]).hex(), **shown(theta, first), "second": data(second).hex()}
+
+
+def momentum(a, rates, sign, start, means):
+    """Momentum under a schedule."""
+    share, theta, velocity = f32(a["momentum"]), start, [0.0] * len(start)
+    for rate, mean in zip(rates, means):
+        velocity = [f32(f32(share * v) + m) for v, m in zip(velocity, mean)]
+        theta = [f32(p + sign * f32(rate * v)) for p, v in zip(theta, velocity)]
+        yield {"rate": data([rate]).hex(), **shown(theta, velocity)}
+
+
+ADAM = {"fedadam": {"beta1": 0.9, "beta2": 0.99, "tau": 0.001}}
+YOGI = {"fedyogi": {"beta1": 0.5, "beta2": 0.75, "tau": 0.03}}
+STEPS = {"warmup_rounds": 2, "decay": {"step": {"every": 2, "factor": 0.7}}}
+COSINE = {"warmup_rounds": 1, "decay": {"cosine": {"last": 0.1}}}
+
+OPTIONS = [
+    ("dp_fedsgd", {"momentum": 0.0, "server_optimizer": ADAM}),
+    ("dp_fedsgd", {"momentum": 0.0, "server_optimizer": YOGI, "schedule": STEPS}),
+    ("dp_fedsgd", {"schedule": COSINE}),
+    ("fedavg", {"momentum": 0.0, "server_optimizer": ADAM, "schedule": COSINE}),
+    ("fedavg", {"momentum": 0.0, "server_optimizer": YOGI, "local_schedule": STEPS, "proximal": 0.0625}),
+    ("fedavg", {"schedule": {"warmup_rounds": 3}, "local_schedule": COSINE}),
+]
+
+
+def with_options(start, grid):
+    """Six rounds of each kind of job with options, on sums of its own."""
+    for number, (algorithm, options) in enumerate(OPTIONS):
+        plain = JOB if algorithm == "dp_fedsgd" else FEDAVG_JOB
+        a = plain[algorithm] | options | {"rounds": 6}
+        job = plain | {algorithm: a}
+        numbers = thresholds(len(job["members"]), job["aggregation"]["colluders"], job["aggregation"]["minimum"])
+        content = job_bytes(job, numbers)
+        rates = [f32(f32(a["learning_rate"]) * share(a.get("schedule", {}), r, 6)) for r in range(1, 7)]
+        if algorithm == "dp_fedsgd":
+            sums = [drawn(len(start) + 1, 10 * number + r, 2**33) for r in range(6)]
+            unit = f32(f32(a["clip"]) / 2**grid)
+            means = [[f32(f32(whole(x) * unit) / f32(a["divisor"])) for x in total[:-1]] for total in sums]
+        else:
+            q = 2 ** (a["value_bits"] - 1) - 1
+            sums = [drawn(len(start) + 1, 10 * number + r, 8 * q) for r in range(6)]
+            means = [average(total[:-1], 8, rotation_seed(JOB_ID, r)) for r, total in enumerate(sums, 1)]
+        move = adaptive if "server_optimizer" in a else momentum
+        moved = move(a, rates, -1 if algorithm == "dp_fedsgd" else 1, start, means)
+        rounds = [{"sum": total, **told} for total, told in zip(sums, moved)]
+        local = a.get("local_schedule")
+        local = {"local_shares": data([share(local, r, 6) for r in range(1, 7)]).hex()} if local else {}
+        told = {"algorithm": algorithm, "options": options | {"rounds": 6}, "job_bytes": content.hex()}
+        yield {**told, "job_hash": sha256(content).hex(), **local, "survivors": 8, "rounds": rounds}
+
+
 def drawn(elements, round_, most):
     """Integers of both signs up to `most`, spread over all magnitudes."""
     return [((i + 7 * round_) * 2654435761 % (2 * most + 1) - most) >> (5 * (i % 4)) for i in range(elements)]
@@ -84,4 +177,5 @@ def file(agreed, starts, opened_sum):
         "start": data(start).hex(),
         "by_gradient": {"grid_bits": grid, "rounds": by_gradient(agreed["job"], grid, start, sums)},
         "by_average": {"job": JOB_ID, "rounds": by_average(start, averaged)},
+        "with_options": {"grid_bits": grid, "job": JOB_ID, "cases": list(with_options(start, grid))},
     }

@@ -10,7 +10,7 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
     PrivacyDocument,
 };
-use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Rotation};
+use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Requirements, Rotation};
 use consort_daemon::compute::ComputeConfig;
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 
@@ -137,6 +137,9 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             divisor: job.divisor.into(),
             loss_weight: job.loss_weight,
             max_records_per_member,
+            server_optimizer: None,
+            schedule: None,
+            sampling: None,
         }),
         Some(LocalSteps {
             steps,
@@ -158,6 +161,10 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             rotation: Rotation::Hadamard,
             learning_rate: 1.0,
             momentum: job.momentum.into(),
+            server_optimizer: None,
+            schedule: None,
+            local_schedule: None,
+            proximal: None,
         }),
     }
 }
@@ -189,6 +196,7 @@ pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Fa
                 key_rotation_days: KEY_ROTATION_DAYS,
             }),
         },
+        requirements: Requirements::default(),
         deadlines: DeadlineDocument {
             voting_ms: PHASE_MS,
             joining_ms: PHASE_MS,

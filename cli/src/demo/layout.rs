@@ -1,10 +1,10 @@
 //! Writes the files of a consortium: the same that people write by hand, made with the same commands.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use consort_contract::{ConsortiumId, JobDocument, Label, OrganisationId};
+use consort_contract::{ConsortiumId, JobDocument, JobKind, Label, OrganisationId};
 use consort_coordinator::config::OperatorsConfig;
 use consort_daemon::config;
 use consort_participant::ParticipantError;
@@ -16,6 +16,7 @@ use super::brokers;
 use super::documents::{PURPOSE, job_document, node, policy};
 use super::jobs::DemoJob;
 use super::options::Plan;
+use super::ports::Ports;
 use super::site::TRAIN_FILE;
 use crate::client::Access;
 use crate::failure::{Failure, at};
@@ -33,9 +34,7 @@ const POLICY_FILE: &str = "policy.toml";
 /// Where the parts of the demo lie and listen.
 pub(crate) struct Layout {
     root: PathBuf,
-    operators: SocketAddr,
-    /// Where the clinics' brokers listen, in the clinics' order; none unless the data lies encrypted.
-    brokers: Vec<SocketAddr>,
+    ports: Ports,
     simulated_root: String,
     /// The job document.
     pub(crate) document: JobDocument,
@@ -52,21 +51,20 @@ impl Layout {
         let root = root.canonicalize().map_err(at(root))?;
         let simulated_root = simulated::init(&root.join("simulated"))?;
         write(&root.join(POLICY_FILE), &policy(&simulated_root))?;
-        let ports = Ports::free(plan.sites.len(), plan.sealed_data)?;
+        let ports = Ports::hold(plan.sites.len(), plan.sealed_data)?;
         let document = job_document(&plan.job, plan)?;
         let layout = Self {
             root,
-            operators: ports.operators,
-            brokers: ports.brokers.clone(),
+            ports,
             simulated_root,
             document,
         };
-        layout.write_coordinator(&ports)?;
-        for (index, (site, metrics)) in plan.sites.iter().zip(&ports.metrics).enumerate() {
+        layout.write_coordinator()?;
+        for (index, (site, metrics)) in plan.sites.iter().zip(&layout.ports.metrics).enumerate() {
             let folder = layout.folder(&site.name);
             site.write(&folder).map_err(at(&folder))?;
-            let broker = ports.brokers.get(index).copied();
-            layout.write_participant(&site.name, *metrics, &ports, broker, &plan.job)?;
+            let broker = layout.ports.brokers.get(index).copied();
+            layout.write_participant(&site.name, *metrics, broker, &plan.job)?;
         }
         let text = serde_json::to_string_pretty(&layout.document);
         let text = text.map_err(|error| Failure::failed("job_json", error))?;
@@ -85,9 +83,9 @@ impl Layout {
         self.folder(name).join(CONFIG_FILE)
     }
 
-    /// Where the clinics' brokers listen.
+    /// Where the clinics' brokers listen, in the clinics' order; none unless the data lies encrypted.
     pub(super) fn brokers(&self) -> &[SocketAddr] {
-        &self.brokers
+        &self.ports.brokers
     }
 
     /// Makes the brokers, once everything else is there, where the data is to lie encrypted.
@@ -120,17 +118,17 @@ impl Layout {
     pub(crate) fn access(&self) -> Access {
         let folder = self.folder(COORDINATOR);
         Access {
-            coordinator: format!("https://{}", self.operators),
+            coordinator: format!("https://{}", self.ports.operators),
             ca: folder.join("tls/cert.pem"),
             token_file: folder.join("operator.token"),
         }
     }
 
-    fn write_coordinator(&self, ports: &Ports) -> Result<(), Failure> {
+    fn write_coordinator(&self) -> Result<(), Failure> {
         let config = consort_coordinator::Config {
-            participants_address: ports.participants,
-            operators_address: ports.operators,
-            node: node(COORDINATOR, ports.coordinator_metrics),
+            participants_address: self.ports.participants,
+            operators_address: self.ports.operators,
+            node: node(COORDINATOR, self.ports.coordinator_metrics),
             operators: OperatorsConfig {
                 certificate: "tls/cert.pem".into(),
                 key: "tls/key.pem".into(),
@@ -144,7 +142,6 @@ impl Layout {
         &self,
         name: &str,
         metrics: SocketAddr,
-        ports: &Ports,
         broker: Option<SocketAddr>,
         job: &DemoJob,
     ) -> Result<(), Failure> {
@@ -158,7 +155,7 @@ impl Layout {
         };
         let config = consort_participant::Config {
             node: node(name, metrics),
-            coordinator: ports.participants.to_string(),
+            coordinator: self.ports.participants.to_string(),
             broker: broker.map(|address| brokers::pinned(name, address)),
             consent: "consent.toml".into(),
             datasets: BTreeMap::from([(dataset.clone(), records)]),
@@ -168,6 +165,7 @@ impl Layout {
         let consent = ConsentPolicy {
             purposes: vec![label(PURPOSE)?],
             datasets: vec![dataset],
+            kinds: vec![JobKind::Training, JobKind::Stats, JobKind::Evaluate],
             max_epsilon_per_job: job.epsilon,
             max_epsilon_lifetime: job.epsilon,
             delta: job.delta,
@@ -230,45 +228,6 @@ fn refuse_used(root: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("demo_dir_used", what));
     }
     Ok(())
-}
-
-/// Ports nobody listens on, all held at once so that none is given out twice.
-struct Ports {
-    participants: SocketAddr,
-    operators: SocketAddr,
-    coordinator_metrics: SocketAddr,
-    metrics: Vec<SocketAddr>,
-    brokers: Vec<SocketAddr>,
-}
-
-impl Ports {
-    fn free(members: usize, with_brokers: bool) -> Result<Self, Failure> {
-        let failed = |error| {
-            Failure::failed(
-                "no_free_port",
-                format!("no port is free on 127.0.0.1: {error}"),
-            )
-        };
-        let brokers = if with_brokers { members } else { 0 };
-        let held: Vec<TcpListener> = (0..3 + members + brokers)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        let mut ports = held
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
-        let brokers = ports.split_off(3 + members);
-        let metrics = ports.split_off(3);
-        Ok(Self {
-            participants: ports[0],
-            operators: ports[1],
-            coordinator_metrics: ports[2],
-            metrics,
-            brokers,
-        })
-    }
 }
 
 pub(super) fn organisation(name: &str) -> Result<OrganisationId, Failure> {

@@ -11,6 +11,7 @@ pub(crate) mod hospitals;
 pub(crate) mod jobs;
 pub(crate) mod layout;
 pub(crate) mod options;
+pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod progress;
 pub(crate) mod site;

@@ -6,7 +6,9 @@ use super::jobs::{BREAST_CANCER, DemoJob, HEART};
 use super::site::{HELD_OUT_FILE, Site, TRAIN_FILE};
 use super::{clinics::clinics, hospitals};
 use consort_contract::Thresholds;
-use consort_model::{InitialSeed, ModelSpec, OptimizerState, Parameters, StepRule};
+use consort_model::{
+    InitialSeed, ModelSpec, Momentum, OptimizerState, Parameters, ServerOptimizer, StepRule,
+};
 use consort_participant::data::{DataSet, load};
 use consort_privacy::{
     ClipNorm, Delta, DiscreteGaussian, Epsilon, GridChoice, NoisePlan, NoiseSource, PrivacyTarget,
@@ -58,7 +60,7 @@ impl<'a> Job<'a> {
         let bits = grid.bits().bits();
         let rule = StepRule::new(
             demo.learning_rate,
-            demo.momentum,
+            ServerOptimizer::Momentum(Momentum::new(demo.momentum).unwrap()),
             demo.clip_norm,
             bits,
             demo.divisor,
@@ -117,6 +119,7 @@ fn plan(demo: &DemoJob, model: &ModelSpec, thresholds: &Thresholds) -> NoisePlan
         n_min: thresholds.minimum(),
         c_noise: demo.colluding_noise,
         source: NoiseSource::Cohort,
+        batches: None,
     };
     let shape = UpdateShape {
         elements: sum_elements(model) as u64,

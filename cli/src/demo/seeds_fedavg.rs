@@ -7,7 +7,7 @@ use super::jobs::{BREAST_CANCER_FEDAVG, DemoJob};
 use super::options::Plan as DemoPlan;
 use super::site::{HELD_OUT_FILE, Site, TRAIN_FILE};
 use consort_contract::{Algorithm, FedAvg, Job, Plan, ServerStep};
-use consort_model::{AverageRule, OptimizerState, Parameters};
+use consort_model::{AverageRule, Momentum, OptimizerState, Parameters, ServerOptimizer};
 use consort_participant::data::{DataSet, load};
 use consort_privacy::{DiscreteGaussian, LocalModel};
 use consort_training::{Batch, Clipping, LossWeight, clipped_sum, evaluate};
@@ -70,7 +70,7 @@ impl Run {
         );
         let sampler = DiscreteGaussian::new(noise.member_variance());
         let elements = usize::try_from(noise.elements()).unwrap();
-        let mut local = LocalModel::at(global.as_slice(), averaging.local_rule(), noise).unwrap();
+        let mut local = LocalModel::at(global.as_slice(), averaging.local_rule(1), noise).unwrap();
         for _ in 0..self.terms.local_steps {
             let drawn = sampler.sample_vector(elements, rng).unwrap();
             let here = Parameters::new(self.job.model(), local.values().to_vec()).unwrap();
@@ -92,7 +92,8 @@ impl Run {
     /// Mean over the sites of each one's accuracy after the job's rounds.
     fn accuracy(&self, seed: u64) -> f64 {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let momentum = narrow(self.terms.momentum);
+        let momentum = Momentum::new(narrow(self.terms.momentum)).unwrap();
+        let momentum = ServerOptimizer::Momentum(momentum);
         let rule = AverageRule::new(narrow(self.terms.learning_rate), momentum).unwrap();
         let start = Parameters::initial(self.job.model(), &self.job.initial_seed());
         let mut state = OptimizerState::initial(start);

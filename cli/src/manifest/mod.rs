@@ -16,8 +16,10 @@ use consort_contract::{
 use consort_daemon::config::{self, DaemonConfig};
 use consort_daemon::manifest as files;
 use consort_daemon::node::{NodeConfig, NodeError};
+use serde_json::json;
 
 use crate::failure::{Failure, at};
+use crate::said::said;
 use show::Shown;
 
 /// What can be done with manifests.
@@ -72,6 +74,9 @@ pub(crate) enum Command {
         /// The manifests, oldest first
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Print JSON, one object per line
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -99,6 +104,9 @@ pub(crate) struct New {
     /// Where to write it; the file must not exist yet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
@@ -118,7 +126,11 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             roster,
             json,
         } => show(&file, previous.as_deref(), roster.as_deref(), json),
-        Command::Adopt { config, files } => adopt(&config, &files),
+        Command::Adopt {
+            config,
+            files,
+            json,
+        } => adopt(&config, &files, json),
     }
 }
 
@@ -148,20 +160,28 @@ fn new(options: &New) -> Result<(), Failure> {
     let signed = write(&options.out, document)?;
     let document = &signed.document;
     let (all, next) = (roster.document.members.len(), document.threshold);
-    println!(
-        "manifest version {} in {}, not signed yet",
+    let needed = previous.as_ref().map(|previous| previous.threshold);
+    let needs = match needed {
+        Some(needed) => format!("it needs {needed} signatures of {all}"),
+        None => format!("it needs the signatures of all {all}, as every first manifest does"),
+    };
+    let text = format!(
+        "manifest version {} in {}, not signed yet\n\
+         fingerprint {}: members compare it by telephone before they sign\n\
+         {needs}\n\
+         the manifest after it will need {next}",
         document.version,
-        options.out.display()
+        options.out.display(),
+        document.hash(),
     );
-    println!(
-        "fingerprint {}: members compare it by telephone before they sign",
-        document.hash()
-    );
-    match &previous {
-        Some(previous) => println!("it needs {} signatures of {all}", previous.threshold),
-        None => println!("it needs the signatures of all {all}, as every first manifest does"),
-    }
-    println!("the manifest after it will need {next}");
+    let object = json!({
+        "manifest": options.out,
+        "version": document.version,
+        "fingerprint": document.hash().to_string(),
+        "signatures_needed": needed.map_or(json!(all), |needed| json!(needed)),
+        "threshold": next,
+    });
+    said(options.json, &object, text);
     Ok(())
 }
 
@@ -278,7 +298,7 @@ fn show(
     Ok(())
 }
 
-fn adopt(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+fn adopt(config: &Path, files: &[PathBuf], json: bool) -> Result<(), Failure> {
     let node = config::load::<AnyDaemon>(config)?.node;
     let roster: SignedRoster = config::load_json(&node.roster)?;
     let roster = roster
@@ -293,9 +313,17 @@ fn adopt(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
         } else {
             "is pinned"
         };
-        println!("manifest version {version} with fingerprint {hash} {seen}");
+        let text = format!("manifest version {version} with fingerprint {hash} {seen}");
+        let object = json!({
+            "version": version,
+            "fingerprint": hash.to_string(),
+            "known": taken.known,
+        });
+        said(json, &object, text);
     }
-    println!("put the newest in place of {}", node.manifest.display());
+    if !json {
+        println!("put the newest in place of {}", node.manifest.display());
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `consort privacy`: what a promise costs, what keeps it, what is spent, and what it means. Offline: nothing is sent.
 
+mod audit;
 mod budget;
 mod explain;
 mod figures;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Sigma(figures::Sigma),
     /// What this organisation's data sets have spent, and what a further release would cost
     Budget(budget::Options),
+    /// An epsilon from below: canaries are planted in a job that runs in this process, and guessed from its model
+    Audit(audit::Options),
     /// What a job promises to whom, what each coalition would learn, and what is not covered
     Explain(explain::Options),
 }
@@ -34,6 +37,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Epsilon(options) => options.run(),
         Command::Sigma(options) => options.run(),
         Command::Budget(options) => budget::run(&options),
+        Command::Audit(options) => options.run(),
         Command::Explain(options) => explain::run(&options),
     }
 }
@@ -51,11 +55,14 @@ pub(crate) struct Sampled {
     #[arg(long, value_enum, default_value_t = Neighbours::AddRemove)]
     relation: Neighbours,
     /// Most records of a batch, of those that were drawn
-    #[arg(long, value_name = "B", requires = "records")]
+    #[arg(long, value_name = "B", requires = "size")]
     max_batch: Option<u32>,
-    /// Most records of the data set
-    #[arg(long, value_name = "N", requires = "max_batch")]
+    /// Records of the data set, if their number is public
+    #[arg(long, value_name = "N", requires = "max_batch", group = "size")]
     records: Option<u32>,
+    /// Most records of the data set, if their number is secret
+    #[arg(long, value_name = "N", requires = "max_batch", group = "size")]
+    records_at_most: Option<u32>,
 }
 
 /// The relations by the names of the ledger.
@@ -89,9 +96,16 @@ impl Sampled {
     }
 
     fn truncation(&self) -> Result<Option<Truncation>, QuantityError> {
-        let both = self.max_batch.zip(self.records);
-        both.map(|(max_batch, records)| Truncation::new(max_batch, records))
-            .transpose()
+        let Some(max_batch) = self.max_batch else {
+            return Ok(None);
+        };
+        let known = self
+            .records
+            .map(|records| Truncation::new(max_batch, records));
+        let bound = self
+            .records_at_most
+            .map(|most| Truncation::of_at_most(max_batch, most));
+        known.or(bound).transpose()
     }
 
     /// Adds what was asked to an answer.
@@ -99,9 +113,14 @@ impl Sampled {
         answer["sampling"] = json!(self.sampling);
         answer["steps"] = json!(self.steps);
         answer["relation"] = json!(relation_name(self.relation()));
-        if let Some((max_batch, records)) = self.max_batch.zip(self.records) {
+        if let Some(max_batch) = self.max_batch {
             answer["max_batch"] = json!(max_batch);
+        }
+        if let Some(records) = self.records {
             answer["records"] = json!(records);
+        }
+        if let Some(records) = self.records_at_most {
+            answer["records_at_most"] = json!(records);
         }
     }
 

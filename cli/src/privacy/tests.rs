@@ -20,6 +20,7 @@ fn asked(line: &str) -> Result<Value, Failure> {
     match Arguments::try_parse_from(words).unwrap().command {
         Command::Epsilon(options) => options.answer().map(|(answer, _)| answer),
         Command::Sigma(options) => options.answer().map(|(answer, _)| answer),
+        Command::Audit(options) => options.answer().map(|(answer, _)| answer),
         Command::Budget(_) | Command::Explain(_) => unreachable!("not asked here"),
     }
 }
@@ -44,6 +45,22 @@ fn a_cap_on_the_batch_costs_something() {
     let capped = asked(&format!("{line} --max-batch 32 --records 200")).unwrap();
     assert!(is_near(&plain["pld"], 5.555_47, 1e-3), "{plain}");
     assert!(is_near(&capped["pld"], 5.786_532_8, 1e-3), "{capped}");
+}
+
+#[test]
+fn a_cap_on_batches_of_a_data_set_of_secret_size_costs_more_than_on_one_of_the_greatest() {
+    let line = "epsilon --sigma 2 --sampling 0.1 --steps 500 --delta 1e-5 --max-batch 32";
+    let figure = |size: &str| {
+        asked(&format!("{line} {size}")).unwrap()["pld"]
+            .as_f64()
+            .unwrap()
+    };
+    let bound = figure("--records-at-most 200");
+    for records in [60, 120, 200] {
+        let known = figure(&format!("--records {records}"));
+        assert!(known < bound, "{records}: {known} {bound}");
+    }
+    assert!(bound.is_finite());
 }
 
 #[test]
@@ -158,4 +175,57 @@ fn a_sites_own_noise_is_promised_against_everybody_else() {
     let text = explain::to_text(&job, plan.noise());
     assert!(text.contains("20 noised sums in all"), "{text}");
     assert!(text.contains("counts on nobody else's"), "{text}");
+}
+
+#[test]
+fn sampled_batches_are_explained_by_their_rate_cap_and_the_bound_on_records() {
+    let (job, plan) = job(
+        "dp_fedsgd",
+        json!({ "rounds": 100, "clip": 0.25, "learning_rate": 1.0, "momentum": 0.0, "divisor": 30.0, "max_records_per_member": 600,
+                "sampling": { "rate": 0.05, "max_batch": 80 } }),
+    );
+    let answer = explain::to_json(&job, plan.noise());
+    let expected = json!({ "sampling": 0.05, "max_batch": 80, "records_at_most": 600 });
+    assert_eq!(answer["batches"], expected);
+    let sigma = answer["noise"]["sigma"].as_f64().unwrap();
+    // What the text tells suffices to compute the figure again.
+    let line = format!(
+        "epsilon --sigma {sigma} --sampling 0.05 --steps 100 --delta 1e-5 --max-batch 80 --records-at-most 600"
+    );
+    let again = asked(&line).unwrap();
+    assert!(
+        is_near(
+            &again["pld"],
+            answer["spend"]["pld"].as_f64().unwrap(),
+            1e-9
+        ),
+        "{again}"
+    );
+    for coalition in answer["coalitions"].as_array().unwrap() {
+        let is_promised = coalition["colluding"].as_u64().unwrap() <= 1;
+        assert_eq!(coalition["promised"], is_promised, "{coalition}");
+        let keeps = coalition["epsilon"].as_f64().unwrap() <= 1.0;
+        assert_eq!(keeps, is_promised, "{coalition}");
+    }
+    let text = explain::to_text(&job, plan.noise());
+    assert!(text.contains("probability 0.05 by a secret coin"), "{text}");
+    assert!(!text.contains("full batches"), "{text}");
+}
+
+#[test]
+fn an_audit_refutes_what_has_less_noise_than_it_claims_and_nothing_else() {
+    let line = "audit --epsilon 1 --canaries 1000 --seed 7";
+    let kept = asked(line).unwrap();
+    assert_eq!(kept["refuted"], false, "{kept}");
+    for share in ["0", "0.1"] {
+        let broken = asked(&format!("{line} --dangerous-noise-share {share}")).unwrap();
+        assert_eq!(broken["refuted"], true, "{broken}");
+        assert_eq!(broken["epsilon_claimed"], 1.0);
+    }
+    let again = asked(line).unwrap();
+    assert_eq!(kept, again, "a seed repeats an audit");
+    let refused = asked("audit --epsilon 1 --canaries 200000").unwrap_err();
+    assert!(refused.to_string().contains("200000"), "{refused}");
+    assert!(asked("audit --epsilon 1 --dangerous-noise-share 2").is_err());
+    assert!(asked("audit --epsilon 1 --confidence 1").is_err());
 }

@@ -10,7 +10,8 @@ use consort_model::{AverageRule, LOSS_CAP, ModelSpec, OptimizerState, StepError}
 use consort_privacy::{LocalRule, PrivateModelUpdate};
 use rand_core::{CryptoRng, RngCore};
 
-use super::FedAvg;
+use super::schedule::{Schedule, share};
+use super::{FedAvg, optimizer};
 use crate::organisation::JobId;
 use crate::plan::{PlanError, field, narrow};
 
@@ -22,6 +23,8 @@ pub const LOSS_RANGE: f64 = 4.0 * LOSS_CAP;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Averaging {
     local: LocalRule,
+    local_schedule: Option<Schedule>,
+    rounds: u32,
     step: AverageRule,
     update_clip: f64,
     range: f64,
@@ -59,8 +62,13 @@ impl Averaging {
             return Err(field("fedavg.loss_weight", &problem));
         }
         let averaging = Self {
-            local: LocalRule::new(narrow(a.local_learning_rate), narrow(a.local_divisor))?,
-            step: AverageRule::new(narrow(a.learning_rate), narrow(a.momentum))?,
+            local: local_rule(a)?,
+            local_schedule: a.local_schedule,
+            rounds: a.rounds,
+            step: AverageRule::new(
+                narrow(a.learning_rate),
+                optimizer(a.momentum, a.server_optimizer)?,
+            )?,
             update_clip: a.update_clip,
             range: a.value_range(),
             values: a.quantisation(),
@@ -72,9 +80,10 @@ impl Averaging {
         Ok(averaging)
     }
 
-    /// How a noised sum moves a local model.
-    pub fn local_rule(&self) -> LocalRule {
+    /// How a noised sum moves a local model in this round.
+    pub fn local_rule(&self, round: u32) -> LocalRule {
         self.local
+            .scaled(share(self.local_schedule, round, self.rounds))
     }
 
     /// Q, and whether updates are rotated.
@@ -128,14 +137,15 @@ impl Averaging {
         Ok(builder.finish()?)
     }
 
-    /// The server's step by the survivors' average, and the loss that the last element tells.
+    /// The server's step by the survivors' average of a job's round, at this share of its learning rate, and the loss that the last
+    /// element tells.
     ///
     /// # Errors
     /// [`StepError`] when the sum does not fit the model or the step diverges.
     pub(crate) fn advance(
         &self,
-        job: &JobId,
-        round: u32,
+        of: (&JobId, u32),
+        share: f32,
         state: &OptimizerState,
         sum: &[i64],
         survivors: u32,
@@ -145,10 +155,11 @@ impl Averaging {
             .split_last()
             .expect("a schema has the loss element at least");
         let average = self
-            .coder(self.rotation(job, round))
+            .coder(self.rotation(of.0, of.1))
             .expect("the plan has made this coder")
             .decode_average_with(update, survivors, workers);
-        let stepped = state.step_by_average(&self.step, average, workers)?;
+        let rule = self.step.scaled(share);
+        let stepped = state.step_by_average(&rule, average, workers)?;
         Ok((stepped, self.noised_loss(*loss, survivors)))
     }
 
@@ -175,4 +186,12 @@ impl Averaging {
     fn loss_coder(&self) -> Result<FixedPoint, FixedPointError> {
         FixedPoint::new(LOSS_RANGE, LOSS_RANGE, self.values.quantised, None)
     }
+}
+
+fn local_rule(a: &FedAvg) -> Result<LocalRule, PlanError> {
+    let plain = LocalRule::new(narrow(a.local_learning_rate), narrow(a.local_divisor))?;
+    Ok(match a.proximal {
+        None => plain,
+        Some(proximal) => plain.with_proximal(narrow(proximal))?,
+    })
 }

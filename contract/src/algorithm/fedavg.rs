@@ -1,13 +1,13 @@
 //! `fedavg`: each site takes noised steps on its own model; what they moved is clipped, rounded, summed and averaged.
 //!
 //! McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data" (AISTATS 2017), algorithm 1, with
-//! full-batch DP-SGD (Abadi et al. 2016, algorithm 1) in place of its local steps and the server's momentum of Hsu, Qi and
-//! Brown (2019). All the noise of a record is its own site's, so that more sites do not make it cheaper.
+//! full-batch DP-SGD (Abadi et al. 2016, algorithm 1) in place of its local steps, the server's momentum of Hsu, Qi and
+//! Brown (2019) or an adaptive optimizer, and, if asked for, the proximal term of FedProx. All the noise of a record is its own site's, so that more sites do not make it cheaper.
 
 use consort_aggregation::{Canonical, Quantisation};
 use serde::{Deserialize, Serialize};
 
-use super::{first_broken, positive};
+use super::{Rate, Schedule, ServerOptimizerTerms, first_broken, positive};
 use crate::job::{JobError, MAX_RECORDS_PER_MEMBER, MAX_ROUNDS};
 
 /// Most local steps of a round: each costs privacy like a round of `dp_fedsgd`, and with [`MAX_ROUNDS`] they stay countable.
@@ -53,8 +53,21 @@ pub struct FedAvg {
     pub rotation: Rotation,
     /// Step size of the server; 1 takes the average as it is.
     pub learning_rate: f64,
-    /// Momentum of the server.
+    /// Momentum of the server; 0 beside a `server_optimizer`.
     pub momentum: f64,
+    /// The server's optimizer, if it is not momentum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_optimizer: Option<ServerOptimizerTerms>,
+    /// The server's learning rate over the rounds; the same in all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The local learning rate over the rounds; the same in all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_schedule: Option<Schedule>,
+    /// μ of FedProx (Li et al., MLSys 2020, equation 2): how strongly each local step is drawn to the global model; not at all if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proximal: Option<f64>,
 }
 
 /// What is done to an update so that its elements are of one size.
@@ -126,7 +139,28 @@ impl FedAvg {
                 "1 to 4194304",
             ),
         ])?;
-        self.check_update()
+        self.check_update()?;
+        self.check_options()
+    }
+
+    fn check_options(&self) -> Result<(), JobError> {
+        if let Some(optimizer) = self.server_optimizer {
+            optimizer.check(self.momentum)?;
+        }
+        if let Some(schedule) = self.schedule {
+            schedule.check(Rate::Server, self.rounds)?;
+        }
+        if let Some(schedule) = self.local_schedule {
+            schedule.check(Rate::Local, self.rounds)?;
+        }
+        self.proximal.map_or(Ok(()), |proximal| {
+            first_broken([(
+                proximal > 0.0 && proximal * self.local_learning_rate <= 1.0,
+                "fedavg.proximal",
+                proximal,
+                "above 0 and at most 1 / local_learning_rate: past it a step overshoots the global model",
+            )])
+        })
     }
 
     fn check_update(&self) -> Result<(), JobError> {
@@ -184,5 +218,21 @@ impl FedAvg {
             .str(rotation)
             .u64(self.learning_rate.to_bits())
             .u64(self.momentum.to_bits())
+    }
+    /// What a job has at the end of its encoding when it asks for it.
+    pub(super) fn encode_options(&self, mut job: Canonical) -> Canonical {
+        if let Some(optimizer) = self.server_optimizer {
+            job = optimizer.encode(job);
+        }
+        if let Some(schedule) = self.schedule {
+            job = schedule.encode(Rate::Server, job);
+        }
+        if let Some(schedule) = self.local_schedule {
+            job = schedule.encode(Rate::Local, job);
+        }
+        if let Some(proximal) = self.proximal {
+            job = job.str("proximal").u64(proximal.to_bits());
+        }
+        job
     }
 }

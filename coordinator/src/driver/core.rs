@@ -17,6 +17,7 @@ use consort_storage::{RecordChange, RecordKey, StreamId, Version};
 use prost::bytes::Bytes;
 
 use super::board::Instance;
+use super::rounds::released_parameters;
 use super::{Services, projection};
 use crate::error::Fault;
 use crate::jobs::{Blamed, Contract, JobEvent, JobState, Stage, Stamped};
@@ -53,6 +54,8 @@ pub struct Driver {
     /// The announcement of the newest attempt.
     pub(super) open: Option<Arc<RoundOpen>>,
     pub(super) optimizer: OptimizerState,
+    /// The noised sum of a job that asks, once it is opened.
+    pub(super) answer: Option<Vec<i64>>,
     pub(super) arrivals: BTreeMap<MemberIndex, Arrival>,
     /// Whether any evidence in this job was simulated.
     pub(super) simulated: bool,
@@ -101,7 +104,19 @@ impl Driver {
         contract: Contract,
         now: Now,
     ) -> Result<Self, Fault> {
-        let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
+        let initial = match released_parameters(&*services.blobs, &contract.job)? {
+            Ok(released) => released,
+            // They were there when the job was submitted.
+            Err(refusal) => {
+                return Err(Fault::Replay {
+                    job: contract.id.to_string(),
+                    problem: refusal.message,
+                });
+            }
+        };
+        let initial = initial.unwrap_or_else(|| {
+            Parameters::initial(contract.job.model(), &contract.job.initial_seed())
+        });
         Ok(Self {
             stream: stream_of(&contract.id)?,
             version: Version::START,
@@ -113,6 +128,7 @@ impl Driver {
             round: None,
             open: None,
             optimizer: OptimizerState::initial(initial),
+            answer: None,
             arrivals: BTreeMap::new(),
             simulated: false,
             released: None,

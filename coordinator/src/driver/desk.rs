@@ -12,7 +12,7 @@ use super::Services;
 use super::board::{Instance, Link};
 use super::command::{Answer, Command};
 use super::core::{Driver, Now};
-use super::rounds::released_keys;
+use super::rounds::{released_keys, released_parameters};
 use super::thread::Handle;
 use crate::error::{Fault, Refusal, RefusalKind};
 use crate::jobs::Contract;
@@ -101,6 +101,9 @@ impl Desk {
             Ok(contract) => contract,
             Err(error) => return Ok(Err(error.into())),
         };
+        if let Err(refusal) = released_parameters(&*self.services.blobs, &contract.job)? {
+            return Ok(Err(refusal));
+        }
         let mut changes = Vec::new();
         if !idempotency_key.is_empty() {
             let key = RecordKey::new("submissions", idempotency_key)?;
@@ -193,7 +196,7 @@ impl Desk {
         link
     }
 
-    /// The released model and manifest of a job. Blocks.
+    /// The released model, or report, and manifest of a job. Blocks.
     ///
     /// # Errors
     /// The inner [`Refusal`] when nothing was released.
@@ -203,7 +206,7 @@ impl Desk {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if view.model.is_empty() {
-            let message = format!("job {id} has not released a model; watch it until it completed");
+            let message = format!("job {id} has released nothing yet; watch it until it completed");
             return Ok(Err(Refusal::new(
                 RefusalKind::NotNow,
                 "model_not_released",
@@ -232,7 +235,7 @@ impl Desk {
 /// What is handed over of a completed job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleasedFiles {
-    /// The safetensors file.
+    /// The safetensors file, or the report.
     pub model: Vec<u8>,
     /// The signed manifest.
     pub manifest: Vec<u8>,

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use consort_aggregation::Digest;
-use consort_contract::ApprovedVotes;
+use consort_contract::{Algorithm, ApprovedVotes, Job, Query, ServerStep};
+use consort_model::Parameters;
 use consort_round::coordinator::{Accepted, Input, Opening, Round};
 use consort_round::{Attempt, RoundNumber, RoundOpen, RoundResult, RoundTerms};
 use consort_storage::{BlobError, BlobKey, BlobStore};
 
 use super::core::{Driver, Now};
-use crate::error::Fault;
+use crate::error::{Fault, Refusal, RefusalKind};
 use crate::jobs::{Ending, Final, JobEvent, NextStep, Released, Stage};
 use crate::manifest::Manifest;
 use crate::model_file;
 use crate::release::{self, SumError};
+use crate::report_file;
 
 impl Driver {
     /// Does everything that is due, stores it, and shows what holds then.
@@ -127,7 +129,7 @@ impl Driver {
             votes: votes.hash(),
             model: self.state.model,
             schema,
-            log_head: services.recorder.head(),
+            log_head: services.recorder.announce()?,
         };
         let open = RoundOpen::new(terms, &services.identity);
         self.commit(JobEvent::RoundOpened(Box::new(open)), &[], now)?;
@@ -224,8 +226,12 @@ impl Driver {
         let state = state_key(&key.job, key.round.0)?;
         // What is only read from the new state is made while the disk takes it.
         let (stored, digests) = std::thread::scope(|scope| {
-            let storing =
-                scope.spawn(|| put_blob(&*services.blobs, &state, |put| stepped.encode(put)));
+            let storing = scope.spawn(|| {
+                put_blob(&*services.blobs, &state, |put| match contract.plan.step() {
+                    ServerStep::Gradient(_) | ServerStep::Average(_) => stepped.encode(put),
+                    ServerStep::Report => put(&report_file::sum_to_bytes(sum.values())),
+                })
+            });
             let model = release::model_digest(&stepped);
             let fetched = goes_on.then(|| stepped.parameters().to_le_bytes().into());
             let sum = sum.digest_with(workers);
@@ -234,6 +240,10 @@ impl Driver {
             (stored, (sum, model, fetched))
         });
         stored?;
+        let answer = match contract.plan.step() {
+            ServerStep::Gradient(_) | ServerStep::Average(_) => None,
+            ServerStep::Report => Some(sum.values().to_vec()),
+        };
         let (sum, model, fetched) = digests;
         let survivors = opening.survivors.clone();
         let result = RoundResult::new(opening.context, survivors, sum, &services.identity);
@@ -254,6 +264,7 @@ impl Driver {
         services.crash.reached("before-release", key.round.0);
         self.commit(JobEvent::Released(Box::new(released)), &[], now)?;
         self.optimizer = stepped;
+        self.answer = answer;
         self.model_bytes = fetched.map(|bytes| (model, bytes));
         self.tell_released(&key, &result);
         metrics::counter!("consort_rounds_released_total").increment(1);
@@ -272,9 +283,11 @@ impl Driver {
         } else {
             "sev-snp"
         };
+        let parameters = release::model_digest(&self.optimizer).to_string();
         let metadata = BTreeMap::from([
             ("consort.job".to_owned(), contract.id.to_string()),
             ("consort.contract".to_owned(), contract.hash.to_string()),
+            ("consort.parameters".to_owned(), parameters),
             ("consort.attestation".to_owned(), attestation.to_owned()),
         ]);
         let (model_key, manifest_key) = released_keys(&contract.id)?;
@@ -282,8 +295,20 @@ impl Driver {
             job: contract.id.to_string(),
             problem,
         };
-        let file =
-            model_file::write(contract.job.model(), &self.optimizer, metadata).map_err(failed)?;
+        let file = match &self.answer {
+            None => model_file::write(contract.job.model(), &self.optimizer, metadata)
+                .map_err(failed)?,
+            Some(sum) => {
+                let members = self
+                    .state
+                    .rounds
+                    .last()
+                    .map_or(0, |round| round.survivors.len());
+                let members = u32::try_from(members).unwrap_or(u32::MAX);
+                report_file::write(contract, sum, members)
+                    .map_err(|error| failed(error.to_string()))?
+            }
+        };
         put_blob(&*services.blobs, &model_key, |put| put(&file))?;
         // An interrupted release has left its own file, which is the one that stays.
         let file = services.blobs.read(&model_key, u64::MAX)?;
@@ -351,4 +376,41 @@ pub(crate) fn released_keys(job: &consort_contract::JobId) -> Result<(BlobKey, B
         BlobKey::new(format!("released/{job}/model"))?,
         BlobKey::new(format!("released/{job}/manifest"))?,
     ))
+}
+
+/// The parameters that a job evaluates, as the job that it names released them; nothing for a job that evaluates none. Blocks.
+///
+/// # Errors
+/// The inner [`Refusal`] when that job released no such model.
+pub(super) fn released_parameters(
+    blobs: &dyn BlobStore,
+    job: &Job,
+) -> Result<Result<Option<Parameters>, Refusal>, Fault> {
+    let Algorithm::Query(Query::Evaluate(evaluate)) = job.algorithm() else {
+        return Ok(Ok(None));
+    };
+    let (key, _) = released_keys(&evaluate.model_of)?;
+    let refused = |problem: &dyn std::fmt::Display| {
+        let of = &evaluate.model_of;
+        let message = format!("job {of} released no model to evaluate: {problem}");
+        Refusal::new(RefusalKind::Missing, "evaluate_model_unknown", message)
+    };
+    let file = match blobs.read(&key, u64::MAX) {
+        Ok(file) => file,
+        Err(BlobError::Missing { .. }) => {
+            return Ok(Err(refused(
+                &"it has not completed, or there is none of this name",
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match model_file::read(job.model(), &file) {
+        Ok(parameters) if *parameters.hash().as_bytes() == evaluate.parameters => {
+            Ok(Some(parameters))
+        }
+        Ok(_) => Err(refused(
+            &"its parameters have another hash than evaluate.parameters; their own stands in the metadata of the model's file",
+        )),
+        Err(error) => Err(refused(&error)),
+    })
 }

@@ -110,7 +110,11 @@ pub struct JobState {
 impl JobState {
     /// The state after the proposal.
     pub fn submitted(contract: Contract) -> Self {
-        let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
+        let initial = || {
+            let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
+            Digest::new(*initial.hash().as_bytes())
+        };
+        let model = contract.job.stated_parameters().unwrap_or_else(initial);
         Self {
             contract,
             stage: Stage::Voting,
@@ -120,7 +124,7 @@ impl JobState {
             retried: None,
             spent_rounds: 0,
             spent: BTreeMap::new(),
-            model: Digest::new(*initial.hash().as_bytes()),
+            model,
             sent_bytes: BTreeMap::new(),
             convicted: BTreeMap::new(),
             restarts: 0,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{
-    ApprovedVotes, IdentityKey, Job, JobId, MAX_REASON_BYTES, OrganisationId, Plan, Vote,
-    members_in_roster,
+    ApprovedVotes, IdentityKey, Job, JobId, MAX_REASON_BYTES, OrganisationId, Plan, Requirements,
+    Vote, members_in_roster,
 };
 use consort_model::Parameters;
 use consort_proto::convert::{
@@ -53,6 +53,12 @@ impl Agreement {
             model: None,
             agreed,
         }
+    }
+
+    /// Whether a round's model must have been fetched: that of the first round follows from the contract, unless the contract only
+    /// names it by its hash.
+    pub(super) fn fetches(&self, round: u32) -> bool {
+        round != 1 || self.agreed.0.stated_parameters().is_some()
     }
 
     /// Whether this is the newest model that is held.
@@ -244,6 +250,9 @@ impl Agent {
         if document.data_access.encryption.is_some() && dataset(job, site)?.key_id.is_none() {
             return Err(ConsentRefused::NotEncrypted(document.dataset.clone()));
         }
+        if document.requirements != Requirements::default() {
+            (site.premises)().meet(&document.requirements)?;
+        }
         read_data(job, site)
     }
 
@@ -263,7 +272,9 @@ impl Agent {
             Ok(()) => {
                 self.state.approve(&job, &approval)?;
                 // Made now, so that the first round need not wait for it.
-                agreement.model();
+                if !agreement.fetches(1) {
+                    agreement.model();
+                }
                 tracing::info!(%job, "every member's yes is verified");
                 Ok(self.want_key(&job)?.into_iter().collect())
             }

@@ -10,7 +10,9 @@ use consort_proto::convert::AttemptKey;
 use consort_proto::parts::Assembly;
 use consort_proto::wire::round::v1::follow_response::Event;
 use consort_round::participant::{Answer, Member, MemberTransition, Surroundings};
-use consort_round::{Directive, MemberMessage, Rejection, RoundOpen, UpdateSeal};
+use consort_round::{
+    Directive, MemberMessage, Rejection, RoundOpen, SplitView, Survivors, UpdateSeal,
+};
 use rand_core::OsRng;
 
 use super::{Agent, AgentFault, Effect, Site};
@@ -21,7 +23,7 @@ use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
 /// An attempt that this organisation takes part in, or is about to.
 pub(super) enum RunningRound {
-    /// Announced; its model or the key of the records is being fetched.
+    /// Announced; its log head is being proven, or its model or the key of the records is being fetched.
     Announced {
         /// The attempt.
         key: AttemptKey,
@@ -44,6 +46,8 @@ pub(super) struct Joined {
     cohort: usize,
     /// What has come of a message in parts.
     parts: Assembly,
+    /// The first survivor set that the coordinator signed, whether it was confirmed or refused.
+    survivors: Option<Survivors>,
 }
 
 /// How far the update is.
@@ -59,6 +63,14 @@ enum Work {
 }
 
 impl RunningRound {
+    /// Whether it is announced under this log head, and not joined.
+    pub(super) fn waits_for(&self, head: Digest) -> bool {
+        match self {
+            Self::Announced { open, .. } => open.terms.log_head == head,
+            Self::Joined(_) => false,
+        }
+    }
+
     pub(super) fn key(&self) -> &AttemptKey {
         match self {
             Self::Announced { key, .. } => key,
@@ -74,18 +86,27 @@ impl Agent {
         if let Some(RunningRound::Joined(joined)) = self.rounds.get(&key.job)
             && joined.key == key
         {
+            if let Some(record) = joined.other_announcement(&open, &self.site) {
+                return self.refuse_split_view(&key, &record);
+            }
             return self.asked(&key, &Directive::Advertise(open));
         }
+        let unproven_head = self.unproven_head(&open);
         if let Err(rejection) = self.check_announcement(&open) {
             warn_rejected(&key, "a round", &rejection);
-            return Ok(Vec::new());
+            // A coordinator that was rolled back announces what was answered long ago: its log is looked at all the same.
+            return Ok(unproven_head.into_iter().collect());
+        }
+        if let Some(effect) = unproven_head {
+            self.wait(key, open);
+            return Ok(vec![effect]);
         }
         let Some(agreement) = self.agreements.get(&key.job) else {
             return Ok(Vec::new());
         };
         let mut effects = Vec::new();
         // The first round trains on the model that follows from the contract, whatever the coordinator announces.
-        let lacks_model = !agreement.holds(open.terms.model) && key.round.0 != 1;
+        let lacks_model = !agreement.holds(open.terms.model) && agreement.fetches(key.round.0);
         if lacks_model {
             effects.push(Effect::FetchModel {
                 job: key.job.clone(),
@@ -97,13 +118,15 @@ impl Agent {
             return self.join(&open);
         }
         effects.extend(self.want_key(&key.job)?);
-        let open = Box::new(open);
-        let running = RunningRound::Announced {
-            key: key.clone(),
-            open,
-        };
-        self.rounds.insert(key.job, running);
+        self.wait(key, open);
         Ok(effects)
+    }
+
+    /// Keeps an announcement until what it waits for has come.
+    fn wait(&mut self, key: AttemptKey, open: RoundOpen) {
+        let (job, open) = (key.job.clone(), Box::new(open));
+        self.rounds
+            .insert(job, RunningRound::Announced { key, open });
     }
 
     /// Something came that an announced attempt may have waited for.
@@ -122,6 +145,11 @@ impl Agent {
     fn check_announcement(&self, open: &RoundOpen) -> Result<(), Rejection> {
         open.verify(&self.site.roster.coordinator().identity)?;
         let terms = &open.terms;
+        if self.state.saw_split_view(&terms.job) {
+            return Err(Rejection::Terms(
+                "a job whose coordinator signed two contradicting statements",
+            ));
+        }
         let agreement = self
             .agreements
             .get(&terms.job)
@@ -142,6 +170,14 @@ impl Agent {
             ));
         }
         let (job, plan) = &*agreement.agreed;
+        if job
+            .stated_parameters()
+            .is_some_and(|stated| stated != terms.model)
+        {
+            return Err(Rejection::Terms(
+                "a model of other parameters than the contract names",
+            ));
+        }
         let round = plan.noise().round_mechanism();
         match self.ledger.what_if(&job.document().dataset, &round) {
             Ok(_) => Ok(()),
@@ -241,6 +277,7 @@ impl Agent {
             wanted: false,
             cohort: open.terms.cohort.len(),
             parts: Assembly::default(),
+            survivors: None,
         };
         self.rounds
             .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
@@ -267,6 +304,11 @@ impl Agent {
         };
         if joined.key != *key {
             return Ok(Vec::new());
+        }
+        if let Directive::Confirm(survivors) = directive
+            && let Some(record) = joined.other_survivors(survivors, &self.site)
+        {
+            return self.refuse_split_view(key, &record);
         }
         let member = joined
             .member
@@ -303,6 +345,23 @@ impl Agent {
                 Ok(joined.complain(directive).into_iter().collect())
             }
         }
+    }
+
+    /// Keeps what convicts the coordinator, and leaves the job for good: its secrets are dropped, so that neither view is opened
+    /// with what this member holds.
+    fn refuse_split_view(
+        &mut self,
+        key: &AttemptKey,
+        record: &SplitView,
+    ) -> Result<Vec<Effect>, AgentFault> {
+        self.state.keep_split_view(&key.job, &record.encode())?;
+        self.rounds.remove(&key.job);
+        let (round, attempt) = (key.round.0, key.attempt.0);
+        tracing::error!(
+            job = %key.job, round, attempt,
+            "the coordinator signed two contradicting statements of one attempt: it shows members different views, or was restored from an old backup. This member takes no more part in this job. The record is kept: stop this participant, export it with `consort participant split-views`, and show it to the other members, who check it with `consort audit split-view`"
+        );
+        Ok(Vec::new())
     }
 
     /// Training ended.
@@ -391,6 +450,27 @@ impl Joined {
                 None
             }
         }
+    }
+
+    /// What convicts a coordinator that announces another attempt under the name of this one.
+    fn other_announcement(&self, open: &RoundOpen, site: &Site) -> Option<SplitView> {
+        let answered = self.member.as_ref()?.open();
+        SplitView::of_announcements(answered, open, &site.roster.coordinator().identity)
+    }
+
+    /// What convicts a coordinator that signed another survivor set before; else this one is what it signed.
+    fn other_survivors(&mut self, survivors: &Survivors, site: &Site) -> Option<SplitView> {
+        let coordinator = &site.roster.coordinator().identity;
+        let member = self.member.as_ref()?;
+        let context2 = member.context2()?;
+        if let Some(first) = &self.survivors {
+            let both = [first, survivors];
+            return SplitView::of_survivors(member.open(), context2, both, coordinator);
+        }
+        if survivors.is_signed_by(coordinator, context2) {
+            self.survivors = Some(survivors.clone());
+        }
+        None
     }
 
     /// A delivery that was refused for a wrong box convicts whoever sealed it.

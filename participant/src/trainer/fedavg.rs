@@ -18,7 +18,7 @@ pub(super) fn local_steps<R: RngCore + CryptoRng>(
     let (job, plan) = &*task.agreed;
     let plan = plan.noise();
     let global = task.parameters.as_slice();
-    let mut local = LocalModel::at(global, averaging.local_rule(), plan)?;
+    let mut local = LocalModel::at(global, averaging.local_rule(task.key.round.0), plan)?;
     for step in 0..plan.round_mechanism().steps().count() {
         let noise = watch.noise(|| task.noise(rng))?;
         let sum = if step == 0 {
@@ -29,5 +29,5 @@ pub(super) fn local_steps<R: RngCore + CryptoRng>(
         };
         local.step(sum, noise)?;
     }
-    Ok(local.finish(global)?)
+    Ok(local.finish()?)
 }

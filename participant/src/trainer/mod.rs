@@ -1,8 +1,10 @@
-//! The work of one round on this organisation's records, one file for each algorithm: noise first, then the records. Runs where it
-//! may block.
+//! The work of one round on this organisation's records, one file for each algorithm, and one for jobs that ask: noise first, then
+//! the records. Runs where it may block.
 
 mod dp_fedsgd;
 mod fedavg;
+mod query;
+mod sampling;
 
 pub use dp_fedsgd::GradientSum;
 
@@ -17,8 +19,9 @@ use consort_privacy::{
     Debit, DiscreteGaussian, LocalUpdate, NoiseError, NoiseVector, RecordSum, ReleaseError,
 };
 use consort_proto::convert::AttemptKey;
-use consort_training::{Batch, Clipping, LossWeight, TrainingError, clipped_sum};
+use consort_training::{Batch, Clipping, LossWeight, TrainingError, clipped_sum, logits};
 use rand_core::{CryptoRng, RngCore};
+use zeroize::Zeroizing;
 
 use crate::data::DataSet;
 
@@ -38,7 +41,7 @@ pub struct TrainingTask {
 /// What this organisation puts into a round: noised or with its noise beside it, and not yet paid for.
 #[derive(Debug)]
 pub enum Contribution {
-    /// Of `dp_fedsgd`.
+    /// Of `dp_fedsgd`, or of a job that asks.
     Gradient(GradientSum),
     /// Of `fedavg`.
     Local(LocalUpdate),
@@ -122,14 +125,18 @@ impl Contribution {
         let (job, plan) = agreed;
         let (noise, schema) = (plan.noise(), plan.schema());
         match (self, plan.step()) {
-            (Self::Gradient(sum), ServerStep::Gradient(_)) => sum.encode(noise, schema, debit),
+            (Self::Gradient(sum), ServerStep::Gradient(_) | ServerStep::Report) => {
+                sum.encode(noise, schema, debit)
+            }
             (Self::Local(update), ServerStep::Average(averaging)) => {
                 let update = update.release(noise, debit)?;
                 let (model, round) = (job.model(), key.round.0);
                 Ok(averaging.encode(&key.job, round, model, schema, update, rng)?)
             }
             (Self::Gradient(_), ServerStep::Average(_))
-            | (Self::Local(_), ServerStep::Gradient(_)) => Err(ReleaseError::OtherSource.into()),
+            | (Self::Local(_), ServerStep::Gradient(_) | ServerStep::Report) => {
+                Err(ReleaseError::OtherSource.into())
+            }
         }
     }
 }
@@ -145,7 +152,7 @@ impl TrainingTask {
     pub fn run<R: RngCore + CryptoRng>(&self, rng: &mut R) -> Result<Contribution, TrainingFault> {
         let mut watch = Stopwatch::started();
         let contribution = match self.agreed.1.step() {
-            ServerStep::Gradient(_) => {
+            ServerStep::Gradient(_) | ServerStep::Report => {
                 Contribution::Gradient(GradientSum::of(self, rng, &mut watch)?)
             }
             ServerStep::Average(averaging) => {
@@ -170,15 +177,40 @@ impl TrainingTask {
         DiscreteGaussian::new(plan.member_variance()).sample_vector(elements, rng)
     }
 
-    /// Σ of the clipped vectors of the records at these parameters.
+    /// Σ of the clipped vectors of all records at these parameters.
     fn clipped_sum(&self, parameters: &Parameters) -> Result<RecordSum, TrainingError> {
+        self.clipped_sum_of(self.data.features(), self.data.labels(), parameters)
+    }
+
+    /// The same over a sample of them.
+    fn clipped_sum_of(
+        &self,
+        features: &[f32],
+        labels: &[f32],
+        parameters: &Parameters,
+    ) -> Result<RecordSum, TrainingError> {
         let (job, plan) = &*self.agreed;
         let inputs = u32::try_from(self.data.inputs()).unwrap_or(u32::MAX);
-        let batch = Batch::new(self.data.features(), self.data.labels(), inputs)?;
+        let batch = Batch::new(features, labels, inputs)?;
         let weight = LossWeight::new(job.algorithm().records().loss_weight)?;
         let clipping = Clipping::new(plan.noise().grid(), weight);
         let cap = plan.noise().record_cap();
-        let summed = clipped_sum(job.model(), parameters, &batch, &clipping, cap)?;
+        let summed = match job.query() {
+            None => clipped_sum(job.model(), parameters, &batch, &clipping, cap)?,
+            Some(query) => {
+                let logits = if query.reads_scores() {
+                    logits(job.model(), parameters, &batch)?
+                } else {
+                    vec![0.0; batch.records()]
+                };
+                query::sum(
+                    query,
+                    &self.data,
+                    &Zeroizing::new(logits),
+                    (clipping.grid(), cap),
+                )?
+            }
+        };
         if summed.zeroed > 0 {
             tracing::warn!(
                 job = %self.key.job,

@@ -5,9 +5,13 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, Job,
     JobDocument, ModelDocument, PrivacyDocument,
 };
-use consort_contract::{Algorithm, DpFedSgd, FedAvg, OrganisationId, Plan, Rotation};
+use consort_contract::{
+    AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan,
+    Query, Requirements, Rotation, Sampling, Schedule, ServerOptimizerTerms, StepDecay,
+};
 use consort_model::{Layer, Loss};
 
+use super::query::{evaluate_from_wire, evaluate_to_wire, stats_from_wire, stats_to_wire};
 use super::{WireError, circle_of, fixed, name, required};
 use crate::wire::job::v1 as wire;
 
@@ -24,7 +28,10 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
             .map(OrganisationId::to_string)
             .collect(),
         data: Some(schema_to_wire(&document.data)),
-        model: Some(model_to_wire(&document.model)),
+        model: match document.algorithm.kind() {
+            JobKind::Training | JobKind::Evaluate => Some(model_to_wire(&document.model)),
+            JobKind::Stats => None,
+        },
         algorithm: Some(algorithm_to_wire(&document.algorithm)),
         privacy: Some(wire::PrivacySpec {
             epsilon: document.privacy.epsilon,
@@ -52,6 +59,27 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
                     key_rotation_days: encryption.key_rotation_days,
                 }),
             }),
+        requirements: requirements_to_wire(&document.requirements),
+    }
+}
+
+fn requirements_to_wire(requirements: &Requirements) -> Option<wire::RequirementsSpec> {
+    (*requirements != Requirements::default()).then_some(wire::RequirementsSpec {
+        memory_bytes: requirements.memory_bytes,
+        storage_bytes: requirements.storage_bytes,
+        network_bits_per_second: requirements.network_bits_per_second,
+        genuine_hardware: requirements.genuine_hardware,
+        metrics: requirements.metrics,
+    })
+}
+
+fn requirements_from_wire(spec: wire::RequirementsSpec) -> Requirements {
+    Requirements {
+        memory_bytes: spec.memory_bytes,
+        storage_bytes: spec.storage_bytes,
+        network_bits_per_second: spec.network_bits_per_second,
+        genuine_hardware: spec.genuine_hardware,
+        metrics: spec.metrics,
     }
 }
 
@@ -61,7 +89,18 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
 /// [`WireError`] names the field that is missing or malformed.
 pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireError> {
     let spec = required(spec, "spec")?;
-    let algorithm = required(spec.algorithm, "spec.dp_fedsgd or spec.fedavg")?;
+    let algorithm = required(
+        spec.algorithm,
+        "spec.dp_fedsgd, spec.fedavg, spec.stats or spec.evaluate",
+    )?;
+    let algorithm = algorithm_from_wire(algorithm)?;
+    let model = match (spec.model, algorithm.kind()) {
+        (Some(model), _) => model_from_wire(model)?,
+        (None, JobKind::Stats) => ModelDocument::none(),
+        (None, JobKind::Training | JobKind::Evaluate) => {
+            return Err(WireError::Missing("spec.model"));
+        }
+    };
     let privacy = required(spec.privacy, "spec.privacy")?;
     let members = spec
         .members
@@ -74,8 +113,8 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
         dataset: name(&spec.dataset, "spec.dataset")?,
         members,
         data: schema_from_wire(required(spec.data, "spec.data")?)?,
-        model: model_from_wire(required(spec.model, "spec.model")?)?,
-        algorithm: algorithm_from_wire(algorithm)?,
+        model,
+        algorithm,
         privacy: PrivacyDocument {
             epsilon: privacy.epsilon,
             delta: privacy.delta,
@@ -98,6 +137,10 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
                     key_rotation_days: encryption.key_rotation_days,
                 }),
         },
+        requirements: spec
+            .requirements
+            .map(requirements_from_wire)
+            .unwrap_or_default(),
     })
 }
 
@@ -254,6 +297,11 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             divisor: a.divisor,
             loss_weight: a.loss_weight,
             max_records_per_member: a.max_records_per_member,
+            server_optimizer: a.server_optimizer.map(optimizer_to_wire),
+            schedule: a.schedule.map(schedule_to_wire),
+            sampling: a
+                .sampling
+                .map(|Sampling { rate, max_batch }| wire::Sampling { rate, max_batch }),
         }),
         Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
             rounds: a.rounds,
@@ -273,7 +321,15 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             .into(),
             learning_rate: a.learning_rate,
             momentum: a.momentum,
+            server_optimizer: a.server_optimizer.map(optimizer_to_wire),
+            schedule: a.schedule.map(schedule_to_wire),
+            local_schedule: a.local_schedule.map(schedule_to_wire),
+            proximal: a.proximal,
         }),
+        Algorithm::Query(Query::Stats(a)) => wire::job_spec::Algorithm::Stats(stats_to_wire(a)),
+        Algorithm::Query(Query::Evaluate(a)) => {
+            wire::job_spec::Algorithm::Evaluate(evaluate_to_wire(a))
+        }
     }
 }
 
@@ -287,6 +343,11 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             divisor: a.divisor,
             loss_weight: a.loss_weight,
             max_records_per_member: a.max_records_per_member,
+            server_optimizer: optimizer_from_wire(a.server_optimizer)?,
+            schedule: a.schedule.map(schedule_from_wire),
+            sampling: a
+                .sampling
+                .map(|wire::Sampling { rate, max_batch }| Sampling { rate, max_batch }),
         })),
         wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
             rounds: a.rounds,
@@ -311,7 +372,81 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             },
             learning_rate: a.learning_rate,
             momentum: a.momentum,
+            server_optimizer: optimizer_from_wire(a.server_optimizer)?,
+            schedule: a.schedule.map(schedule_from_wire),
+            local_schedule: a.local_schedule.map(schedule_from_wire),
+            proximal: a.proximal,
         })),
+        wire::job_spec::Algorithm::Stats(a) => {
+            Ok(Algorithm::Query(Query::Stats(stats_from_wire(a)?)))
+        }
+        wire::job_spec::Algorithm::Evaluate(a) => {
+            Ok(Algorithm::Query(Query::Evaluate(evaluate_from_wire(a)?)))
+        }
+    }
+}
+
+fn optimizer_to_wire(terms: ServerOptimizerTerms) -> wire::ServerOptimizer {
+    use wire::server_optimizer::Kind;
+    let constants = |a: AdaptiveTerms| wire::AdaptiveOptimizer {
+        beta1: a.beta1,
+        beta2: a.beta2,
+        tau: a.tau,
+    };
+    wire::ServerOptimizer {
+        kind: Some(match terms {
+            ServerOptimizerTerms::Fedadam(terms) => Kind::Fedadam(constants(terms)),
+            ServerOptimizerTerms::Fedyogi(terms) => Kind::Fedyogi(constants(terms)),
+        }),
+    }
+}
+
+fn optimizer_from_wire(
+    optimizer: Option<wire::ServerOptimizer>,
+) -> Result<Option<ServerOptimizerTerms>, WireError> {
+    use wire::server_optimizer::Kind;
+    let constants = |a: wire::AdaptiveOptimizer| AdaptiveTerms {
+        beta1: a.beta1,
+        beta2: a.beta2,
+        tau: a.tau,
+    };
+    let Some(optimizer) = optimizer else {
+        return Ok(None);
+    };
+    Ok(Some(
+        match required(optimizer.kind, "spec.server_optimizer.kind")? {
+            Kind::Fedadam(terms) => ServerOptimizerTerms::Fedadam(constants(terms)),
+            Kind::Fedyogi(terms) => ServerOptimizerTerms::Fedyogi(constants(terms)),
+        },
+    ))
+}
+
+fn schedule_to_wire(schedule: Schedule) -> wire::Schedule {
+    use wire::schedule::Decay as OnWire;
+    wire::Schedule {
+        warmup_rounds: schedule.warmup_rounds,
+        decay: match schedule.decay {
+            Decay::Constant => None,
+            Decay::Step(StepDecay { every, factor }) => {
+                Some(OnWire::Step(wire::StepDecay { every, factor }))
+            }
+            Decay::Cosine(CosineDecay { last }) => Some(OnWire::Cosine(wire::CosineDecay { last })),
+        },
+    }
+}
+
+fn schedule_from_wire(schedule: wire::Schedule) -> Schedule {
+    use wire::schedule::Decay as OnWire;
+    Schedule {
+        warmup_rounds: schedule.warmup_rounds,
+        decay: match schedule.decay {
+            None => Decay::Constant,
+            Some(OnWire::Step(step)) => Decay::Step(StepDecay {
+                every: step.every,
+                factor: step.factor,
+            }),
+            Some(OnWire::Cosine(cosine)) => Decay::Cosine(CosineDecay { last: cosine.last }),
+        },
     }
 }
 

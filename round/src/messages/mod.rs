@@ -17,9 +17,11 @@ pub use keys::{
     Advert, AdvertHead, KeyList, MAX_EVIDENCE_BYTES, RoundKeyJudge, RoundKeys, VerifiedAdvert,
     keys_context,
 };
+pub(crate) use open::OPEN;
 pub use open::RoundOpen;
 pub use result::RoundResult;
 pub use shares::{ShareKeys, ShareStatement, SharedSet, SharesDelivery};
+pub(crate) use survivors::SURVIVORS;
 pub use survivors::{Confirmation, ConfirmedSets, Survivors};
 pub use unmask::{Confirmations, SecretShares, UnmaskShares};
 pub use update::UpdateSeal;

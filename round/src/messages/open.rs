@@ -3,9 +3,13 @@
 use consort_aggregation::{Canonical, Digest};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
 
+use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 use crate::terms::RoundTerms;
+
+/// The label of what the coordinator signs in P0.
+pub(crate) const OPEN: &str = "consort/round/open/v1";
 
 /// P0, coordinator → member: the terms, signed by the coordinator's identity key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +28,17 @@ impl RoundOpen {
     }
 
     fn signed_bytes(terms: &RoundTerms) -> Vec<u8> {
-        Canonical::new("consort/round/open/v1")
+        Canonical::new(OPEN)
             .bytes(terms.context().as_bytes())
             .finish()
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self) -> Signed {
+        Signed {
+            bytes: Self::signed_bytes(&self.terms),
+            signature: self.signature,
+        }
     }
 
     /// Checks the coordinator's signature.

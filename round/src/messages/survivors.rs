@@ -10,6 +10,9 @@ use crate::blame::Signed;
 use crate::rejection::Rejection;
 use crate::rules::Rule;
 
+/// The label of what the coordinator signs in P5.
+pub(crate) const SURVIVORS: &str = "consort/round/survivors/v1";
+
 /// P5, coordinator → member: the survivors U3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivors {
@@ -50,11 +53,25 @@ impl Survivors {
         members: &BTreeSet<MemberIndex>,
         inputs_root: &Digest,
     ) -> Vec<u8> {
-        Canonical::new("consort/round/survivors/v1")
+        Canonical::new(SURVIVORS)
             .bytes(context2.digest().as_bytes())
             .bytes(member_set_hash(members).as_bytes())
             .bytes(inputs_root.as_bytes())
             .finish()
+    }
+
+    /// As it was signed.
+    pub(crate) fn signed(&self, context2: &RoundKeyContext) -> Signed {
+        Signed {
+            bytes: Self::signed_bytes(context2, &self.members, &self.inputs_root),
+            signature: self.signature,
+        }
+    }
+
+    /// Whether this coordinator signed it in this context.
+    pub fn is_signed_by(&self, coordinator: &IdentityKey, context2: &RoundKeyContext) -> bool {
+        let signed = self.signed(context2);
+        coordinator.verify(&signed.bytes, &signed.signature).is_ok()
     }
 
     pub(crate) fn verify(

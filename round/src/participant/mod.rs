@@ -10,7 +10,7 @@ mod submitted;
 
 use std::num::NonZeroUsize;
 
-use consort_aggregation::{EncodedUpdate, MaskedUpdate, MemberIndex};
+use consort_aggregation::{EncodedUpdate, MaskedUpdate, MemberIndex, RoundKeyContext};
 use consort_contract::{IdentityKey, IdentitySecret};
 use rand_core::CryptoRngCore;
 
@@ -220,6 +220,18 @@ impl Member {
             Self::Submitted(_) => "submitted",
             Self::Confirmed(_) => "confirmed",
             Self::Unmasked(_) => "unmasked",
+        }
+    }
+
+    /// ctx2, once the key list is known.
+    pub fn context2(&self) -> Option<&RoundKeyContext> {
+        match self {
+            Self::Advertised(_) => None,
+            Self::Shared(phase) => Some(&phase.peers.context2),
+            Self::Ready(phase) => Some(&phase.context2),
+            Self::Submitted(phase) => Some(&phase.context2),
+            Self::Confirmed(phase) => Some(&phase.context2),
+            Self::Unmasked(phase) => Some(&phase.context2),
         }
     }
 

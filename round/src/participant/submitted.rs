@@ -88,7 +88,7 @@ impl Submitted {
 #[cfg_attr(test, derive(Clone))]
 pub struct Confirmed {
     pub(super) seat: Seat,
-    context2: RoundKeyContext,
+    pub(super) context2: RoundKeyContext,
     seating: Seating,
     held: BTreeMap<MemberIndex, SharePair>,
     sets: ConfirmedSets,
@@ -137,6 +137,7 @@ impl Confirmed {
         Ok((
             Unmasked {
                 seat: self.seat,
+                context2: self.context2,
                 answer: answer.clone(),
             },
             answer,
@@ -201,5 +202,6 @@ impl Confirmed {
 #[derive(Debug)]
 pub struct Unmasked {
     pub(super) seat: Seat,
+    pub(super) context2: RoundKeyContext,
     pub(super) answer: UnmaskShares,
 }

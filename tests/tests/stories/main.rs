@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod by_hand;
+mod clients;
 mod consortium;
 mod crash;
 mod demo;
@@ -15,4 +16,5 @@ mod manifest;
 mod program;
 mod refusals;
 mod sealed_data;
+mod statistics;
 mod uplink;

@@ -1,4 +1,5 @@
 mod blame;
 pub(crate) mod cluster;
+mod queries;
 mod stories;
 mod uploads;

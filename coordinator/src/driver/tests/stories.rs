@@ -11,7 +11,7 @@ use crate::driver::{Answer, Command, Desk, Now, Wish};
 use crate::jobs::{Ending, Final, Stage};
 use crate::manifest::verify_manifest;
 use crate::release;
-use crate::testing::{document, organisation, secret};
+use crate::testing::{adaptive_contract, document, organisation, secret};
 
 const ALL: &[u8] = &[1, 2, 3, 4, 5];
 
@@ -146,6 +146,31 @@ fn a_coordinator_that_restarts_after_every_single_answer_completes_with_the_same
     assert_eq!(restarts, 28);
     assert_eq!(ending(&cluster).state, Final::Completed);
     assert_eq!(*cluster.driver().optimizer(), cluster.expected(&[ALL]));
+    cluster.verify_audit();
+}
+
+#[test]
+fn both_moments_of_an_adaptive_optimizer_survive_a_coordinator_that_restarts_after_every_answer() {
+    let mut cluster = Cluster::of(adaptive_contract(2));
+    loop {
+        let before = cluster.stored();
+        if !(1..=5).any(|i| cluster.answer_one(i)) {
+            break;
+        }
+        if cluster.stored() != before && !cluster.driver().state().has_ended() {
+            cluster.restart_coordinator();
+        }
+    }
+    assert_eq!(ending(&cluster).state, Final::Completed);
+    let expected = cluster.expected(&[ALL, ALL]);
+    assert_eq!(*cluster.driver().optimizer(), expected);
+    // Not the model that the same sums give by momentum at one rate.
+    let mut plain = Cluster::new(2);
+    plain.settle();
+    assert_ne!(
+        plain.driver().optimizer().parameters(),
+        expected.parameters()
+    );
     cluster.verify_audit();
 }
 
