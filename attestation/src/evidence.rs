@@ -1,12 +1,13 @@
-//! Evidence as it travels: a hardware-signed report and the certificate of the key that signed it, stapled by its owner.
+//! Evidence as it travels: a hardware-signed report and the certificate of the key that signed it, stapled by its owner, or a quote.
 
 use std::fmt;
 
 use consort_aggregation::{Canonical, CanonicalError, CanonicalReader};
 use sha2::{Digest, Sha256};
 
-use crate::reason::Reason;
+use crate::reason::{Reason, Technology};
 use crate::require::require;
+use crate::tdx;
 
 /// The length of an attestation report (AMD 56860, table 23).
 pub const REPORT_BYTES: usize = 1184;
@@ -21,14 +22,30 @@ const PARAVISOR_SIGNATURE: &[u8] = b"HCLA";
 
 const LABEL: &str = "consort/attest/evidence/v1";
 
-/// An attestation report and the VCEK or VLEK certificate (DER) it was signed under.
+/// What a machine's hardware signed: an SEV-SNP report with the VCEK or VLEK certificate (DER) it was signed under, or a quote of
+/// Intel TDX, which brings its own certificates.
 ///
 /// # Security
 /// Only the sizes were looked at. What it proves is decided by [`crate::Verifier::verify`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Evidence {
-    report: Box<[u8; REPORT_BYTES]>,
-    vcek_der: Vec<u8>,
+pub struct Evidence(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Snp {
+        report: Box<[u8; REPORT_BYTES]>,
+        vcek_der: Vec<u8>,
+    },
+    Tdx(Vec<u8>),
+}
+
+/// Evidence taken apart, by the kind of machine that it comes from.
+pub(crate) enum Parts<'a> {
+    Snp {
+        report: &'a [u8; REPORT_BYTES],
+        vcek_der: &'a [u8],
+    },
+    Tdx(&'a [u8]),
 }
 
 impl Evidence {
@@ -36,7 +53,6 @@ impl Evidence {
     pub(crate) const CHECKS: &'static [Reason] = &[
         Reason::EvidenceSize,
         Reason::EvidenceParavisor,
-        Reason::EvidenceTdx,
         Reason::EvidenceEncoding,
         Reason::ReportSize,
     ];
@@ -46,17 +62,29 @@ impl Evidence {
     /// # Errors
     /// [`Reason::EvidenceSize`] when the encoding would pass [`MAX_EVIDENCE_BYTES`].
     pub fn new(report: [u8; REPORT_BYTES], vcek_der: Vec<u8>) -> Result<Self, Reason> {
-        let evidence = Self {
+        let evidence = Self(Kind::Snp {
             report: Box::new(report),
             vcek_der,
-        };
+        });
         if evidence.to_bytes().len() > MAX_EVIDENCE_BYTES {
             return Err(Reason::EvidenceSize);
         }
         Ok(evidence)
     }
 
-    /// Reads the canonical encoding, and nothing else.
+    /// Takes a quote of Intel TDX as a kernel hands it out, without the zeros that may stand behind it.
+    ///
+    /// # Errors
+    /// [`Reason::EvidenceSize`], or [`Reason::EvidenceEncoding`] when it does not begin as a quote.
+    pub fn of_quote(outblob: &[u8]) -> Result<Self, Reason> {
+        let quote = tdx::without_padding(outblob);
+        if !is_tdx_quote(quote) {
+            return Err(Reason::EvidenceEncoding);
+        }
+        Self::from_bytes(quote)
+    }
+
+    /// Reads the canonical encoding of a report and its certificate, or a quote, and nothing else.
     ///
     /// # Errors
     /// One of the reasons for the form of evidence: [`Reason::EvidenceSize`] to [`Reason::ReportSize`].
@@ -66,13 +94,15 @@ impl Evidence {
             !bytes.starts_with(PARAVISOR_SIGNATURE),
             Reason::EvidenceParavisor,
         )?;
-        require(!is_tdx_quote(bytes), Reason::EvidenceTdx)?;
+        if is_tdx_quote(bytes) {
+            return Ok(Self(Kind::Tdx(bytes.to_vec())));
+        }
         let (report, vcek_der) = Self::split(bytes).map_err(|_| Reason::EvidenceEncoding)?;
         let report = report.try_into().map_err(|_| Reason::ReportSize)?;
-        Ok(Self {
+        Ok(Self(Kind::Snp {
             report: Box::new(report),
             vcek_der: vcek_der.to_vec(),
-        })
+        }))
     }
 
     fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CanonicalError> {
@@ -85,25 +115,58 @@ impl Evidence {
         Ok(halves)
     }
 
-    /// The canonical encoding.
+    /// The encoding: canonical of a report and its certificate, a quote's own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Canonical::new(LABEL)
-            .bytes(self.report.as_slice())
-            .bytes(&self.vcek_der)
-            .finish()
+        match &self.0 {
+            Kind::Snp { report, vcek_der } => Canonical::new(LABEL)
+                .bytes(report.as_slice())
+                .bytes(vcek_der)
+                .finish(),
+            Kind::Tdx(quote) => quote.clone(),
+        }
     }
 
-    /// The report's bytes.
-    pub fn report(&self) -> &[u8; REPORT_BYTES] {
-        &self.report
+    /// Which kind of machine it comes from.
+    pub fn technology(&self) -> Technology {
+        match &self.0 {
+            Kind::Snp { .. } => Technology::Snp,
+            Kind::Tdx(_) => Technology::Tdx,
+        }
     }
 
-    /// The certificate of the key that signed the report, DER: a VCEK, or a VLEK where the policy allows one.
-    pub fn vcek_der(&self) -> &[u8] {
-        &self.vcek_der
+    /// What the hardware signed: the report, or the whole quote.
+    pub fn report(&self) -> &[u8] {
+        match &self.0 {
+            Kind::Snp { report, .. } => report.as_slice(),
+            Kind::Tdx(quote) => quote,
+        }
     }
 
-    /// SHA-256 of the canonical encoding, to name this evidence in records.
+    /// The certificate of the key that signed the report, DER: a VCEK, or a VLEK where the policy allows one. A quote holds its own.
+    pub fn vcek_der(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Snp { vcek_der, .. } => Some(vcek_der),
+            Kind::Tdx(_) => None,
+        }
+    }
+
+    /// The halves of what a test knows to be a report.
+    #[cfg(test)]
+    pub(crate) fn halves(&self) -> (&[u8; REPORT_BYTES], &[u8]) {
+        match self.parts() {
+            Parts::Snp { report, vcek_der } => (report, vcek_der),
+            Parts::Tdx(_) => panic!("a quote is no report"),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        match &self.0 {
+            Kind::Snp { report, vcek_der } => Parts::Snp { report, vcek_der },
+            Kind::Tdx(quote) => Parts::Tdx(quote),
+        }
+    }
+
+    /// SHA-256 of the encoding, to name this evidence in records.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.to_bytes()).into()
     }
@@ -118,12 +181,15 @@ fn is_tdx_quote(bytes: &[u8]) -> bool {
 
 impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Evidence({} report bytes, {} vcek bytes)",
-            self.report.len(),
-            self.vcek_der.len()
-        )
+        match &self.0 {
+            Kind::Snp { report, vcek_der } => write!(
+                f,
+                "Evidence({} report bytes, {} vcek bytes)",
+                report.len(),
+                vcek_der.len()
+            ),
+            Kind::Tdx(quote) => write!(f, "Evidence({} quote bytes)", quote.len()),
+        }
     }
 }
 
@@ -175,18 +241,25 @@ mod tests {
     }
 
     #[test]
-    fn a_tdx_quote_is_refused_by_its_name() {
+    fn what_begins_as_a_tdx_quote_is_taken_for_one_and_nothing_else_is() {
         let header = [4, 0, 2, 0, 0x81, 0, 0, 0];
-        for (at, value, reason) in [
-            (0, 4, Reason::EvidenceTdx),
-            (0, 5, Reason::EvidenceTdx),
-            (2, 3, Reason::EvidenceTdx),
-            (0, 3, Reason::EvidenceEncoding),
-            (4, 0, Reason::EvidenceEncoding),
+        for (at, value, quote) in [
+            (0, 4, true),
+            (0, 5, true),
+            (2, 3, true),
+            (0, 3, false),
+            (4, 0, false),
         ] {
-            let mut quote = [header.as_slice(), &[7; 5000]].concat();
-            quote[at] = value;
-            assert_eq!(Evidence::from_bytes(&quote), Err(reason), "{at}: {value}");
+            let mut bytes = [header.as_slice(), &[7; 5000]].concat();
+            bytes[at] = value;
+            let read = Evidence::from_bytes(&bytes);
+            let technology = read.map(|read| read.technology());
+            let expected = if quote {
+                Ok(Technology::Tdx)
+            } else {
+                Err(Reason::EvidenceEncoding)
+            };
+            assert_eq!(technology, expected, "{at}: {value}");
         }
         assert_eq!(
             Evidence::from_bytes(&header[..7]),

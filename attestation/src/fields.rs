@@ -1,9 +1,10 @@
 //! A report field by field, for people who look at one: nothing is judged.
 
 use crate::certificate::Endorsement;
-use crate::evidence::{Evidence, REPORT_BYTES};
+use crate::evidence::{Evidence, Parts, REPORT_BYTES};
 use crate::reason::Reason;
 use crate::snp::{self, Report};
+use crate::tdx::Quote;
 
 /// One field of a report or of its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,12 +164,16 @@ pub fn of_report(raw: &[u8; REPORT_BYTES]) -> Result<Vec<Field>, Reason> {
 /// # Errors
 /// The [`Reason`] a verifier would refuse the form of either for.
 pub fn of_evidence(evidence: &Evidence) -> Result<Vec<Field>, Reason> {
-    let mut fields = of_report(evidence.report())?;
-    let report = Report::parse(evidence.report())?;
+    let (report, vcek_der) = match evidence.parts() {
+        Parts::Snp { report, vcek_der } => (report, vcek_der),
+        Parts::Tdx(quote) => return of_quote(quote),
+    };
+    let mut fields = of_report(report)?;
+    let report = Report::parse(report)?;
     let Some(key) = report.signing_key() else {
         return Ok(fields);
     };
-    let endorsement = Endorsement::parse(evidence.vcek_der(), key)?;
+    let endorsement = Endorsement::parse(vcek_der, key)?;
     let tbs = &endorsement.certificate.tbs_certificate;
     let mut add = |name, value: String| {
         fields.push(Field {
@@ -191,6 +196,84 @@ pub fn of_evidence(evidence: &Evidence) -> Result<Vec<Field>, Reason> {
         add("hardware id", hex::encode(&endorsement.hardware_id));
     }
     Ok(fields)
+}
+
+/// Every field of a quote of Intel TDX that says something of its TD, and what its PCK says of the platform. Offsets are those in the
+/// TD report, which begins at byte 48 of a quote of version 4 and at byte 54 of version 5.
+fn of_quote(raw: &[u8]) -> Result<Vec<Field>, Reason> {
+    let quote = Quote::parse(raw)?;
+    let td = quote.td();
+    let mut fields = Vec::new();
+    let mut add = |name, offset, value: String, meaning: String| {
+        fields.push(Field {
+            name,
+            offset,
+            value,
+            meaning,
+        });
+    };
+    let none = String::new;
+    let body = quote.body().to_owned();
+    add("VERSION", None, quote.version().to_string(), body);
+    add(
+        "TEE_TCB_SVN",
+        Some(0x000),
+        hex::encode(td.tee_tcb_svn),
+        none(),
+    );
+    if let Some(svn) = td.tee_tcb_svn2 {
+        add("TEE_TCB_SVN_2", Some(0x248), hex::encode(svn), none());
+    }
+    add("MRSEAM", Some(0x010), td.mr_seam.to_string(), none());
+    let attributes = format!("{:#x}", td.attributes);
+    add(
+        "ATTRIBUTES",
+        Some(0x078),
+        attributes,
+        td_attributes(td.attributes),
+    );
+    add("XFAM", Some(0x080), format!("{:#x}", td.xfam), none());
+    for (name, offset, value) in [
+        ("MRTD", 0x088, td.mr_td),
+        ("MRCONFIGID", 0x0B8, td.mr_config_id),
+        ("MROWNER", 0x0E8, td.mr_owner),
+        ("MROWNERCONFIG", 0x118, td.mr_owner_config),
+        ("RTMR0", 0x148, td.rtmr[0]),
+        ("RTMR1", 0x178, td.rtmr[1]),
+        ("RTMR2", 0x1A8, td.rtmr[2]),
+        ("RTMR3", 0x1D8, td.rtmr[3]),
+    ] {
+        add(name, Some(offset), value.to_string(), none());
+    }
+    let statement = hex::encode(td.report_data.as_bytes());
+    add("REPORTDATA", Some(0x208), statement, none());
+    let family = hex::encode_upper(quote.fmspc);
+    add("FMSPC", None, family, "family of platforms".to_owned());
+    add(
+        "platform",
+        None,
+        quote.platform.to_string(),
+        "PPID".to_owned(),
+    );
+    add("root", None, hex::encode(quote.root_hash), none());
+    Ok(fields)
+}
+
+/// A TD's attributes in words (Intel TDX Module ABI).
+fn td_attributes(bits: u64) -> String {
+    const NAMES: [(u32, &str); 10] = [
+        (0, "DEBUG"),
+        (4, "PROFILING, thread level"),
+        (5, "PROFILING, performance"),
+        (6, "PROFILING"),
+        (17, "SERVICE TD extension"),
+        (28, "SEPT_VE_DISABLE"),
+        (29, "MIGRATABLE"),
+        (30, "PKS"),
+        (31, "key locker"),
+        (63, "PERFMON"),
+    ];
+    words(bits, &NAMES, 64, String::new())
 }
 
 /// The guest policy in words (AMD 56860, table 10).

@@ -20,6 +20,7 @@ mod require;
 pub mod simulated;
 mod snp;
 pub mod statements;
+mod tdx;
 mod trust;
 pub mod verify;
 
@@ -34,9 +35,10 @@ pub use machine::{
     Measurement, Product, Tcb,
 };
 pub use policy::{Policy, PolicyError};
-pub use reason::Reason;
+pub use reason::{Reason, Technology};
 pub use statements::{ReportData, Role};
-pub use trust::{AMD_ROOT_HASHES, TrustError, TrustStore};
+pub use trust::{AMD_ROOT_HASHES, INTEL_ROOT_HASH, TrustError, TrustStore};
 pub use verify::{
-    Claims, Expected, Explainer, Explanation, Finding, Unrefused, Verdict, Verifier, Wanted,
+    Claims, Expected, Explainer, Explanation, Finding, SnpClaims, TdxClaims, Unrefused, Verdict,
+    Verifier, Wanted,
 };

@@ -24,6 +24,7 @@
 //! ```
 
 mod file;
+mod tdx;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,13 +32,16 @@ use std::time::Duration;
 use crate::machine::{
     ChipId, FirmwareVersion, HostData, KeyDigest, LaunchId, Measurement, Product, Tcb,
 };
-use crate::trust::{AMD_ROOT_HASHES, TrustStore};
+use crate::trust::{AMD_ROOT_HASHES, INTEL_ROOT_HASH, TrustStore};
+
+pub(crate) use tdx::{TcbStatus, TdxRules};
 
 /// A policy that was read and found complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) trust: TrustRules,
     pub(crate) snp: SnpRules,
+    pub(crate) tdx: TdxRules,
     pub(crate) session: SessionRules,
 }
 
@@ -65,8 +69,9 @@ pub(crate) enum CrlRule {
 /// What a report must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SnpRules {
+    /// Empty only where the policy has no section: then nothing is accepted.
     pub(crate) report_versions: BTreeSet<u32>,
-    /// `None` only in [`Policy::amd_roots_alone`], which judges no software.
+    /// `None` only in [`Policy::vendors_roots_alone`], which judges no software.
     pub(crate) measurements: Option<BTreeSet<Measurement>>,
     pub(crate) min_tcb: BTreeMap<Product, Tcb>,
     pub(crate) min_firmware: BTreeMap<Product, FirmwareVersion>,
@@ -79,6 +84,32 @@ pub(crate) struct SnpRules {
     pub(crate) image_id: Option<LaunchId>,
     pub(crate) allow_vlek_csp_ids: BTreeSet<String>,
     pub(crate) switches: Switches,
+}
+
+impl SnpRules {
+    /// Accepts nothing: of a policy without the section.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            report_versions: BTreeSet::new(),
+            measurements: Some(BTreeSet::new()),
+            min_tcb: BTreeMap::new(),
+            min_firmware: BTreeMap::new(),
+            denied_chips: BTreeSet::new(),
+            denied_products: BTreeSet::from([Product::Milan]),
+            host_data: None,
+            id_key_digests: None,
+            author_key_digests: None,
+            family_id: None,
+            image_id: None,
+            allow_vlek_csp_ids: BTreeSet::new(),
+            switches: file::default_switches(),
+        }
+    }
+
+    /// Whether any report could be accepted.
+    pub(crate) fn accept_any(&self) -> bool {
+        !self.report_versions.is_empty()
+    }
 }
 
 /// The choices that are a number or a yes or no.
@@ -120,12 +151,13 @@ impl Policy {
         file::read(text)
     }
 
-    /// What is asked of evidence when nobody says more: AMD's own roots, a report version that tells of the alias check, no
-    /// Milan, no debugging, no migration agent, no VLEK. It says nothing about which software runs or whose machine it is, and
-    /// takes any firmware level, so it is for looking at evidence, not for letting a peer in: only an [`crate::Explainer`] has it.
+    /// What is asked of evidence when nobody says more: AMD's and Intel's own roots, a report version that tells of the alias check, no
+    /// Milan, no debugging, no migration agent, no VLEK, no TDX platform that is not up to date. It says nothing about which software
+    /// runs or whose machine it is, and takes any firmware level of AMD's, so it is for looking at evidence, not for letting a peer
+    /// in: only an [`crate::Explainer`] has it.
     ///
     /// SMT is allowed, as nearly every host asks for it, and a root's revocation list is obeyed only if it is given.
-    pub(crate) fn amd_roots_alone() -> Self {
+    pub(crate) fn vendors_roots_alone() -> Self {
         let any = |product| Tcb {
             fmc: (product == Product::Turin).then_some(0),
             bootloader: 0,
@@ -138,7 +170,9 @@ impl Policy {
             trust: TrustRules {
                 roots: AMD_ROOT_HASHES
                     .iter()
-                    .filter_map(|(_, hash)| HostData::from_hex(hash))
+                    .map(|(_, hash)| *hash)
+                    .chain([INTEL_ROOT_HASH])
+                    .filter_map(HostData::from_hex)
                     .map(|hash| *hash.as_bytes())
                     .collect(),
                 simulated_roots: BTreeSet::new(),
@@ -150,20 +184,13 @@ impl Policy {
                 report_versions: BTreeSet::from([3, 4, 5]),
                 measurements: None,
                 min_tcb: products.map(|product| (product, any(product))).into(),
-                min_firmware: BTreeMap::new(),
-                denied_chips: BTreeSet::new(),
-                denied_products: BTreeSet::from([Product::Milan]),
-                host_data: None,
-                id_key_digests: None,
-                author_key_digests: None,
-                family_id: None,
-                image_id: None,
-                allow_vlek_csp_ids: BTreeSet::new(),
                 switches: Switches {
                     allow_smt: true,
                     ..file::default_switches()
                 },
+                ..SnpRules::nothing()
             },
+            tdx: TdxRules::any_software(),
             session: SessionRules::default(),
         }
     }

@@ -44,12 +44,14 @@ reasons! {
     EvidenceSize = "evidence-size", "docs/protocol.md";
     /// The evidence is the report of an Azure paravisor, which speaks for a TPM and is not understood here yet.
     EvidenceParavisor = "evidence-paravisor", "Azure, HCL report";
-    /// The evidence is a quote of Intel TDX, which is not understood here yet.
-    EvidenceTdx = "evidence-tdx", "Intel TDX DCAP, quote format";
-    /// The evidence is not the canonical encoding of a report and a certificate.
+    /// The evidence is neither the canonical encoding of a report and a certificate nor a quote.
     EvidenceEncoding = "evidence-encoding", "docs/protocol.md";
     /// The report is not 1184 bytes.
     ReportSize = "report-size", "AMD 56860, table 23";
+    /// The evidence is a report of SEV-SNP, and the policy accepts none.
+    EvidenceSnp = "evidence-snp", "policy";
+    /// The evidence is a quote of Intel TDX, and the policy accepts none.
+    EvidenceTdx = "evidence-tdx", "policy";
     /// The report's version is not one the policy lists.
     ReportVersion = "report-version", "AMD 56860, table 23";
     /// The report does not parse, or says in reserved bytes what its fields do not.
@@ -156,6 +158,90 @@ reasons! {
     AuthorKeyDigest = "author-key-digest", "AMD 56860, ID block";
     /// The launch configuration is not one that the policy lists.
     HostDataPolicy = "host-data-policy", "policy";
+    /// The quote's version or body is not one that is known here, or that the policy lists.
+    TdxQuoteVersion = "tdx-quote-version", "Intel TDX DCAP, quote format";
+    /// The quote does not parse, or has bytes that its fields do not.
+    TdxQuoteEncoding = "tdx-quote-encoding", "Intel TDX DCAP, quote format";
+    /// The quote was not signed with ECDSA P-256, or its key is not certified by a PCK and its chain.
+    TdxKeyType = "tdx-key-type", "Intel TDX DCAP, quote format";
+    /// The quoting enclave is of another vendor than Intel.
+    TdxQeVendor = "tdx-qe-vendor", "Intel TDX DCAP, quote format";
+    /// The quote's certificates are not three, strict, as Intel writes them, or the first lacks what a PCK says of its platform.
+    TdxCertificateEncoding = "tdx-certificate-encoding", "Intel, PCK certificate profile; RFC 7468";
+    /// The quote's certificates end at a root that the policy does not pin.
+    TdxUnknownRoot = "tdx-unknown-root", "policy";
+    /// There is no collateral under this root for the quote's family of platforms.
+    TdxCollateralMissing = "tdx-collateral-missing", "Intel PCS API, TCB info";
+    /// A certificate of the quote is not valid yet.
+    TdxCertificateNotYetValid = "tdx-certificate-not-yet-valid", "RFC 5280, section 4.1.2.5";
+    /// A certificate of the quote has expired.
+    TdxCertificateExpired = "tdx-certificate-expired", "RFC 5280, section 4.1.2.5";
+    /// The collateral, or a part of it, is from the future.
+    TdxCollateralNotYetValid = "tdx-collateral-not-yet-valid", "Intel PCS API, TCB info";
+    /// The collateral, or a part of it, is past the date at which its successor was due.
+    TdxCollateralStale = "tdx-collateral-stale", "Intel PCS API, TCB info";
+    /// The collateral comes from an older appraisal of Intel's than the policy asks for.
+    TdxEvaluationNumber = "tdx-evaluation-number", "Intel PCS API, TCB info";
+    /// The collateral was not signed by the keys that its root certified for that.
+    TdxCollateralSignature = "tdx-collateral-signature", "Intel PCS API, TCB info";
+    /// A certificate of the quote or of the collateral was not issued under the root.
+    TdxCertificateChain = "tdx-certificate-chain", "RFC 5280, section 6";
+    /// A certificate of the quote or of the collateral was revoked.
+    TdxCertificateRevoked = "tdx-certificate-revoked", "RFC 5280, section 5.1.2.6";
+    /// The PCK did not sign the quoting enclave's report.
+    TdxQeReportSignature = "tdx-qe-report-signature", "Intel TDX DCAP, quote format";
+    /// The quoting enclave vouches for another key than the one that signed the quote.
+    TdxQeReportData = "tdx-qe-report-data", "Intel TDX DCAP, quote format";
+    /// The quoting enclave is not the one that Intel names.
+    TdxQeIdentity = "tdx-qe-identity", "Intel PCS API, QE identity";
+    /// The attestation key did not sign the quote.
+    TdxQuoteSignature = "tdx-quote-signature", "Intel TDX DCAP, quote format";
+    /// The platform's firmware is below every level that Intel knows.
+    TdxTcbLevel = "tdx-tcb-level", "Intel PCS API, TCB info";
+    /// The TDX module is none of Intel's, or below every level that Intel knows of it.
+    TdxModule = "tdx-module", "Intel PCS API, TCB info";
+    /// Intel has revoked the platform's firmware level.
+    TdxTcbRevoked = "tdx-tcb-revoked", "Intel PCS API, TCB info";
+    /// The TD may be debugged or profiled by its host.
+    TdxDebug = "tdx-debug", "Intel TDX Module ABI, TD report";
+    /// The TD has attributes that must not be set.
+    TdxAttributesReserved = "tdx-attributes-reserved", "Intel TDX Module ABI, TD report";
+    /// The TD may be moved to another machine.
+    TdxMigratable = "tdx-migratable", "Intel TDX Module ABI, TD report";
+    /// The TD is bound to service TDs, which see into it.
+    TdxServiceTd = "tdx-service-td", "Intel TDX Module ABI, TD report";
+    /// The host can have the TD take a fault where its memory is missing (SEPT_VE_DISABLE is not set).
+    TdxSeptVeDisable = "tdx-sept-ve-disable", "Intel TDX Module ABI, TD report";
+    /// Intel's rules refuse the quote for what has no name here.
+    TdxAppraisal = "tdx-appraisal", "Intel TDX DCAP, quote verification";
+    /// Intel's word for the firmware level is none that the policy lists.
+    TdxTcbStatus = "tdx-tcb-status", "Intel PCS API, TCB info";
+    /// The firmware level is open to an advisory that the policy does not accept.
+    TdxAdvisory = "tdx-advisory", "Intel PCS API, TCB info";
+    /// The TDX module, or what loaded it, is below the policy's security versions.
+    TdxTeeTcbSvn = "tdx-tee-tcb-svn", "Intel TDX Module ABI, TD report";
+    /// The TDX module is not on the list.
+    TdxMrSeam = "tdx-mr-seam", "Intel TDX Module ABI, TD report";
+    /// The TD may use more of the processor than the policy allows.
+    TdxXfam = "tdx-xfam", "Intel TDX Module ABI, TD report";
+    /// The TD may count what happens in its processor, and the policy does not allow that.
+    TdxPerfmon = "tdx-perfmon", "Intel TDX Module ABI, TD report";
+    /// The software that was launched is not on the list.
+    TdxMrTd = "tdx-mr-td", "Intel TDX Module ABI, TD report";
+    /// The launch configuration (MRCONFIGID) is not one that the policy lists.
+    TdxMrConfigId = "tdx-mr-config-id", "Intel TDX Module ABI, TD report";
+    /// The TD's owner is not one that the policy lists.
+    TdxMrOwner = "tdx-mr-owner", "Intel TDX Module ABI, TD report";
+    /// The owner's configuration is not one that the policy lists.
+    TdxMrOwnerConfig = "tdx-mr-owner-config", "Intel TDX Module ABI, TD report";
+    /// What was measured into RTMR 0 is not on the list.
+    TdxRtmr0 = "tdx-rtmr0", "Intel TDX Module ABI, TD report";
+    /// What was measured into RTMR 1 is not on the list.
+    TdxRtmr1 = "tdx-rtmr1", "Intel TDX Module ABI, TD report";
+    /// What was measured into RTMR 2 is not on the list.
+    TdxRtmr2 = "tdx-rtmr2", "Intel TDX Module ABI, TD report";
+    /// What was measured into RTMR 3 is not on the list.
+    TdxRtmr3 = "tdx-rtmr3", "Intel TDX Module ABI, TD report";
     /// The launch configuration is not the one of the organisation.
     HostData = "host-data", "roster";
     /// The chip is on the list of denied chips.
@@ -166,6 +252,37 @@ reasons! {
     ReportDataParavisor = "report-data-paravisor", "Azure, HCL report";
     /// The report was made for another statement than the one expected.
     ReportData = "report-data", "docs/protocol.md";
+}
+
+/// Which of a machine's two kinds evidence comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Technology {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
+}
+
+impl Reason {
+    /// Whether evidence of this kind is ever looked at for this.
+    pub fn concerns(self, technology: Technology) -> bool {
+        let tdx = Self::TdxQuoteVersion..=Self::TdxRtmr3;
+        let of_both = [
+            Self::EvidenceSize,
+            Self::EvidenceParavisor,
+            Self::EvidenceEncoding,
+            Self::HostData,
+            Self::ChipDenied,
+            Self::ChipId,
+            Self::ReportData,
+        ];
+        match technology {
+            Technology::Snp => !tdx.contains(&self) && self != Self::EvidenceTdx,
+            Technology::Tdx => {
+                tdx.contains(&self) || self == Self::EvidenceTdx || of_both.contains(&self)
+            }
+        }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -1,4 +1,5 @@
-//! The verifier's own roots: ARKs with the ASK and ASVK they signed, and their revocation lists. A peer never supplies one.
+//! The verifier's own roots: ARKs with the ASK and ASVK they signed, and their revocation lists; Intel's, with its collateral. A peer
+//! never supplies one.
 
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
@@ -8,12 +9,15 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use crate::certificate::{Dates, EndorsementKey, name_value, oid, parse_strict};
 use crate::crl::RevocationList;
 use crate::machine::Product;
+use crate::tdx::Collateral;
 use crate::{pem, snp};
 
 /// The roots a verifier was given. Which of them are trusted, and as what, is the policy's word.
 #[derive(Clone, Default)]
 pub struct TrustStore {
     anchors: Vec<Anchor>,
+    /// Intel's, each for one family of platforms under one root.
+    collateral: Vec<Collateral>,
 }
 
 /// An ARK (self-signed) and the keys it signed.
@@ -57,6 +61,11 @@ pub const AMD_ROOT_HASHES: [(Product, &str); 3] = [
         "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
     ),
 ];
+
+/// SHA-256 of Intel's root certificate for SGX and TDX, DER, as published at
+/// `certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer`.
+pub const INTEL_ROOT_HASH: &str =
+    "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
 
 impl TrustStore {
     /// A store without roots.
@@ -139,9 +148,35 @@ impl TrustStore {
         }
     }
 
-    /// The SHA-256 hashes of the roots' ARKs, as a policy pins them.
+    /// Adds Intel's collateral for one family of platforms (FMSPC), with the root that it leads to: a JSON object of the eight parts, as
+    /// `dcap-qvl` and others write it.
+    ///
+    /// # Errors
+    /// [`TrustError::CollateralMalformed`], and [`TrustError::CollateralTwice`] where the family has some under this root already.
+    ///
+    /// # Security
+    /// Who signed it is looked at with each quote, not here.
+    pub fn add_collateral(&mut self, json: &[u8]) -> Result<(), TrustError> {
+        let collateral = Collateral::parse(json)?;
+        let same = |known: &Collateral| {
+            (known.root_hash, known.fmspc) == (collateral.root_hash, collateral.fmspc)
+        };
+        if self.collateral.iter().any(same) {
+            return Err(TrustError::CollateralTwice);
+        }
+        self.collateral.push(collateral);
+        Ok(())
+    }
+
+    /// The SHA-256 hashes of the roots, ARKs and Intel's, as a policy pins them.
     pub fn root_hashes(&self) -> Vec<[u8; 32]> {
-        self.anchors.iter().map(|anchor| anchor.ark_hash).collect()
+        let arks = self.anchors.iter().map(|anchor| anchor.ark_hash);
+        arks.chain(self.collateral.iter().map(|it| it.root_hash))
+            .collect()
+    }
+
+    pub(crate) fn collateral(&self) -> &[Collateral] {
+        &self.collateral
     }
 
     pub(crate) fn anchors(&self) -> &[Anchor] {
@@ -249,6 +284,14 @@ pub enum TrustError {
         "the revocation list is not strict DER, names no next update, or holds a critical extension that is not understood"
     )]
     CrlMalformed,
+    /// Collateral that does not read.
+    #[error(
+        "the collateral is not a JSON object of Intel's eight parts for one family of platforms under one root"
+    )]
+    CollateralMalformed,
+    /// Two files for one family of platforms: which of them holds, nobody says.
+    #[error("there is collateral for this family of platforms already: keep the newer file alone")]
+    CollateralTwice,
     /// A revocation list of no root here.
     #[error("the revocation list is of an issuer that is none of the roots given")]
     CrlUnknownIssuer,
@@ -266,6 +309,8 @@ impl TrustError {
             Self::NotOneAsk => "trust.not-one-ask",
             Self::NotSigned => "trust.not-signed",
             Self::NotAnAuthority => "trust.not-an-authority",
+            Self::CollateralMalformed => "trust.collateral-malformed",
+            Self::CollateralTwice => "trust.collateral-twice",
             Self::CrlMalformed => "trust.crl-malformed",
             Self::CrlUnknownIssuer => "trust.crl-unknown-issuer",
             Self::CrlNotSigned => "trust.crl-not-signed",

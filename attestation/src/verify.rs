@@ -11,30 +11,35 @@ mod checks;
 mod claims;
 mod explain;
 mod said;
+mod tdx;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::certificate::EndorsementKey;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Parts, REPORT_BYTES};
 use crate::machine::{ChipId, HostData, MachineBinding, Measurement};
 use crate::policy::{Policy, PolicyError};
 use crate::reason::Reason;
 use crate::snp::{self, Report};
 use crate::statements::ReportData;
+use crate::tdx::Collateral;
 use crate::trust::{Anchor, TrustStore};
 use chain::CheckedEndorsement;
 use checks::Checks;
 
 pub use checks::{Finding, Verdict};
-pub use claims::Claims;
+pub use claims::{Claims, SnpClaims, TdxClaims};
 pub use explain::{Explainer, Explanation, Unrefused};
+pub(crate) use tdx::host_data_of;
 
 /// Judges evidence by one policy.
 pub struct Verifier {
     policy: Policy,
     anchors: Vec<TrustedAnchor>,
+    /// Intel's, of the roots that the policy pins.
+    collateral: Vec<Collateral>,
     /// Chains that were found good. RSA is a third of a verification's cost.
     cache: Mutex<BTreeMap<CacheKey, Arc<CheckedEndorsement>>>,
 }
@@ -88,14 +93,23 @@ impl Verifier {
     /// [`PolicyError::RootNotGiven`] and [`PolicyError::SimulatedRootNotSpelled`].
     pub fn new(policy: Policy, store: &TrustStore) -> Result<Self, PolicyError> {
         let (roots, simulated_roots) = (policy.roots(), policy.simulated_roots());
+        let given = store.root_hashes();
         for pinned in roots.union(simulated_roots) {
-            if !store
-                .anchors()
-                .iter()
-                .any(|anchor| anchor.ark_hash == *pinned)
-            {
+            if !given.contains(pinned) {
                 return Err(PolicyError::RootNotGiven(hex::encode(pinned)));
             }
+        }
+        let mut collateral = Vec::new();
+        for known in store.collateral() {
+            let simulated = simulated_roots.contains(&known.root_hash);
+            if !simulated && !roots.contains(&known.root_hash) {
+                continue;
+            }
+            if known.says_simulated && !simulated {
+                let root = hex::encode(known.root_hash);
+                return Err(PolicyError::SimulatedRootNotSpelled(root));
+            }
+            collateral.push(known.clone());
         }
         let mut anchors = Vec::new();
         for anchor in store.anchors() {
@@ -116,6 +130,7 @@ impl Verifier {
         Ok(Self {
             policy,
             anchors,
+            collateral,
             cache: Mutex::default(),
         })
     }
@@ -146,7 +161,8 @@ impl Verifier {
         claims.ok_or(Reason::ReportSignature)
     }
 
-    /// The list. There are no claims where an explanation went on without what they are made of.
+    /// The list for the kind of evidence, if the policy accepts any of it. There are no claims where an explanation went on without
+    /// what they are made of.
     fn judge(
         &self,
         checks: &mut Checks,
@@ -154,11 +170,36 @@ impl Verifier {
         wanted: &Wanted,
         now: SystemTime,
     ) -> Result<Option<Claims>, Reason> {
-        let report = self.check_form(checks, evidence)?;
+        let section =
+            |section: &str| ("none accepted".to_owned(), format!("a section [{section}]"));
+        match evidence.parts() {
+            Parts::Snp { report, vcek_der } => {
+                let accepted = self.policy.snp.accept_any();
+                checks.require(accepted, Reason::EvidenceSnp, || section("snp"))?;
+                self.judge_report(checks, report, vcek_der, wanted, now)
+            }
+            Parts::Tdx(quote) => {
+                let accepted = self.policy.tdx.accept_any();
+                checks.require(accepted, Reason::EvidenceTdx, || section("tdx"))?;
+                self.judge_quote(checks, quote, wanted, now)
+            }
+        }
+    }
+
+    /// The list for SEV-SNP reports.
+    fn judge_report(
+        &self,
+        checks: &mut Checks,
+        report: &[u8; REPORT_BYTES],
+        vcek_der: &[u8],
+        wanted: &Wanted,
+        now: SystemTime,
+    ) -> Result<Option<Claims>, Reason> {
+        let report = self.check_form(checks, report)?;
         let key = self.check_signing_key(checks, &report)?;
         let endorsed = match key {
             Some(key) => {
-                let endorsed = self.check_endorsement(checks, evidence.vcek_der(), key);
+                let endorsed = self.check_endorsement(checks, vcek_der, key);
                 checks.go_on(endorsed)?
             }
             None => None,
@@ -179,19 +220,17 @@ impl Verifier {
         self.check_whose(checks, &report, chip_id, wanted)?;
         Ok(endorsed
             .filter(|_| checks.first_failure().is_none())
-            .map(|endorsed| Claims::of(&report, &endorsed, chip_id)))
+            .map(|endorsed| Claims::of_report(&report, &endorsed, chip_id)))
     }
 
     /// What can be told from the report's bytes alone.
-    fn check_form(&self, checks: &mut Checks, evidence: &Evidence) -> Result<Report, Reason> {
-        let version = snp::version(evidence.report());
+    fn check_form(&self, checks: &mut Checks, raw: &[u8; REPORT_BYTES]) -> Result<Report, Reason> {
+        let version = snp::version(raw);
         let listed = &self.policy.snp.report_versions;
         checks.require(listed.contains(&version), Reason::ReportVersion, || {
             (version.to_string(), format!("one of {listed:?}"))
         })?;
-        checks.parsed(Report::CHECKS, Report::parse(evidence.report()), |_| {
-            String::new()
-        })
+        checks.parsed(Report::CHECKS, Report::parse(raw), |_| String::new())
     }
 
     /// A VCEK signed, or a VLEK where the policy lists a cloud provider.

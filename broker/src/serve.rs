@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use consort_aggregation::Digest;
 use consort_attestation::Evidence;
@@ -14,6 +14,7 @@ use consort_audit::{Event, Fact, Hash};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
 use consort_daemon::record;
+use consort_daemon::strangers::StrangerLimit;
 use consort_daemon::telemetry;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseServiceServer;
 use tokio::net::{TcpListener, TcpStream};
@@ -129,6 +130,7 @@ async fn admit(
     faults: mpsc::UnboundedSender<ReleaseFault>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let strangers = Arc::new(StrangerLimit::new(Instant::now()));
     loop {
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
@@ -139,8 +141,9 @@ async fn admit(
         };
         let (broker, channel) = (Arc::clone(&broker), Arc::clone(&channel));
         let (admitted, faults) = (admitted.clone(), faults.clone());
+        let strangers = Arc::clone(&strangers);
         tokio::spawn(async move {
-            match attest(&broker, &channel, stream, address).await {
+            match attest(&broker, &channel, &strangers, stream, address).await {
                 Ok(Some(stream)) => {
                     // The server is gone only when the daemon stops.
                     let _ = admitted.send(Ok(stream)).await;
@@ -160,6 +163,7 @@ async fn admit(
 async fn attest(
     broker: &Arc<Broker>,
     channel: &ServerChannel,
+    strangers: &StrangerLimit,
     stream: TcpStream,
     address: SocketAddr,
 ) -> Result<Option<AttestedStream>, ReleaseFault> {
@@ -176,6 +180,12 @@ async fn attest(
                 simulated: peer.claims().simulated(),
                 report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
             }
+        }
+        Err(ChannelError::PeerRefused(refused))
+            if refused.is_of_a_stranger()
+                && !strangers.is_recorded(address.ip(), Instant::now()) =>
+        {
+            return Ok(None);
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");

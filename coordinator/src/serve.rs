@@ -15,6 +15,7 @@ use consort_daemon::crash::CrashPoints;
 use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
 use consort_daemon::record::{code, organisation};
+use consort_daemon::strangers::StrangerLimit;
 use consort_daemon::telemetry;
 use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
@@ -284,6 +285,7 @@ async fn admit(
     admitted: mpsc::Sender<Result<AttestedStream, std::io::Error>>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let strangers = Arc::new(StrangerLimit::new(Instant::now()));
     loop {
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
@@ -293,8 +295,9 @@ async fn admit(
             continue;
         };
         let (desk, channel, admitted) = (desk.clone(), channel.clone(), admitted.clone());
+        let strangers = strangers.clone();
         tokio::spawn(async move {
-            if let Some(stream) = attest(&desk, &channel, stream, address).await {
+            if let Some(stream) = attest(&desk, &channel, &strangers, stream, address).await {
                 // The server is gone only when the daemon stops.
                 let _ = admitted.send(Ok(stream)).await;
             }
@@ -306,6 +309,7 @@ async fn admit(
 async fn attest(
     desk: &Arc<Desk>,
     channel: &ServerChannel,
+    strangers: &StrangerLimit,
     stream: TcpStream,
     address: SocketAddr,
 ) -> Option<AttestedStream> {
@@ -323,6 +327,12 @@ async fn attest(
                 peer.claims().simulated(),
                 &peer.evidence().to_bytes(),
             )
+        }
+        Err(ChannelError::PeerRefused(refused))
+            if refused.is_of_a_stranger()
+                && !strangers.is_recorded(address.ip(), Instant::now()) =>
+        {
+            return None;
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, cause = %refused.cause, "a peer is refused");

@@ -12,4 +12,5 @@ pub mod own_rules;
 pub mod peers;
 pub mod program;
 pub mod record;
+pub mod strangers;
 pub mod telemetry;

@@ -29,6 +29,9 @@ const FOLDER: &str = "manifests";
 /// With which DER begins a revocation list.
 const DER_SEQUENCE: u8 = 0x30;
 
+/// With which Intel's collateral begins.
+const JSON_OBJECT: u8 = b'{';
+
 /// Reads a manifest's file, which is untrusted. No more than the largest manifest is read.
 ///
 /// # Errors
@@ -73,7 +76,8 @@ pub fn verifier(document: &ManifestDocument, roots: &[PathBuf]) -> Result<Verifi
     Ok(Verifier::new(policy, &store)?)
 }
 
-/// Bundles of roots and revocation lists, in any order: which is which, their first byte says, as AMD publishes its lists as DER.
+/// Bundles of roots, revocation lists and Intel's collateral, in any order: which is which, their first byte says, as AMD publishes its
+/// lists as DER, and collateral is a JSON object.
 pub(crate) fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
     let mut store = TrustStore::new();
     let mut lists = Vec::new();
@@ -81,6 +85,8 @@ pub(crate) fn trust_store(files: &[PathBuf]) -> Result<TrustStore, NodeError> {
         let file = config::read_bytes(path)?;
         if file.first() == Some(&DER_SEQUENCE) {
             lists.push(file);
+        } else if file.trim_ascii_start().first() == Some(&JSON_OBJECT) {
+            store.add_collateral(&file)?;
         } else {
             store.add_pem_bundle(&file)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use consort_attestation::Product;
-use consort_attestation::simulated::{ROOTS_FILE, SimulatedVendor};
+use consort_attestation::simulated::{ROOTS_FILE, SimulatedTdxVendor, SimulatedVendor};
 use consort_contract::{
     ConsortiumId, IdentitySecret, OrganisationId, RosterDocument, RosterEntry, SignedRoster,
 };
@@ -299,4 +299,16 @@ fn roots_and_their_revocation_lists_are_read_in_any_order() {
     }
     let alone = trust_store(&[list]).err().unwrap();
     assert_eq!(alone.code(), "trust.crl-unknown-issuer");
+}
+
+#[test]
+fn collateral_is_told_from_roots_by_its_first_byte() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+    let vendor = SimulatedTdxVendor::create(now).unwrap();
+    let file = folder.path().join("collateral.json");
+    std::fs::write(&file, vendor.collateral(now).unwrap()).unwrap();
+    let store = trust_store(std::slice::from_ref(&file)).unwrap();
+    assert_eq!(store.root_hashes(), [vendor.root_hash()]);
+    let twice = trust_store(&[file.clone(), file]).err().unwrap();
+    assert_eq!(twice.code(), "trust.collateral-twice");
 }

@@ -33,7 +33,8 @@ pub struct NodeConfig {
     pub roster: PathBuf,
     /// The attestation manifest that the members signed (JSON). While the daemon runs, a newer one may be put in its place.
     pub manifest: PathBuf,
-    /// PEM bundles of the vendors' roots that the manifest's policy may name, and their revocation lists, DER or in a bundle.
+    /// PEM bundles of the vendors' roots that the manifest's policy may name, their revocation lists, DER or in a bundle, and Intel's
+    /// collateral (JSON), with the root that it leads to.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.

@@ -6,7 +6,7 @@ use consort_aggregation::{
     Canonical, Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, Share,
     SharePair, Width, pack, split,
 };
-use consort_attestation::simulated::SimulatedVendor;
+use consort_attestation::simulated::{SimulatedTdxVendor, SimulatedVendor};
 use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{
     Checkpoint, ConsistencyProof, Cosignature, InclusionProof, MerkleTree, NoteSigner, WitnessKey,
@@ -279,7 +279,8 @@ fn attestation() {
     let attester = vendor.attester(consort_decoders::MACHINE, start).unwrap();
     let evidence = attester.attest(ReportData::new([0x5A; 64])).unwrap();
     write("attestation-report", evidence.report());
-    write("certificate-table", certificate_table(evidence.vcek_der()));
+    let vcek_der = evidence.vcek_der().unwrap();
+    write("certificate-table", certificate_table(vcek_der));
     let evidence = evidence.to_bytes();
     write("evidence", &evidence);
     write("evidence-judged", &evidence);
@@ -295,6 +296,11 @@ fn attestation() {
         consort_decoders::MACHINE.measurement,
     );
     write("attestation-policy", policy);
+    let vendor = SimulatedTdxVendor::create(start).unwrap();
+    let attester = vendor.machine(consort_decoders::TD, start).unwrap();
+    let quote = attester.attest(ReportData::new([0x5A; 64])).unwrap();
+    write("tdx-quote", quote.to_bytes());
+    write("tdx-collateral", vendor.collateral(start).unwrap());
     channel();
 }
 

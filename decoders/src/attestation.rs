@@ -4,10 +4,10 @@ use crate::{Decoder, Outcome, code, text};
 use consort_attestation::attester::CertificateTable;
 use consort_attestation::channel::message_of;
 use consort_attestation::measure::LaunchImage;
-use consort_attestation::simulated::SimulatedMachine;
+use consort_attestation::simulated::{SimulatedMachine, TdDeclaration};
 use consort_attestation::{
-    ChipId, Claims, Evidence, Expected, HostData, Measurement, Policy, ReportData, Tcb, TrustStore,
-    Verifier,
+    ChipId, Claims, Evidence, Expected, HostData, MachineBinding, Measurement, Policy, ReportData,
+    Tcb, TrustStore, Verifier,
 };
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
@@ -33,6 +33,14 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "revocation-list",
         decode: revocation_list,
+    },
+    Decoder {
+        name: "tdx-quote",
+        decode: quote_judged,
+    },
+    Decoder {
+        name: "tdx-collateral",
+        decode: collateral,
     },
     Decoder {
         name: "attestation-report",
@@ -66,6 +74,13 @@ pub const MACHINE: SimulatedMachine = SimulatedMachine {
     },
 };
 
+/// The simulated TD whose quote the corpus holds.
+pub const TD: TdDeclaration = TdDeclaration {
+    platform: [0x7D; 16],
+    mr_td: Measurement::new([0x4D; 48]),
+    host_data: HostData::new([0x4F; 32]),
+};
+
 fn evidence(bytes: &[u8]) -> Outcome {
     let evidence = Evidence::from_bytes(bytes).map_err(code!())?;
     assert_eq!(evidence.to_bytes(), bytes);
@@ -87,18 +102,48 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::new(policy, &STORE).expect("the policy names the bundle's root")
 });
 
+/// The corpus' simulated Intel is the one trusted root.
+static TDX_VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let mut store = TrustStore::new();
+    store
+        .add_collateral(include_bytes!("../corpus/tdx-collateral/valid"))
+        .expect("the corpus' collateral is valid");
+    let root: String = store.root_hashes()[0]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let policy = format!(
+        "[trust]\nroots = []\ndangerous_simulated_roots = [\"{root}\"]\n[tdx]\nquote_versions = [4, 5]\nmr_td = [\"{}\"]\n",
+        TD.mr_td
+    );
+    let policy = Policy::from_toml(&policy).expect("the policy is whole");
+    Verifier::new(policy, &store).expect("the policy names the collateral's root")
+});
+
 /// Everything that the verifier reads: report, certificate, chain. The explanation, which looks at more of bad evidence, comes
 /// to the same verdict.
 fn evidence_judged(bytes: &[u8]) -> Outcome {
     let evidence = Evidence::from_bytes(bytes).map_err(code!())?;
+    judged_alike(&VERIFIER, &MACHINE.binding(), &evidence)
+}
+
+/// A quote of Intel TDX, and all that it brings.
+fn quote_judged(bytes: &[u8]) -> Outcome {
+    let evidence = Evidence::of_quote(bytes).map_err(code!())?;
+    // Nobody looks at fields of what does not read.
+    let _fields = consort_attestation::fields::of_evidence(&evidence);
+    judged_alike(&TDX_VERIFIER, &TD.binding(), &evidence)
+}
+
+fn judged_alike(verifier: &Verifier, machine: &MachineBinding, evidence: &Evidence) -> Outcome {
     let expected = Expected {
-        machine: &MACHINE.binding(),
+        machine,
         report_data: ReportData::new([0x5A; 64]),
     };
     // A day after the simulated certificates begin: 2026-01-02.
     let now = UNIX_EPOCH + Duration::from_secs(1_767_312_000);
-    let judged = VERIFIER.verify(&evidence, &expected, now);
-    let explained = VERIFIER.explain(bytes, &(&expected).into(), now);
+    let judged = verifier.verify(evidence, &expected, now);
+    let explained = verifier.explain(&evidence.to_bytes(), &(&expected).into(), now);
     let unrefused = explained.outcome.map(|it| it.simulated);
     assert_eq!(
         judged.as_ref().map(Claims::simulated),
@@ -109,6 +154,10 @@ fn evidence_judged(bytes: &[u8]) -> Outcome {
 
 fn policy(bytes: &[u8]) -> Outcome {
     Policy::from_toml(text(bytes)?).map(drop).map_err(code!())
+}
+
+fn collateral(bytes: &[u8]) -> Outcome {
+    TrustStore::new().add_collateral(bytes).map_err(code!())
 }
 
 fn trust_bundle(bytes: &[u8]) -> Outcome {

@@ -18,7 +18,7 @@ mod wire;
 
 pub use aggregation::seal;
 #[cfg(feature = "attestation")]
-pub use attestation::MACHINE;
+pub use attestation::{MACHINE, TD};
 #[cfg(feature = "disk")]
 pub use disk::{MODEL, coordinator, seal_state};
 

@@ -52,8 +52,47 @@ pub enum Layer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// Binary cross entropy of one logit; the last layer is dense with one output.
+    /// Binary cross entropy of one logit; the last layer is dense with one output. Labels are 0 and 1.
     BinaryCrossEntropy,
+    /// Cross entropy of the softmax over the outputs of the last layer, a dense one with an output for each class, two at least. A label is
+    /// the number of a class, from 0.
+    CrossEntropy,
+    /// Half the squared difference between the one output of the last layer, a dense one, and the label, any number.
+    SquaredError,
+    /// Half the deviance of a Poisson variable, e^z − y·z − y + y·ln y for the one output z of the last layer, a dense one: the logarithm of the
+    /// expected count. The label y is a count, an integer from 0.
+    Poisson,
+}
+
+impl Loss {
+    /// The loss as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BinaryCrossEntropy => "binary_cross_entropy",
+            Self::CrossEntropy => "cross_entropy",
+            Self::SquaredError => "squared_error",
+            Self::Poisson => "poisson",
+        }
+    }
+
+    /// Whether a dense last layer with so many outputs gives what the loss reads.
+    fn reads(self, outputs: u32) -> bool {
+        match self {
+            Self::BinaryCrossEntropy | Self::SquaredError | Self::Poisson => outputs == 1,
+            Self::CrossEntropy => outputs >= 2,
+        }
+    }
+
+    /// The fault of a last layer that it does not read.
+    fn fault(self, layer: usize) -> SpecFault {
+        match self {
+            Self::BinaryCrossEntropy | Self::SquaredError | Self::Poisson => SpecFault::LastLayer {
+                layer,
+                loss: self.name(),
+            },
+            Self::CrossEntropy => SpecFault::LastLayerOfClasses { layer },
+        }
+    }
 }
 
 /// Width of a layer's input and output, in elements per record.
@@ -162,7 +201,6 @@ impl ModelSpec {
     }
 
     fn canonical(&self) -> Parts {
-        let Loss::BinaryCrossEntropy = self.loss;
         let parts = Parts::new("consort/model/spec/v1")
             .u64(self.inputs.into())
             .u64(self.layers.len() as u64);
@@ -171,7 +209,7 @@ impl ModelSpec {
             Layer::Relu => parts.bytes(b"relu"),
             Layer::Tanh => parts.bytes(b"tanh"),
         });
-        parts.bytes(b"binary_cross_entropy")
+        parts.bytes(self.loss.name().as_bytes())
     }
 }
 
@@ -281,11 +319,19 @@ pub enum SpecFault {
         /// Width of its output.
         outputs: u32,
     },
-    /// The last layer does not give the one logit that the loss reads.
-    #[error(
-        "layer {layer} is the last and must be dense with 1 output for the loss binary_cross_entropy"
-    )]
+    /// The last layer does not give the one number that the loss reads.
+    #[error("layer {layer} is the last and must be dense with 1 output for the loss {loss}")]
     LastLayer {
+        /// Position in the list of layers, from 0.
+        layer: usize,
+        /// The declared loss.
+        loss: &'static str,
+    },
+    /// The last layer does not give one number for each of several classes.
+    #[error(
+        "layer {layer} is the last and must be dense with an output for each class, 2 or more, for the loss cross_entropy"
+    )]
+    LastLayerOfClasses {
         /// Position in the list of layers, from 0.
         layer: usize,
     },
@@ -319,7 +365,6 @@ impl From<ModelSpec> for Declared {
 }
 
 fn faults_of(inputs: u32, layers: &[Layer], loss: Loss) -> Vec<SpecFault> {
-    let Loss::BinaryCrossEntropy = loss;
     if inputs == 0 {
         return vec![SpecFault::NoInputs];
     }
@@ -348,11 +393,18 @@ fn faults_of(inputs: u32, layers: &[Layer], loss: Loss) -> Vec<SpecFault> {
                 inputs: shape.inputs,
                 outputs: shape.outputs,
             });
-        } else if layer == last && *kind != (Layer::Dense { outputs: 1 }) {
-            faults.push(SpecFault::LastLayer { layer });
+        } else if layer == last && !is_read(*kind, loss) {
+            faults.push(loss.fault(layer));
         }
     }
     faults
+}
+
+fn is_read(last: Layer, loss: Loss) -> bool {
+    match last {
+        Layer::Dense { outputs } => loss.reads(outputs),
+        Layer::Relu | Layer::Tanh => false,
+    }
 }
 
 fn shapes_of(inputs: u32, layers: &[Layer]) -> impl Iterator<Item = LayerShape> {
@@ -382,6 +434,13 @@ mod tests {
         ModelSpec::new(inputs, layers, Loss::BinaryCrossEntropy)
             .unwrap_err()
             .faults
+    }
+
+    fn last_layer(layer: usize) -> SpecFault {
+        SpecFault::LastLayer {
+            layer,
+            loss: "binary_cross_entropy",
+        }
     }
 
     #[test]
@@ -435,7 +494,7 @@ mod tests {
         let expected = [
             SpecFault::NoOutputs { layer: 0 },
             SpecFault::NoOutputs { layer: 2 },
-            SpecFault::LastLayer { layer: 3 },
+            last_layer(3),
         ];
         assert_eq!(found, expected);
     }
@@ -469,13 +528,36 @@ mod tests {
 
     #[test]
     fn the_last_layer_must_give_one_logit() {
+        assert_eq!(faults(3, vec![dense(2)]), [last_layer(0)]);
+        assert_eq!(faults(3, vec![dense(1), Layer::Tanh]), [last_layer(1)]);
+    }
+
+    #[test]
+    fn each_loss_reads_the_outputs_that_it_knows() {
+        let accepted = |outputs, loss| ModelSpec::new(3, vec![dense(outputs)], loss).is_ok();
+        for loss in [Loss::BinaryCrossEntropy, Loss::SquaredError, Loss::Poisson] {
+            assert!(accepted(1, loss) && !accepted(2, loss), "{}", loss.name());
+        }
+        assert!(accepted(2, Loss::CrossEntropy) && accepted(10, Loss::CrossEntropy));
+        let refused = ModelSpec::new(3, vec![dense(1)], Loss::CrossEntropy).unwrap_err();
         assert_eq!(
-            faults(3, vec![dense(2)]),
-            [SpecFault::LastLayer { layer: 0 }]
+            refused.faults(),
+            [SpecFault::LastLayerOfClasses { layer: 0 }]
         );
+    }
+
+    #[test]
+    fn a_loss_is_written_by_its_name_and_changes_the_hash() {
+        let mut hashes = Vec::new();
+        for loss in [Loss::BinaryCrossEntropy, Loss::SquaredError, Loss::Poisson] {
+            assert_eq!(serde_json::to_value(loss).unwrap(), loss.name());
+            let hash = ModelSpec::new(3, vec![dense(1)], loss).unwrap().hash();
+            assert!(!hashes.contains(&hash));
+            hashes.push(hash);
+        }
         assert_eq!(
-            faults(3, vec![dense(1), Layer::Tanh]),
-            [SpecFault::LastLayer { layer: 1 }]
+            serde_json::to_value(Loss::CrossEntropy).unwrap(),
+            Loss::CrossEntropy.name()
         );
     }
 

@@ -18,11 +18,15 @@ pub enum TrainingError {
         /// Features per record.
         inputs: usize,
     },
-    /// A label is neither 0 nor 1.
-    #[error("the label of record {record} is neither 0 nor 1: map the target column to 0 and 1")]
+    /// A label is none that the model's loss knows.
+    #[error(
+        "the label of record {record} is not {expected}: check the target column, or take another loss"
+    )]
     Label {
         /// Position in the batch, from 0.
         record: usize,
+        /// What the loss knows.
+        expected: &'static str,
     },
     /// The parameters belong to another architecture.
     #[error(

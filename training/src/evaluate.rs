@@ -1,6 +1,6 @@
 //! How well parameters do on records: counts and loss, for the site that holds the records.
 
-use consort_model::{ModelSpec, Parameters};
+use consort_model::{Loss, ModelSpec, Parameters};
 
 use crate::loss::is_hit;
 use crate::network::{Network, Trace};
@@ -15,16 +15,16 @@ use crate::{Batch, TrainingError};
 pub struct Evaluation {
     /// Records evaluated.
     pub records: usize,
-    /// Records whose logit is above 0 exactly if their label is 1.
-    pub correct: usize,
+    /// Records whose outputs say their class: a logit above 0 exactly if the label is 1, or the largest of several. None if labels are not classes.
+    pub correct: Option<usize>,
     /// Sum of the records' losses in nats; not finite if a record or the model is damaged.
     pub loss_sum: f64,
 }
 
 impl Evaluation {
-    /// Share of records classified correctly, 0 to 1; none for an empty batch.
+    /// Share of records classified correctly, 0 to 1; none for an empty batch, or if labels are not classes.
     pub fn accuracy(&self) -> Option<f64> {
-        self.mean_of(count(self.correct))
+        self.mean_of(count(self.correct?))
     }
 
     /// Mean loss per record in nats; none for an empty batch.
@@ -37,7 +37,7 @@ impl Evaluation {
     }
 }
 
-/// Evaluates parameters on a batch; a record counts as positive if its logit is above 0.
+/// Evaluates parameters on a batch.
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model.
@@ -49,7 +49,10 @@ pub fn evaluate(
     let network = Network::new(spec, parameters)?;
     let mut result = Evaluation {
         records: batch.records(),
-        correct: 0,
+        correct: match spec.loss() {
+            Loss::BinaryCrossEntropy | Loss::CrossEntropy => Some(0),
+            Loss::SquaredError | Loss::Poisson => None,
+        },
         loss_sum: 0.0,
     };
     let mut trace = Trace::default();
@@ -63,7 +66,11 @@ pub fn evaluate(
             .sum::<f64>();
         let outputs = network.outputs_of(&trace).iter_rows();
         for (output, label) in outputs.zip(chunk.labels()) {
-            result.correct += usize::from(is_hit(spec.loss(), output, *label));
+            if let (Some(correct), Some(hit)) =
+                (&mut result.correct, is_hit(spec.loss(), output, *label))
+            {
+                *correct += usize::from(hit);
+            }
         }
     }
     Ok(result)
@@ -103,7 +110,7 @@ fn count(records: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consort_model::{Layer, Loss};
+    use consort_model::Layer;
 
     fn logistic() -> (ModelSpec, Parameters) {
         let layers = vec![Layer::Dense { outputs: 1 }];
@@ -118,7 +125,7 @@ mod tests {
         // Logits 1, -1, 3: the third is wrong.
         let batch = Batch::new(&[1.0, 0.0, 2.0], &[1.0, 0.0, 0.0], 1).unwrap();
         let result = evaluate(&spec, &parameters, &batch).unwrap();
-        assert_eq!((result.records, result.correct), (3, 2));
+        assert_eq!((result.records, result.correct), (3, Some(2)));
         let loss = 2.0 * (1.0 + (-1.0_f64).exp()).ln() + (1.0 + 3.0_f64.exp()).ln();
         assert!((result.mean_loss().unwrap() - loss / 3.0).abs() < 1e-6);
         assert!((result.accuracy().unwrap() - 2.0 / 3.0).abs() < 1e-12);

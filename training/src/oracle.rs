@@ -1,7 +1,7 @@
 //! What the hand-written backward pass is tested against: burn's automatic differentiation, one record at a time.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use consort_model::{Layer, ModelSpec, Parameters};
+use consort_model::{Layer, Loss, ModelSpec, Parameters};
 
 use crate::Batch;
 
@@ -49,11 +49,31 @@ fn differentiate(spec: &ModelSpec, parameters: &Parameters, record: &Batch<'_>) 
             Layer::Tanh => activation::tanh(output),
         };
     }
-    // −y·log σ(z) − (1−y)·log σ(−z) with burn's own log σ.
     let label = record.labels()[0];
-    let hit = activation::log_sigmoid(output.clone()) * label;
-    let miss = activation::log_sigmoid(output.neg()) * (1.0 - label);
-    let loss = (hit + miss).neg().sum();
+    let loss = match spec.loss() {
+        // −y·log σ(z) − (1−y)·log σ(−z) with burn's own log σ.
+        Loss::BinaryCrossEntropy => {
+            let hit = activation::log_sigmoid(output.clone()) * label;
+            let miss = activation::log_sigmoid(output.neg()) * (1.0 - label);
+            (hit + miss).neg().sum()
+        }
+        Loss::CrossEntropy => {
+            let classes = output.dims()[1];
+            let is_label = |class: u16| f32::from(u8::from(f32::from(class) == label));
+            let chosen: Vec<f32> = (0..u16::try_from(classes).unwrap()).map(is_label).collect();
+            let chosen = Tensor::<2>::from_data(TensorData::new(chosen, [1, classes]), &device);
+            (activation::log_softmax(output, 1) * chosen).neg().sum()
+        }
+        Loss::SquaredError => ((output - label).square() * 0.5).sum(),
+        Loss::Poisson => {
+            let constant = if label > 0.0 {
+                label * label.ln() - label
+            } else {
+                0.0
+            };
+            (output.clone().exp() - output * label + constant).sum()
+        }
+    };
     let gradients = loss.backward();
     let gradient = leaves
         .iter()

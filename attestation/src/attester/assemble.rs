@@ -5,8 +5,10 @@ use super::certificates::{CertificateTable, StapledCertificates};
 use crate::certificate::{EndorsementKey, parse_strict};
 use crate::evidence::{Evidence, REPORT_BYTES};
 use crate::machine::{ChipId, Product};
+use crate::reason::Reason;
 use crate::snp::Report;
 use crate::statements::ReportData;
+use crate::tdx::Quote;
 
 /// Finds the certificate whose key signed the report: the host's first, then the stapled ones.
 pub(super) fn assemble(
@@ -39,6 +41,20 @@ pub(super) fn assemble(
         remedy: remedy(&parsed, key),
     })?;
     Evidence::new(report, der).map_err(|reason| AttesterFault::new(reason.meaning()))
+}
+
+/// Takes a quote, without what a kernel hands out behind it.
+pub(super) fn assemble_quote(outblob: &[u8], asked: ReportData) -> Result<Evidence, AttesterFault> {
+    let malformed = |reason: Reason| AttesterFault::Malformed {
+        what: "the machine's quote",
+        why: reason.meaning(),
+    };
+    let evidence = Evidence::of_quote(outblob).map_err(malformed)?;
+    let quote = Quote::parse(evidence.report()).map_err(malformed)?;
+    if quote.td().report_data != asked {
+        return Err(AttesterFault::OtherStatement);
+    }
+    Ok(evidence)
 }
 
 fn signed(report: &Report, der: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! The kernel's report interface, `/sys/kernel/config/tsm/report` (Documentation/ABI/testing/configfs-tsm, Linux 6.7).
 //!
+//! Its provider is SEV-SNP's or TDX's, which knows no privilege levels and brings no certificates beside its quote.
+//!
 //! Each report has an entry of its own: a folder is made, the statement and the privilege level are written into it, report and
 //! certificates are read, and the folder is removed. The entry's generation counts writes, so that a write of somebody else's, or
 //! one that the kernel did not take, shows.
@@ -8,18 +10,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::assemble::assemble;
+use super::assemble::{assemble, assemble_quote};
 use super::certificates::{CertificateTable, StapledCertificates};
 use super::entries::{Configfs, Entries};
 use super::{Attester, AttesterFault};
-use crate::evidence::{Evidence, REPORT_BYTES};
+use crate::evidence::{Evidence, MAX_EVIDENCE_BYTES, REPORT_BYTES};
 use crate::statements::ReportData;
 
 /// Where the kernel has it.
 const FOLDER: &str = "/sys/kernel/config/tsm/report";
 
 /// The provider whose `outblob` is an SEV-SNP report.
-const PROVIDER: &str = "sev_guest";
+const SNP_PROVIDER: &str = "sev_guest";
+
+/// The provider whose `outblob` is a quote of Intel TDX.
+const TDX_PROVIDER: &str = "tdx_guest";
 
 /// How often a raced report is asked for anew. One race is an accident, three are somebody's doing.
 const MAX_ATTEMPTS: u32 = 3;
@@ -31,8 +36,11 @@ const MAX_NAMES: u64 = 64;
 /// The most bytes of an attribute of one line.
 const MAX_LINE_BYTES: usize = 256;
 
-/// What is written to an entry: the statement, and the level.
-const WRITES: u64 = 2;
+/// What is written to an entry of SEV-SNP: the statement, and the level.
+const SNP_WRITES: u64 = 2;
+
+/// What is written to an entry of TDX, which knows no levels: the statement.
+const TDX_WRITES: u64 = 1;
 
 /// Evidence by the kernel's report interface.
 ///
@@ -63,16 +71,23 @@ impl ConfigfsTsm {
         }
     }
 
-    /// A report and the table of certificates beside it; nothing when somebody else wrote to the entry.
-    fn once(
-        &self,
-        report_data: ReportData,
-    ) -> Result<Option<([u8; REPORT_BYTES], CertificateTable)>, AttesterFault> {
+    /// What the hardware signed, and what lies beside it; nothing when somebody else wrote to the entry.
+    fn once(&self, report_data: ReportData) -> Result<Option<Answer>, AttesterFault> {
         let entry = self.make()?;
         let provider = entry.line("provider")?;
-        if provider != PROVIDER {
-            return Err(AttesterFault::Provider(provider));
+        match provider.as_str() {
+            SNP_PROVIDER => self.report(&entry, report_data),
+            TDX_PROVIDER => quote(&entry, report_data),
+            _ => Err(AttesterFault::Provider(provider)),
         }
+    }
+
+    /// A report, and the table of certificates beside it.
+    fn report(
+        &self,
+        entry: &Entry<'_>,
+        report_data: ReportData,
+    ) -> Result<Option<Answer>, AttesterFault> {
         let floor = number(&entry.line("privlevel_floor")?)?;
         if u64::from(self.vmpl) < floor {
             return Err(AttesterFault::PrivilegeLevel {
@@ -86,14 +101,14 @@ impl ConfigfsTsm {
         let report = entry.read("outblob", REPORT_BYTES)?;
         let table = entry.certificates()?;
         // The kernel's counter is an unsigned long that wraps.
-        if number(&entry.line("generation")?)? != before.wrapping_add(WRITES) {
+        if number(&entry.line("generation")?)? != before.wrapping_add(SNP_WRITES) {
             return Ok(None);
         }
         let report = report.try_into().map_err(|_| AttesterFault::Malformed {
             what: "the kernel's outblob",
             why: "it is shorter than a report of 1184 bytes",
         })?;
-        Ok(Some((report, table)))
+        Ok(Some(Answer::Report(Box::new(report), table)))
     }
 
     fn make(&self) -> Result<Entry<'_>, AttesterFault> {
@@ -123,12 +138,33 @@ impl ConfigfsTsm {
 impl Attester for ConfigfsTsm {
     fn attest(&self, report_data: ReportData) -> Result<Evidence, AttesterFault> {
         for _ in 0..MAX_ATTEMPTS {
-            if let Some((report, table)) = self.once(report_data)? {
-                return assemble(report, report_data, &table, &self.stapled);
+            match self.once(report_data)? {
+                Some(Answer::Report(report, table)) => {
+                    return assemble(*report, report_data, &table, &self.stapled);
+                }
+                Some(Answer::Quote(quote)) => return assemble_quote(&quote, report_data),
+                None => {}
             }
         }
         Err(AttesterFault::Raced(MAX_ATTEMPTS))
     }
+}
+
+/// What the hardware signed, by its kind.
+enum Answer {
+    Report(Box<[u8; REPORT_BYTES]>, CertificateTable),
+    Quote(Vec<u8>),
+}
+
+/// A quote, which brings its certificates itself. The kernel has the host's quoting service sign it.
+fn quote(entry: &Entry<'_>, report_data: ReportData) -> Result<Option<Answer>, AttesterFault> {
+    let before = number(&entry.line("generation")?)?;
+    entry.write("inblob", report_data.as_bytes())?;
+    let quote = entry.read("outblob", MAX_EVIDENCE_BYTES)?;
+    if number(&entry.line("generation")?)? != before.wrapping_add(TDX_WRITES) {
+        return Ok(None);
+    }
+    Ok(Some(Answer::Quote(quote)))
 }
 
 /// An entry of this process's own, removed when it is dropped.

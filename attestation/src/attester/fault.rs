@@ -30,7 +30,7 @@ pub enum AttesterFault {
     },
     /// The kernel's reports are of another kind of machine.
     #[error(
-        "the kernel's report provider is {0:?}, and only sev_guest is understood: this machine is no SEV-SNP guest"
+        "the kernel's report provider is {0:?}, and only sev_guest and tdx_guest are understood: this machine is no SEV-SNP guest and no TD"
     )]
     Provider(String),
     /// The least level this kernel may ask for is above the one asked for.

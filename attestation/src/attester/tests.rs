@@ -12,8 +12,8 @@ use super::{Attester, AttesterFault, CertificateTable, StapledCertificates, mach
 use crate::certificate::EndorsementKey;
 use crate::evidence::{Evidence, REPORT_BYTES};
 use crate::statements::ReportData;
-use crate::tests::real_evidence;
 use crate::tests::world::{MACHINE, STATEMENT, attester, judge, start, vendor, verifier_with};
+use crate::tests::{real_evidence, tdx_world};
 use crate::{ChipId, Product};
 
 const VCEK: &str = "63da758de6644564adc5f4b93be8accd";
@@ -120,13 +120,13 @@ impl Entries for Kernel {
         self.configfs.make(entry)?;
         self.put(entry, "provider", self.provider.as_bytes());
         self.put(entry, "generation", format!("{}\n", u64::MAX).as_bytes());
-        self.put(
-            entry,
-            "privlevel_floor",
-            format!("{}\n", self.floor).as_bytes(),
-        );
         self.put(entry, "inblob", b"");
-        self.put(entry, "privlevel", b"");
+        // TDX knows no levels: the kernel shows these of SEV-SNP alone.
+        if self.provider == "sev_guest\n" {
+            let floor = format!("{}\n", self.floor);
+            self.put(entry, "privlevel_floor", floor.as_bytes());
+            self.put(entry, "privlevel", b"");
+        }
         Ok(())
     }
 
@@ -294,15 +294,69 @@ fn a_report_on_another_statement_is_not_sent() {
     assert_eq!(kernel.fault().code(), "attest.attester-other-statement");
 }
 
+/// A kernel whose provider is TDX's, with what Intel's service pads quotes with.
+fn tdx_kernel(padding: &'static [u8]) -> Kernel {
+    Kernel {
+        provider: "tdx_guest\n",
+        outblob: Box::new(move |asked| {
+            let quote = tdx_world::attester().attest(asked).unwrap();
+            [quote.report(), padding].concat()
+        }),
+        auxblob: None,
+        ..Kernel::new()
+    }
+}
+
+#[test]
+fn a_quote_comes_without_what_the_kernel_hands_out_behind_it() {
+    for padding in [[].as_slice(), &[0; 70]] {
+        let evidence = tdx_kernel(padding).attester().attest(STATEMENT).unwrap();
+        assert_eq!(evidence.technology(), crate::Technology::Tdx);
+        assert_eq!(machine_of(&evidence), Ok(tdx_world::TD.binding()));
+        assert_eq!(
+            evidence,
+            Evidence::from_bytes(&evidence.to_bytes()).unwrap()
+        );
+    }
+    let behind = tdx_kernel(b"more").fault();
+    assert_eq!(behind.code(), "attest.attester-malformed");
+}
+
+#[test]
+fn a_quote_about_another_statement_or_of_a_raced_entry_is_not_sent() {
+    let other = Kernel {
+        outblob: Box::new(|_| {
+            let other = ReportData::new([9; 64]);
+            tdx_world::attester()
+                .attest(other)
+                .unwrap()
+                .report()
+                .to_vec()
+        }),
+        ..tdx_kernel(&[])
+    };
+    assert_eq!(other.fault().code(), "attest.attester-other-statement");
+    let raced = Kernel {
+        races: AtomicU32::new(u32::MAX),
+        ..tdx_kernel(&[])
+    };
+    assert_eq!(raced.fault().code(), "attest.attester-raced");
+    let dropped = Kernel {
+        drops_statement: true,
+        ..tdx_kernel(&[])
+    };
+    assert_eq!(dropped.fault().code(), "attest.attester-raced");
+}
+
 #[test]
 fn another_provider_and_a_higher_floor_are_told() {
-    let tdx = Kernel {
-        provider: "tdx_guest\n",
+    let arm = Kernel {
+        provider: "arm_cca_guest\n",
         ..Kernel::new()
     };
-    let fault = tdx.fault();
+    let fault = arm.fault();
     assert_eq!(fault.code(), "attest.attester-provider");
-    assert!(fault.to_string().contains("tdx_guest"), "{fault}");
+    assert!(fault.to_string().contains("arm_cca_guest"), "{fault}");
     let floor = Kernel {
         floor: 2,
         ..Kernel::new()
@@ -419,7 +473,7 @@ fn genuine_reports_find_their_certificate_among_others() {
     let Some(genuine) = real_evidence::genuine() else {
         return;
     };
-    let others: Vec<&[u8]> = genuine.iter().map(|(_, it)| it.vcek_der()).collect();
+    let others: Vec<&[u8]> = genuine.iter().map(|(_, it)| it.halves().1).collect();
     let rows: Vec<_> = others.iter().map(|der| (VCEK, *der)).collect();
     for (product, evidence) in &genuine {
         let (report, auxblob) = (evidence.report().to_vec(), table(&rows));

@@ -91,6 +91,18 @@ pub struct PeerRefused {
     pub evidence: Vec<u8>,
 }
 
+impl PeerRefused {
+    /// Whether anybody at all could have been refused so: no key of an organisation's signed the session.
+    pub fn is_of_a_stranger(&self) -> bool {
+        match self.cause {
+            RefusalCause::Directory(_)
+            | RefusalCause::Manifest(_)
+            | RefusalCause::IdentitySignature => true,
+            RefusalCause::Evidence(_) => false,
+        }
+    }
+}
+
 /// Why a peer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalCause {

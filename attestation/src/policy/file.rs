@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::tdx::{Tdx, TdxRules};
 use super::{CrlRule, Policy, PolicyError, SessionRules, SnpRules, Switches, TrustRules};
 use crate::evidence::MAX_EVIDENCE_BYTES;
 use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
@@ -34,7 +35,15 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
         toml::from_str(text).map_err(|error| PolicyError::Syntax(error.to_string()))?;
     Ok(Policy {
         trust: file.trust.rules()?,
-        snp: file.snp.rules()?,
+        snp: match file.snp {
+            Some(snp) => snp.rules()?,
+            None if file.tdx.is_none() => return Err(PolicyError::Missing("snp or tdx")),
+            None => SnpRules::nothing(),
+        },
+        tdx: match file.tdx {
+            Some(tdx) => tdx.rules()?,
+            None => TdxRules::nothing(),
+        },
         session: file.session.rules()?,
     })
 }
@@ -53,7 +62,8 @@ pub(super) fn days(days: u64) -> Duration {
 #[serde(deny_unknown_fields)]
 struct File {
     trust: Trust,
-    snp: Snp,
+    snp: Option<Snp>,
+    tdx: Option<Tdx>,
     #[serde(default)]
     session: Session,
 }
@@ -174,7 +184,7 @@ fn default_max_cert_lifetime_days() -> u64 {
 }
 
 const HASH: &str = "a SHA-256 hash, 64 hexadecimal digits";
-const DIGEST: &str = "a SHA-384 digest, 96 hexadecimal digits";
+pub(super) const DIGEST: &str = "a SHA-384 digest, 96 hexadecimal digits";
 
 impl Trust {
     fn rules(self) -> Result<TrustRules, PolicyError> {
@@ -381,7 +391,7 @@ fn hashes(field: &'static str, list: &[String]) -> Result<BTreeSet<[u8; 32]>, Po
     })
 }
 
-fn filled<T: Ord>(
+pub(super) fn filled<T: Ord>(
     field: &'static str,
     wanted: &'static str,
     list: &[String],
@@ -395,7 +405,7 @@ fn filled<T: Ord>(
     }
 }
 
-fn parsed<T: Ord>(
+pub(super) fn parsed<T: Ord>(
     field: &'static str,
     wanted: &'static str,
     list: &[String],

@@ -10,7 +10,9 @@ pub(crate) mod bad;
 mod der;
 mod machine;
 pub(crate) mod revocation;
+pub(crate) mod tdx;
 mod vendor;
 
 pub use machine::{SimulatedAttester, SimulatedMachine};
+pub use tdx::{SimulatedTd, SimulatedTdxVendor, TdDeclaration};
 pub use vendor::{ROOTS_FILE, SIGNING_KEY_FILE, SimulatedVendor, SimulationFault};

@@ -19,7 +19,7 @@ fn judge_with(edit: impl FnOnce(&mut TbsCertificate)) -> Result<Claims, Reason> 
 }
 
 fn judge_der(vcek_der: Vec<u8>) -> Reason {
-    let report = *attester().attest(STATEMENT).unwrap().report();
+    let report = *attester().attest(STATEMENT).unwrap().halves().0;
     let evidence = Evidence::new(report, vcek_der).unwrap();
     judge(&verifier_with(""), &evidence).unwrap_err()
 }
@@ -155,7 +155,7 @@ fn a_vcek_whose_own_dates_are_over_is_refused() {
 
 #[test]
 fn garbage_and_trailing_bytes_are_no_certificate() {
-    let report = *attester().attest(STATEMENT).unwrap().report();
+    let report = *attester().attest(STATEMENT).unwrap().halves().0;
     let longer = [attester().vcek_der(), &[0]].concat();
     for der in [Vec::new(), vec![0x30, 0x03, 1], longer] {
         let evidence = Evidence::new(report, der).unwrap();
@@ -208,10 +208,10 @@ pub(super) fn spelled_out_default() -> Vec<u8> {
 #[test]
 fn every_single_bit_flip_of_a_vcek_is_refused() {
     let (verifier, evidence) = (verifier_with(""), attester().attest(STATEMENT).unwrap());
-    for bit in (0..evidence.vcek_der().len() * 8).step_by(11) {
-        let mut der = evidence.vcek_der().to_vec();
+    for bit in (0..evidence.halves().1.len() * 8).step_by(11) {
+        let mut der = evidence.halves().1.to_vec();
         der[bit / 8] ^= 1 << (bit % 8);
-        let flipped = Evidence::new(*evidence.report(), der).unwrap();
+        let flipped = Evidence::new(*evidence.halves().0, der).unwrap();
         assert!(
             judge(&verifier, &flipped).is_err(),
             "bit {bit} was flipped and nobody minded"
@@ -228,7 +228,8 @@ fn a_signature_that_is_not_whole_bytes_is_refused() {
         let mut der = certificate.to_vec();
         assert_eq!(std::mem::replace(&mut der[at], unused), 0);
         *der.last_mut().unwrap() &= 0x80;
-        let evidence = Evidence::new(*attester().attest(STATEMENT).unwrap().report(), der).unwrap();
+        let evidence =
+            Evidence::new(*attester().attest(STATEMENT).unwrap().halves().0, der).unwrap();
         let reason = judge(&verifier_with(""), &evidence).unwrap_err();
         assert_eq!(reason, Reason::CertificateEncoding);
     }

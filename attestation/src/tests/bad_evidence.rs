@@ -18,12 +18,12 @@ const PLATFORM_INFO: usize = 0x40;
 fn good_evidence_is_accepted_and_marked_as_simulated() {
     let claims = judge(&verifier_with(""), &attester().attest(STATEMENT).unwrap()).unwrap();
     assert!(claims.simulated());
-    assert_eq!(claims.product(), Product::Genoa);
+    assert_eq!(claims.snp().unwrap().product(), Product::Genoa);
     assert_eq!(claims.measurement(), &MACHINE.measurement);
     assert_eq!(claims.chip_id(), &MACHINE.chip_id);
-    assert_eq!(claims.host_data(), &MACHINE.host_data);
+    assert_eq!(claims.snp().unwrap().host_data(), &MACHINE.host_data);
     assert_eq!(claims.report_data(), &STATEMENT);
-    assert_eq!(claims.current_tcb(), &TCB);
+    assert_eq!(claims.snp().unwrap().current_tcb(), &TCB);
     assert_eq!(claims.root(), &vendor().root_hash().unwrap());
 }
 
@@ -60,7 +60,10 @@ fn a_turin_machine_is_accepted_with_its_own_layout() {
     };
     let claims = verifier.verify(&evidence, &expected, now()).unwrap();
     assert_eq!(
-        (claims.product(), claims.reported_tcb()),
+        (
+            claims.snp().unwrap().product(),
+            claims.snp().unwrap().reported_tcb()
+        ),
         (Product::Turin, &tcb)
     );
 }
@@ -187,7 +190,13 @@ fn an_unknown_platform_bit_is_recorded_and_not_refused() {
         .attest_edited(STATEMENT, |report| report[PLATFORM_INFO] |= 1 << 6)
         .unwrap();
     assert_eq!(
-        judge(&verifier_with(""), &edited).unwrap().platform_info() >> 6 & 1,
+        judge(&verifier_with(""), &edited)
+            .unwrap()
+            .snp()
+            .unwrap()
+            .platform_info()
+            >> 6
+            & 1,
         1
     );
 }
@@ -312,7 +321,7 @@ fn a_signature_by_another_machine_is_refused() {
         .unwrap()
         .attest(STATEMENT)
         .unwrap();
-    let swapped = Evidence::new(*other.report(), attester().vcek_der().to_vec()).unwrap();
+    let swapped = Evidence::new(*other.halves().0, attester().vcek_der().to_vec()).unwrap();
     assert_eq!(
         judge(&verifier_with(""), &swapped).unwrap_err(),
         Reason::ReportSignature
@@ -322,7 +331,7 @@ fn a_signature_by_another_machine_is_refused() {
 #[test]
 fn a_signature_with_padding_is_refused_for_its_padding() {
     for at in [0x2A0 + 48, 0x2A0 + 71, 0x2A0 + 72 + 48, 0x2A0 + 143] {
-        let mut report = *attester().attest(STATEMENT).unwrap().report();
+        let mut report = *attester().attest(STATEMENT).unwrap().halves().0;
         report[at] = 1;
         let padded = Evidence::new(report, attester().vcek_der().to_vec()).unwrap();
         assert_eq!(
@@ -339,9 +348,9 @@ fn single_bit_flips_all_over_a_report_are_refused() {
     let (verifier, evidence) = (verifier_with(""), attester().attest(STATEMENT).unwrap());
     assert!(judge(&verifier, &evidence).is_ok());
     for bit in (0..0x40 * 8).chain((0x40 * 8..REPORT_BYTES * 8).step_by(7)) {
-        let mut report = *evidence.report();
+        let mut report = *evidence.halves().0;
         report[bit / 8] ^= 1 << (bit % 8);
-        let flipped = Evidence::new(report, evidence.vcek_der().to_vec()).unwrap();
+        let flipped = Evidence::new(report, evidence.halves().1.to_vec()).unwrap();
         assert!(
             judge(&verifier, &flipped).is_err(),
             "bit {bit} was flipped and nobody minded"

@@ -5,6 +5,8 @@ mod chains;
 mod form;
 mod identities;
 mod machines;
+mod tdx;
+mod tdx_collateral;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -15,6 +17,7 @@ use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
 
+use super::tdx_world::{self, TD};
 use super::world::{MACHINE, STATEMENT, TCB, attester, now, policy_text, start, vendor};
 use crate::certificate::oid;
 use crate::require::mutants;
@@ -71,6 +74,25 @@ impl Case {
         self
     }
 
+    /// A quote, in the world of a simulated Intel.
+    fn tdx(name: impl Into<String>, reason: Reason, quote: Vec<u8>) -> Self {
+        Self {
+            name: format!("TDX: {}", name.into()),
+            reason,
+            bytes: quote,
+            policy: tdx_world::policy_text(),
+            store: tdx_world::store(),
+            machine: TD.binding(),
+            report_data: STATEMENT,
+            now: now(),
+        }
+    }
+
+    fn rules(mut self, lines: &str) -> Self {
+        self.policy = self.policy.replace("[tdx]\n", &format!("[tdx]\n{lines}\n"));
+        self
+    }
+
     fn with_crl(mut self, crl: &[u8]) -> Self {
         self.store.add_crl(crl).unwrap();
         self
@@ -122,7 +144,7 @@ fn certified(edit: impl FnOnce(&mut TbsCertificate)) -> Evidence {
 
 /// Good evidence with another certificate's bytes.
 fn with_der(der: Vec<u8>) -> Evidence {
-    let report = *attester().attest(STATEMENT).unwrap().report();
+    let report = *attester().attest(STATEMENT).unwrap().halves().0;
     Evidence::new(report, der).unwrap()
 }
 
@@ -165,7 +187,7 @@ impl Case {
 
 impl Evidence {
     fn with_report(&self, report: Report) -> Self {
-        Self::new(report, self.vcek_der().to_vec()).unwrap()
+        Self::new(report, self.halves().1.to_vec()).unwrap()
     }
 }
 
@@ -194,6 +216,9 @@ fn all() -> &'static [Case] {
             chains::dates(),
             machines::guests_and_platforms(),
             identities::identities(),
+            tdx::quotes(),
+            tdx::machines(),
+            tdx_collateral::collateral(),
         ]
         .concat()
     })
@@ -241,7 +266,13 @@ fn an_explanation_comes_to_the_same_verdict() {
             .find(|finding| finding.verdict == crate::Verdict::Failed);
         assert_eq!(first.map(|it| it.check), Some(case.reason), "{}", case.name);
         let told: BTreeSet<_> = explained.findings.iter().map(|it| it.check).collect();
-        assert_eq!(told.len(), Reason::ALL.len(), "{}", case.name);
+        let technology = Evidence::from_bytes(&case.bytes).map(|it| it.technology());
+        let concerned = |check: &&Reason| technology.is_ok_and(|it| check.concerns(it));
+        let every = match technology {
+            Ok(_) => Reason::ALL.iter().filter(concerned).count(),
+            Err(_) => Reason::ALL.len(),
+        };
+        assert_eq!(told.len(), every, "{}", case.name);
         assert_eq!(explained.findings.len(), told.len(), "{}", case.name);
     }
 }
@@ -272,7 +303,7 @@ fn an_explanation_goes_on_where_something_is_left_to_look_at() {
     let version_6 = Case::new("", Reason::ReportVersion, &edited(|report| report[0] = 6));
     assert_eq!(verdicts(&version_6), [NotReached; 3]);
     assert_eq!(
-        crate::fields::of_report(edited(|report| report[0] = 6).report()),
+        crate::fields::of_report(edited(|report| report[0] = 6).halves().0),
         Err(Reason::ReportVersion)
     );
     let version_4 = Case::new("", Reason::ReportVersion, &edited(|report| report[0] = 4));
@@ -290,6 +321,8 @@ fn no_check_can_be_removed_unnoticed() {
     let sites = mutants::seen();
     let good = Case::new("good", Reason::ReportData, &edited(|_| ()));
     assert!(good.judge().is_ok());
+    let good = Case::tdx("good", Reason::ReportData, tdx_world::quote(|_| ()));
+    assert_eq!(good.judge().map(|_| ()), Ok(()));
     let (mut accepted, mut later, mut survived) = (0, Vec::new(), Vec::new());
     for site in mutants::seen().union(&sites) {
         let (check, file, line) = *site;

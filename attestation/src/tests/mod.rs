@@ -7,5 +7,7 @@ mod policies;
 pub(crate) mod real_evidence;
 mod sample;
 mod statement_vectors;
+mod tdx_evidence;
+pub(crate) mod tdx_world;
 mod trust;
 pub(crate) mod world;

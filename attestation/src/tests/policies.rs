@@ -218,3 +218,61 @@ fn a_vendor_read_back_from_its_directory_signs_under_the_same_root() {
         "nothing is overwritten"
     );
 }
+
+#[test]
+fn a_policy_accepts_reports_or_quotes_or_both_and_not_neither() {
+    let quotes = super::tdx_world::policy_text();
+    let (trust, _) = quotes.split_once("[tdx]").unwrap();
+    let refused = |text: &str| Policy::from_toml(text).unwrap_err();
+    assert_eq!(refused(trust), PolicyError::Missing("snp or tdx"));
+    let quotes = Policy::from_toml(&quotes).unwrap();
+    assert!(quotes.tdx.accept_any() && !quotes.snp.accept_any());
+    let reports = Policy::from_toml(&policy_text("")).unwrap();
+    assert!(reports.snp.accept_any() && !reports.tdx.accept_any());
+}
+
+#[test]
+fn a_field_for_quotes_that_is_missing_empty_or_out_of_range_is_named() {
+    let good = super::tdx_world::policy_text();
+    let refused = |text: &str| Policy::from_toml(text).unwrap_err();
+    let with = |line: &str| refused(&good.replace("[tdx]\n", &format!("[tdx]\n{line}\n")));
+    let versions = |list: &str| refused(&good.replace("[4, 5]", list));
+    assert_eq!(versions("[]"), PolicyError::Empty("tdx.quote_versions"));
+    assert!(matches!(
+        versions("[3]"),
+        PolicyError::Invalid("tdx.quote_versions", _)
+    ));
+    let without = |field: &str| {
+        let lines = good
+            .lines()
+            .filter(|line| !line.trim_start().starts_with(field));
+        refused(&lines.collect::<Vec<_>>().join("\n"))
+    };
+    assert_eq!(
+        without("quote_versions"),
+        PolicyError::Missing("tdx.quote_versions")
+    );
+    assert_eq!(without("mr_td"), PolicyError::Missing("tdx.mr_td"));
+    for (line, field) in [
+        ("mr_seam = []", "tdx.mr_seam"),
+        ("rtmr3 = []", "tdx.rtmr3"),
+        ("tcb_statuses = []", "tdx.tcb_statuses"),
+    ] {
+        assert_eq!(with(line), PolicyError::Empty(field));
+    }
+    for (line, field) in [
+        ("mr_owners = [\"00\"]", "tdx.mr_owners"),
+        ("min_tee_tcb_svn = \"05\"", "tdx.min_tee_tcb_svn"),
+        ("allowed_xfam = \"0x7\"", "tdx.allowed_xfam"),
+        ("accepted_advisories = [\"\"]", "tdx.accepted_advisories"),
+        ("denied_platforms = [\"7d\"]", "tdx.denied_platforms"),
+    ] {
+        assert!(matches!(with(line), PolicyError::Invalid(named, _) if named == field));
+    }
+    // No policy accepts a level that Intel revoked.
+    assert!(matches!(
+        with("tcb_statuses = [\"Revoked\"]"),
+        PolicyError::Syntax(_)
+    ));
+    assert!(matches!(with("mr_enclave = []"), PolicyError::Syntax(_)));
+}

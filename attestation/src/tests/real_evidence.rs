@@ -99,7 +99,7 @@ fn setting(
 ) -> (Verifier, MachineBinding, ReportData) {
     let store = store(directory);
     let roots: Vec<_> = store.root_hashes().iter().map(hex::encode).collect();
-    let report = Report::parse(evidence.report()).unwrap();
+    let report = Report::parse(evidence.halves().0).unwrap();
     let policy = format!(
         "[trust]\nroots = {roots:?}\ncrl = \"if-given\"\n[snp]\nmeasurements = [\"{}\"]\n{snp_lines}\n\
          [snp.min_tcb.milan]\nbootloader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\n\
@@ -142,7 +142,7 @@ fn genuine_evidence_is_accepted_where_the_policy_allows_it() {
             .unwrap_or_else(|reason| panic!("{report}: {reason}"));
         assert!(!claims.simulated());
         assert_eq!(
-            claims.product().name().to_lowercase(),
+            claims.snp().unwrap().product().name().to_lowercase(),
             report.split_once('/').unwrap().0
         );
     }
@@ -157,7 +157,11 @@ fn turins_reserved_platform_bit_is_recorded() {
         "turin/oak.turin_oc.vcek.der",
     );
     assert_eq!(
-        judge(&directory, &evidence, LOOSE).unwrap().platform_info(),
+        judge(&directory, &evidence, LOOSE)
+            .unwrap()
+            .snp()
+            .unwrap()
+            .platform_info(),
         0x67
     );
 }
@@ -248,8 +252,14 @@ fn evidence_under_a_vlek_is_accepted_where_the_policy_spells_all_of_it_out() {
     assert_eq!(judge(&masked).unwrap_err(), Reason::Vmpl);
     let lines = format!("{masked}max_vmpl = 1\n");
     let claims = judge(&lines).unwrap();
-    assert_eq!(claims.endorsement_key(), EndorsementKey::Vlek);
-    assert_eq!(claims.csp_id(), Some("CN=cc-us-east-2.amazonaws.com"));
+    assert_eq!(
+        claims.snp().unwrap().endorsement_key(),
+        EndorsementKey::Vlek
+    );
+    assert_eq!(
+        claims.snp().unwrap().csp_id(),
+        Some("CN=cc-us-east-2.amazonaws.com")
+    );
     assert_eq!(claims.chip_id(), &ChipId::HIDDEN);
     // 2025-12-11: the VLEK ended the day before.
     let later = UNIX_EPOCH + Duration::from_secs(1_765_411_200);
@@ -293,7 +303,7 @@ const VECTORS: [(&str, &str); 7] = [
 #[test]
 fn each_file_is_judged_as_its_folder_says_without_a_policy_file() {
     let Some(directory) = vectors() else { return };
-    let explainer = Explainer::amd_roots_alone(&store(&directory)).unwrap();
+    let explainer = Explainer::vendors_roots_alone(&store(&directory)).unwrap();
     let told: Vec<_> = VECTORS
         .iter()
         .map(|(report, certificate)| {
@@ -389,9 +399,9 @@ fn a_flipped_bit_of_a_real_report_is_refused() {
             "{report}"
         );
         for bit in (0..crate::REPORT_BYTES * 8).step_by(step) {
-            let mut raw = *evidence.report();
+            let mut raw = *evidence.halves().0;
             raw[bit / 8] ^= 1 << (bit % 8);
-            let bad = Evidence::new(raw, evidence.vcek_der().to_vec()).unwrap();
+            let bad = Evidence::new(raw, evidence.halves().1.to_vec()).unwrap();
             assert!(
                 verifier.verify(&bad, &expected, now()).is_err(),
                 "{report}: bit {bit} was flipped and nobody minded"

@@ -15,10 +15,12 @@ fn required_alone() -> String {
     let tables = lines.split("[snp.min_tcb.genoa]").nth(1).unwrap();
     let tables = tables.split("# The least version").next().unwrap();
     format!(
-        "[trust]\n{}\ncrl = \"required\"\n[snp]\n{}\n{}\n[snp.min_tcb.genoa]{tables}",
+        "[trust]\n{}\ncrl = \"required\"\n[snp]\n{}\n{}\n[snp.min_tcb.genoa]{tables}\n[tdx]\n{}\n{}",
         list("roots"),
         list("report_versions"),
         list("measurements"),
+        list("quote_versions"),
+        list("mr_td"),
     )
 }
 
@@ -35,6 +37,7 @@ fn every_field_of_the_schema_stands_in_the_sample() {
     for (table, text) in [
         ("trust", "[trust]\nx = 1\n[snp]\n"),
         ("snp", "[trust]\n[snp]\nx = 1\n"),
+        ("tdx", "[trust]\n[tdx]\nx = 1\n"),
         ("session", "[trust]\n[snp]\n[session]\nx = 1\n"),
         ("min_tcb", "[trust]\n[snp]\n[snp.min_tcb.turin]\nx = 1\n"),
     ] {
@@ -51,7 +54,7 @@ fn every_field_of_the_schema_stands_in_the_sample() {
             total += 1;
         }
     }
-    assert_eq!(total, 39, "fields were found in the parser's messages");
+    assert_eq!(total, 57, "fields were found in the parser's messages");
 }
 
 #[test]
@@ -67,4 +70,6 @@ fn the_sample_with_every_line_in_force_reads() {
     assert!(policy.snp.host_data.is_some() && policy.snp.author_key_digests.is_some());
     assert!(policy.snp.family_id.is_some() && policy.snp.image_id.is_some());
     assert_eq!(policy.snp.min_firmware.len(), 1);
+    assert!(policy.tdx.mr_seam.is_some() && policy.tdx.mr_owner_configs.is_some());
+    assert!(policy.tdx.rtmr.iter().all(Option::is_some));
 }

@@ -148,9 +148,9 @@ fn a_revocation_list_in_one_bundle_is_obeyed_for_every_bundle_of_its_root_in_eit
 }
 
 #[test]
-fn the_policy_without_a_file_pins_three_roots_and_refuses_what_it_can_judge() {
-    let policy = Policy::amd_roots_alone();
-    assert_eq!(policy.roots().len(), AMD_ROOT_HASHES.len());
+fn the_policy_without_a_file_pins_the_vendors_roots_and_refuses_what_it_can_judge() {
+    let policy = Policy::vendors_roots_alone();
+    assert_eq!(policy.roots().len(), AMD_ROOT_HASHES.len() + 1);
     assert!(policy.simulated_roots().is_empty());
     let switches = policy.snp.switches;
     assert!(

@@ -348,7 +348,7 @@ fn none_of<T: std::fmt::Display>(list: &std::collections::BTreeSet<T>) -> String
 }
 
 /// A time as certificates write it.
-fn when(time: SystemTime) -> String {
+pub(super) fn when(time: SystemTime) -> String {
     x509_cert::der::DateTime::from_system_time(time).map_or_else(
         |_| "a time out of range".to_owned(),
         |time| time.to_string(),

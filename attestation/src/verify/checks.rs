@@ -1,6 +1,6 @@
 //! The one list of checks, with its two consumers: deciding stops at the first failure, explaining writes every check down.
 
-use crate::reason::Reason;
+use crate::reason::{Reason, Technology};
 use crate::require::require;
 
 /// How one check ended.
@@ -142,10 +142,12 @@ impl Checks {
         }
     }
 
-    /// Every check once, in order: those that were not written down were not reached.
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    /// Every check of this kind of evidence once, in order: those that were not written down were not reached.
+    pub(super) fn into_findings(self, technology: Option<Technology>) -> Vec<Finding> {
         let mut findings = self.findings.unwrap_or_default();
-        for check in Reason::ALL {
+        let concerns = |check: &&Reason| technology.is_none_or(|it| check.concerns(it));
+        findings.retain(|finding| concerns(&&finding.check));
+        for check in Reason::ALL.iter().filter(concerns) {
             if !findings.iter().any(|finding| finding.check == *check) {
                 findings.push(Finding {
                     check: *check,

@@ -39,11 +39,11 @@ impl Explainer {
         Verifier::new(policy, store).map(Self)
     }
 
-    /// Without a policy: what can be asked of any evidence, under those of AMD's own roots that are in the store; nothing where
-    /// none is. A report version that tells of the alias check, no Milan, no debugging, no migration agent, no VLEK; any software,
-    /// any firmware level, anybody's machine.
-    pub fn amd_roots_alone(store: &TrustStore) -> Option<Self> {
-        let policy = Policy::amd_roots_alone().with_roots_of(store)?;
+    /// Without a policy: what can be asked of any evidence, under those of AMD's and Intel's own roots that are in the store; nothing
+    /// where none is. A report version that tells of the alias check, no Milan, no debugging, no migration agent, no VLEK, no TDX
+    /// platform that is not up to date; any software, any firmware level of AMD's, anybody's machine.
+    pub fn vendors_roots_alone(store: &TrustStore) -> Option<Self> {
+        let policy = Policy::vendors_roots_alone().with_roots_of(store)?;
         Self::new(policy, store).ok()
     }
 
@@ -63,9 +63,13 @@ impl Verifier {
     pub fn explain(&self, bytes: &[u8], wanted: &Wanted, now: SystemTime) -> Explanation {
         let mut checks = Checks::explaining();
         let read = checks.parsed(Evidence::CHECKS, Evidence::from_bytes(bytes), |read| {
-            let (report, certificate) = (read.report().len(), read.vcek_der().len());
-            format!("{report} bytes of report, {certificate} of certificate")
+            let report = read.report().len();
+            match read.vcek_der() {
+                Some(der) => format!("{report} bytes of report, {} of certificate", der.len()),
+                None => format!("{report} bytes of quote"),
+            }
         });
+        let technology = read.as_ref().ok().map(Evidence::technology);
         let judged = read.and_then(|read| self.judge(&mut checks, &read, wanted, now));
         let outcome = match (checks.first_failure(), judged) {
             (Some(reason), _) | (None, Err(reason)) => Err(reason),
@@ -75,7 +79,7 @@ impl Verifier {
             outcome: outcome.map(|claims| Unrefused {
                 simulated: claims.simulated(),
             }),
-            findings: checks.into_findings(),
+            findings: checks.into_findings(technology),
         }
     }
 }

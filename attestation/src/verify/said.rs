@@ -278,7 +278,7 @@ fn is_committed(running: &Tcb, committed: &Tcb) -> bool {
 
 /// What the report says is what somebody wants, if anybody wants something.
 #[track_caller]
-fn compare<T: PartialEq + std::fmt::Display>(
+pub(super) fn compare<T: PartialEq + std::fmt::Display>(
     checks: &mut Checks,
     reason: Reason,
     says: T,
@@ -303,7 +303,9 @@ fn wanted(required: bool, what: &str) -> String {
     if required { what } else { "either" }.to_owned()
 }
 
-fn one_of<T: std::fmt::Display>(listed: Option<&std::collections::BTreeSet<T>>) -> String {
+pub(super) fn one_of<T: std::fmt::Display>(
+    listed: Option<&std::collections::BTreeSet<T>>,
+) -> String {
     match listed {
         None => "any".to_owned(),
         Some(listed) => {

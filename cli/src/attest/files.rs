@@ -17,6 +17,8 @@ pub(super) enum Read {
 /// Reads evidence as nodes exchange it, or a report, with its certificate if one is given.
 pub(super) fn evidence_or_report(file: &Path, vcek: Option<&Path>) -> Result<Read, Failure> {
     let bytes = std::fs::read(file).map_err(at(file))?;
+    // A quote as the kernel hands it out has zeros behind it.
+    let bytes = Evidence::of_quote(&bytes).map_or(bytes, |quote| quote.to_bytes());
     let Ok(report) = <[u8; REPORT_BYTES]>::try_from(bytes.as_slice()) else {
         if vcek.is_some() {
             let what = format!(
@@ -50,7 +52,7 @@ pub(super) fn evidence(file: &Path, vcek: Option<&Path>) -> Result<Vec<u8>, Fail
     }
 }
 
-/// Reads every bundle of roots of a folder, then every revocation list; which is which, their content says. A file that is neither is
+/// Reads every bundle of roots and all collateral of a folder, then every revocation list; which is which, their content says. A file that is neither is
 /// an error: a list that was passed over would be a revocation that nobody sees.
 pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
     let mut files = std::fs::read_dir(dir)
@@ -68,7 +70,11 @@ pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
     for file in &files {
         let content = std::fs::read(file).map_err(at(file))?;
         let holds = |label: &[u8]| content.windows(label.len()).any(|bytes| bytes == label);
-        if holds(b"-----BEGIN CERTIFICATE-----") {
+        if content.trim_ascii_start().first() == Some(&JSON_OBJECT) {
+            store
+                .add_collateral(&content)
+                .map_err(|error| unusable(file, error))?;
+        } else if holds(b"-----BEGIN CERTIFICATE-----") {
             store
                 .add_pem_bundle(&content)
                 .map_err(|error| unusable(file, error))?;
@@ -76,7 +82,7 @@ pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
             lists.push((file, content));
         } else {
             let what = format!(
-                "{} is neither a PEM bundle of roots nor a revocation list; keep nothing else in the folder of roots",
+                "{} is neither a PEM bundle of roots nor a revocation list nor Intel's collateral; keep nothing else in the folder of roots",
                 file.display()
             );
             return Err(Failure::usage("attest_roots_file", what));
@@ -93,12 +99,15 @@ pub(super) fn roots(dir: &Path) -> Result<TrustStore, Failure> {
 /// With which DER begins a certificate or a revocation list.
 const DER_SEQUENCE: u8 = 0x30;
 
-/// Who explains evidence: by a policy, or, without one, by what can be asked of any evidence under those of AMD's roots that were
-/// given.
+/// With which Intel's collateral begins.
+const JSON_OBJECT: u8 = b'{';
+
+/// Who explains evidence: by a policy, or, without one, by what can be asked of any evidence under those of AMD's and Intel's roots
+/// that were given.
 pub(super) fn explainer(file: Option<&Path>, store: &TrustStore) -> Result<Explainer, Failure> {
     let Some(file) = file else {
-        return Explainer::amd_roots_alone(store).ok_or_else(|| {
-            let what = "none of AMD's roots is in the folder of roots; give its bundles, or a policy that pins others";
+        return Explainer::vendors_roots_alone(store).ok_or_else(|| {
+            let what = "none of AMD's roots nor Intel's is in the folder of roots; give AMD's bundles or Intel's collateral, or a policy that pins others";
             Failure::usage("attest_roots_missing", what)
         });
     };

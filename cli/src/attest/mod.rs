@@ -43,7 +43,7 @@ pub(crate) enum Command {
 /// Evidence in a file.
 #[derive(Args)]
 pub(crate) struct EvidenceFile {
-    /// Evidence as nodes exchange it, or a report of 1184 bytes
+    /// Evidence as nodes exchange it, a report of 1184 bytes, or a quote of Intel TDX
     file: PathBuf,
     /// The certificate of the key that signed the report, DER or PEM, where the file is a report alone: a VCEK, or a VLEK
     #[arg(long, value_name = "FILE", visible_alias = "vlek")]
@@ -55,19 +55,21 @@ pub(crate) struct EvidenceFile {
 pub(crate) struct Judged {
     #[command(flatten)]
     evidence: EvidenceFile,
-    /// The attestation policy (TOML). Without one: AMD's roots, no debugging, no Milan, no VLEK, an alias check; any software
+    /// The attestation policy (TOML). Without one: AMD's and Intel's roots, no debugging, no Milan, no VLEK, an alias check, no TDX platform
+    /// that is not up to date; any software
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Folder with the PEM bundles of the roots (ARK, ASK, ASVK) and with revocation lists (DER or PEM), and nothing else
+    /// Folder with the PEM bundles of the roots (ARK, ASK, ASVK), with revocation lists (DER or PEM) and with Intel's collateral (JSON), and
+    /// nothing else
     #[arg(long, value_name = "DIR")]
     roots: PathBuf,
     /// The statement the report must be about: 128 hexadecimal digits
     #[arg(long, value_name = "HEX", value_parser = report_data)]
     report_data: Option<ReportData>,
-    /// The chip it must come from: 128 hexadecimal digits
+    /// The chip it must come from: 128 hexadecimal digits; of TDX the platform's PPID, then zeros
     #[arg(long, value_name = "HEX", value_parser = chip_id)]
     chip_id: Option<ChipId>,
-    /// The launch configuration it must have: 64 hexadecimal digits
+    /// The launch configuration it must have: 64 hexadecimal digits; of TDX those with which MRCONFIGID begins, before zeros
     #[arg(long, value_name = "HEX", value_parser = host_data)]
     host_data: Option<HostData>,
     /// The launch digest it must have: 96 hexadecimal digits

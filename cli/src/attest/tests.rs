@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Parser;
-use consort_attestation::simulated::{SimulatedMachine, SimulatedVendor};
+use consort_attestation::simulated::{
+    SimulatedMachine, SimulatedTdxVendor, SimulatedVendor, TdDeclaration,
+};
 use consort_attestation::{
     Attester, ChipId, Evidence, HostData, Measurement, Product, ReportData, Tcb,
 };
@@ -60,7 +62,7 @@ impl Files {
         files.write("roots/simulated.crl", &list);
         files.write("evidence.bin", &evidence.to_bytes());
         files.write("report.bin", evidence.report());
-        files.write("vcek.der", evidence.vcek_der());
+        files.write("vcek.der", evidence.vcek_der().unwrap());
         let policy = format!(
             "[trust]\nroots = []\ndangerous_simulated_roots = [\"{root}\"]\ncrl = \"required\"\n\
              [snp]\nreport_versions = [3]\nmeasurements = [\"{}\"]\n\
@@ -147,6 +149,61 @@ fn what_is_wanted_and_not_said_is_refused_by_its_reason() {
     assert_eq!(files.refuse(&later).1, "attest.certificate-expired");
     let told = files.run(&format!("{later} --json")).unwrap_err();
     assert!(told.told && told.exit == Exit::Refused);
+}
+
+/// A quote as the kernel hands it out, with Intel's collateral among the roots.
+#[test]
+fn a_quote_of_tdx_is_judged_by_the_same_commands() {
+    let (files, now) = (Files::new(), SystemTime::now());
+    let vendor = SimulatedTdxVendor::create(now).unwrap();
+    let declaration = TdDeclaration {
+        platform: [0x7D; 16],
+        mr_td: Measurement::new([0x4D; 48]),
+        host_data: HostData::new([0x4F; 32]),
+    };
+    let machine = vendor.machine(declaration, now).unwrap();
+    let quote = machine.attest(ReportData::new([0x5A; 64])).unwrap();
+    files.write("quote.bin", &[quote.report(), &[0; 70]].concat());
+    let judge = "verify <quote.bin> --policy <tdx.toml> --roots <roots>";
+    let policy = |software: &str| {
+        let root: String = vendor
+            .root_hash()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let policy = format!(
+            "[trust]\nroots = []\ndangerous_simulated_roots = [\"{root}\"]\n[tdx]\nquote_versions = [4, 5]\nmr_td = [\"{software}\"]\n"
+        );
+        files.write("tdx.toml", policy.as_bytes());
+    };
+    policy(&declaration.mr_td.to_string());
+    assert_eq!(
+        files.refuse(judge),
+        (Exit::Usage, "policy.root-not-given".to_owned())
+    );
+    let collateral = vendor.collateral(now).unwrap();
+    files.write("roots/intel.json", collateral.as_bytes());
+    let chip_id = format!("{}{}", "7d".repeat(16), "00".repeat(48));
+    for line in [
+        judge.to_owned(),
+        judge.replace("verify", "explain"),
+        format!("{judge} --chip-id {chip_id} --json"),
+        format!("{judge} --host-data {}", "4f".repeat(32)),
+        "report <quote.bin>".to_owned(),
+    ] {
+        files
+            .run(&line)
+            .unwrap_or_else(|failure| panic!("{line}: {}", failure.code));
+    }
+    policy(&"09".repeat(48));
+    assert_eq!(
+        files.refuse(judge),
+        (Exit::Refused, "attest.tdx-mr-td".to_owned())
+    );
+    assert_eq!(
+        files.refuse(&judge.replace("<tdx.toml>", "<policy.toml>")),
+        (Exit::Refused, "attest.evidence-tdx".to_owned())
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl<'a> Job<'a> {
         let evaluate = |site| evaluate(&self.model, parameters, &batch(site)).unwrap();
         let counts = self.held_out.iter().map(evaluate);
         counts
-            .map(|counts| (counts.correct as f64, counts.records as f64))
+            .map(|counts| (counts.correct.unwrap() as f64, counts.records as f64))
             .collect()
     }
 }

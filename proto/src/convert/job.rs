@@ -242,6 +242,9 @@ fn model_to_wire(model: &ModelDocument) -> wire::ModelSpec {
     };
     let loss = match model.loss {
         Loss::BinaryCrossEntropy => wire::Loss::BinaryCrossEntropy,
+        Loss::CrossEntropy => wire::Loss::CrossEntropy,
+        Loss::SquaredError => wire::Loss::SquaredError,
+        Loss::Poisson => wire::Loss::Poisson,
     };
     wire::ModelSpec {
         layers: model.layers.iter().map(layer).collect(),
@@ -256,10 +259,13 @@ fn model_from_wire(model: wire::ModelSpec) -> Result<ModelDocument, WireError> {
         wire::Loss::Unspecified => {
             return Err(WireError::invalid(
                 "spec.model.loss",
-                "say LOSS_BINARY_CROSS_ENTROPY",
+                "say which loss, such as LOSS_BINARY_CROSS_ENTROPY",
             ));
         }
         wire::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+        wire::Loss::CrossEntropy => Loss::CrossEntropy,
+        wire::Loss::SquaredError => Loss::SquaredError,
+        wire::Loss::Poisson => Loss::Poisson,
     };
     let layer = |layer: wire::Layer| match required(layer.kind, "spec.model.layers.kind")? {
         Kind::Dense(dense) => Ok(Layer::Dense {

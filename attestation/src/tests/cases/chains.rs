@@ -146,10 +146,10 @@ pub(super) fn chains() -> Vec<Case> {
                 .unwrap()
                 .attest(STATEMENT)
                 .unwrap();
-            with_der(attester().vcek_der().to_vec()).with_report(*other.report())
+            with_der(attester().vcek_der().to_vec()).with_report(*other.halves().0)
         }),
         case("a signature of zeros", Reason::ReportSignature, &{
-            let mut report = *attester().attest(STATEMENT).unwrap().report();
+            let mut report = *attester().attest(STATEMENT).unwrap().halves().0;
             report[0x2A0..0x330].fill(0);
             with_der(attester().vcek_der().to_vec()).with_report(report)
         }),
@@ -157,7 +157,7 @@ pub(super) fn chains() -> Vec<Case> {
             "a field edited after it was signed",
             Reason::ReportSignature,
             &{
-                let mut report = *attester().attest(STATEMENT).unwrap().report();
+                let mut report = *attester().attest(STATEMENT).unwrap().halves().0;
                 report[0x140] ^= 1;
                 with_der(attester().vcek_der().to_vec()).with_report(report)
             },

@@ -13,7 +13,7 @@ pub(super) fn form() -> Vec<Case> {
     };
     let canonical = |label: &str, report: &[u8]| {
         let frame = consort_aggregation::Canonical::new(label);
-        frame.bytes(report).bytes(good.vcek_der()).finish()
+        frame.bytes(report).bytes(good.halves().1).finish()
     };
     let label = "consort/attest/evidence/v1";
     frame("nothing", Reason::EvidenceEncoding, Vec::new());
@@ -30,7 +30,7 @@ pub(super) fn form() -> Vec<Case> {
     frame(
         "another label",
         Reason::EvidenceEncoding,
-        canonical("consort/attest/evidence/v2", good.report()),
+        canonical("consort/attest/evidence/v2", good.halves().0),
     );
     frame(
         "too long",
@@ -38,10 +38,10 @@ pub(super) fn form() -> Vec<Case> {
         vec![0; MAX_EVIDENCE_BYTES + 1],
     );
     // Only the limit refuses this one: it would be read otherwise.
-    let mut padded = good.vcek_der().to_vec();
+    let mut padded = good.halves().1.to_vec();
     padded.resize(MAX_EVIDENCE_BYTES, 0);
     let padded = consort_aggregation::Canonical::new(label)
-        .bytes(good.report())
+        .bytes(good.halves().0)
         .bytes(&padded);
     frame(
         "a certificate past the limit",
@@ -51,22 +51,22 @@ pub(super) fn form() -> Vec<Case> {
     frame(
         "a paravisor's report",
         Reason::EvidenceParavisor,
-        [b"HCLA".as_slice(), &[0; 28], good.report()].concat(),
+        [b"HCLA".as_slice(), &[0; 28], good.halves().0].concat(),
     );
     frame(
-        "a TDX quote",
+        "what begins as a TDX quote, under a policy without TDX",
         Reason::EvidenceTdx,
         [[4, 0, 2, 0, 0x81, 0, 0, 0].as_slice(), &[0; 4998]].concat(),
     );
     frame(
         "a short report",
         Reason::ReportSize,
-        canonical(label, &good.report()[..REPORT_BYTES - 1]),
+        canonical(label, &good.halves().0[..REPORT_BYTES - 1]),
     );
     frame(
         "a long report",
         Reason::ReportSize,
-        canonical(label, &[good.report().as_slice(), &[0]].concat()),
+        canonical(label, &[good.halves().0.as_slice(), &[0]].concat()),
     );
 
     for version in [0, 1, 4, 6, 255] {
@@ -109,9 +109,9 @@ pub(super) fn form() -> Vec<Case> {
         &edited(|report| report[0x188] = 0x17),
     ));
     for (at, number) in [(48, "r"), (71, "r"), (72 + 48, "s"), (143, "s")] {
-        let mut report = *good.report();
+        let mut report = *good.halves().0;
         report[0x2A0 + at] = 1;
-        let evidence = Evidence::new(report, good.vcek_der().to_vec()).unwrap();
+        let evidence = Evidence::new(report, good.halves().1.to_vec()).unwrap();
         let name = format!("padding of {number} at {at}");
         cases.push(case(&name, Reason::SignaturePadding, &evidence));
     }

@@ -18,6 +18,9 @@ class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LOSS_UNSPECIFIED: _ClassVar[Loss]
     LOSS_BINARY_CROSS_ENTROPY: _ClassVar[Loss]
+    LOSS_CROSS_ENTROPY: _ClassVar[Loss]
+    LOSS_SQUARED_ERROR: _ClassVar[Loss]
+    LOSS_POISSON: _ClassVar[Loss]
 
 class Rotation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +41,9 @@ MISSING_VALUES_REFUSE: MissingValues
 MISSING_VALUES_DROP_ROW: MissingValues
 LOSS_UNSPECIFIED: Loss
 LOSS_BINARY_CROSS_ENTROPY: Loss
+LOSS_CROSS_ENTROPY: Loss
+LOSS_SQUARED_ERROR: Loss
+LOSS_POISSON: Loss
 ROTATION_UNSPECIFIED: Rotation
 ROTATION_NONE: Rotation
 ROTATION_HADAMARD: Rotation
