@@ -136,10 +136,35 @@ job() {
         echo "the same idempotency key made another job" >&2
         exit 1
     }
+    messages request-json "$document" "$(messages key "$work/request.json")" >"$work/request-json.json"
+    rpc SubmitJob @"$work/request-json.json" >"$work/again.json"
+    [ "$(messages id "$work/again.json")" = "$id" ] || {
+        echo 'the same job as a message and as JSON is not the same job' >&2
+        exit 1
+    }
+    stranger
     rpc WatchJob "{\"id\": \"$id\"}" --timeout "$WATCH_LIMIT" >"$work/watched.json"
     messages completed "$work/watched.json" "$id"
     rpc ListJobs '{}' >"$work/listed.json"
     messages listed "$work/listed.json" "$id"
+    rpc ListRounds "{\"id\": \"$id\"}" >"$work/rounds.json"
+    messages rounds "$work/rounds.json" "$work/watched.json"
+    call --data "{\"job\": \"$id\"}" "$url/consort.model.v1.ModelService/DownloadModel" >"$work/model.json"
+    messages model "$work/model.json" "$work/watched.json"
+}
+
+# A call without the token is refused, and the refusal has its reason.
+stranger() {
+    if "$buf" curl --protocol grpc --cacert "$ca" --schema proto --data '{}' "$url/consort.job.v1.JobService/ListJobs" \
+        >"$work/stranger.json" 2>&1; then
+        echo 'a call without the token was answered' >&2
+        exit 1
+    fi
+    grep -q unauthenticated "$work/stranger.json" || {
+        cat "$work/stranger.json" >&2
+        exit 1
+    }
+    echo 'a call without the token is refused'
 }
 
 # rpc METHOD DATA OPTIONS...

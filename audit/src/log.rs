@@ -9,7 +9,7 @@ pub use crate::entries::MAX_ENTRY_BYTES;
 use crate::entries::{Entry, next_entry};
 use crate::hash::Hash;
 use crate::merkle::{MerkleTree, leaf_hash};
-use crate::note::{NoteError, NoteSigner, SignedNote};
+use crate::note::{NoteError, NoteSigner, NoteVerifier, SignedNote};
 use crate::record::{Record, RecordError};
 
 /// The file of the entries: one line of JSON each.
@@ -163,6 +163,16 @@ impl AuditLog {
     /// What an interrupted append had left behind when the log was opened.
     pub fn recovery(&self) -> Recovery {
         self.recovery
+    }
+
+    /// The proof that the log at `new_size` entries extends what it was at `old_size`; none if it never had so many.
+    pub fn proof_between(&self, old_size: u64, new_size: u64) -> Option<Vec<Hash>> {
+        self.tree.consistency_proof(old_size, new_size)
+    }
+
+    /// The public key under which the log is signed.
+    pub fn verifier(&self) -> &NoteVerifier {
+        self.signer.verifier()
     }
 
     /// The proof that the log extends what it was at `old_size` entries; none if it never had so many.
@@ -320,7 +330,7 @@ fn read_checkpoint(folder: &Path) -> Result<Option<SignedNote>, LogError> {
     }
 }
 
-fn create_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let above = folder
         .parent()
@@ -329,7 +339,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Replaces a file so that a crash leaves the old one or the new one: written beside, synced, renamed, the folder synced.
-fn replace(folder: &Path, name: &str, text: &str) -> Result<(), LogError> {
+pub(crate) fn replace(folder: &Path, name: &str, text: &str) -> Result<(), LogError> {
     let temporary = folder.join(format!("{name}.new"));
     let write = || {
         let mut file = File::create(&temporary)?;
@@ -341,7 +351,7 @@ fn replace(folder: &Path, name: &str, text: &str) -> Result<(), LogError> {
     write().map_err(io_error("replacing a file of the log"))
 }
 
-fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> LogError {
+pub(crate) fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> LogError {
     move |source| LogError::Io { doing, source }
 }
 

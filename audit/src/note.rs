@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 const MAX_NOTE_BYTES: usize = 16 * 1024;
 /// Most signatures on a note: "at least 16" must be supported, the log needs one and a few witnesses.
 const MAX_SIGNATURES: usize = 32;
+/// The same of a note that the members of a consortium co-signed: up to 1 024 of them, and the log.
+const MAX_COSIGNATURES: usize = 1_025;
+/// Largest co-signed note in bytes: a line is at most a name of 140 bytes, 104 of base64 and a few more.
+const MAX_COSIGNED_BYTES: usize = 320 * 1024;
 /// The signature type of Ed25519.
 const TYPE_ED25519: u8 = 0x01;
 /// Begins a signature line: an em dash and a space.
@@ -98,6 +102,17 @@ impl NoteVerifier {
         })
     }
 
+    /// The verifier of a key of 32 bytes (RFC 8032) under a name.
+    ///
+    /// # Errors
+    /// [`NoteError::Key`] if the bytes are no key, [`NoteError::Name`] as [`NoteVerifier::new`].
+    pub fn from_bytes(name: &str, key: &[u8; 32]) -> Result<Self, NoteError> {
+        Self::new(
+            name,
+            VerifyingKey::from_bytes(key).map_err(|_| NoteError::Key)?,
+        )
+    }
+
     /// The name the key signs under.
     pub fn name(&self) -> &str {
         &self.name
@@ -151,18 +166,26 @@ impl FromStr for NoteVerifier {
 /// A note that is well-formed; whether a signature holds is another question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote {
-    text: String,
-    signatures: Vec<NoteSignature>,
+    pub(crate) text: String,
+    pub(crate) signatures: Vec<NoteSignature>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct NoteSignature {
-    name: String,
-    id: [u8; 4],
-    signature: Vec<u8>,
+pub(crate) struct NoteSignature {
+    pub(crate) name: String,
+    pub(crate) id: [u8; 4],
+    pub(crate) signature: Vec<u8>,
 }
 
 impl SignedNote {
+    /// Reads a note that all members of a consortium may have co-signed, which is longer than notes are otherwise.
+    ///
+    /// # Errors
+    /// [`NoteError::Malformed`] if it breaks the format or these bounds.
+    pub fn read_cosigned(note: &str) -> Result<Self, NoteError> {
+        read(note, MAX_COSIGNED_BYTES, MAX_COSIGNATURES)
+    }
+
     /// The text, if `verifier` signed it.
     ///
     /// # Errors
@@ -216,33 +239,37 @@ impl FromStr for SignedNote {
     type Err = NoteError;
 
     fn from_str(note: &str) -> Result<Self, NoteError> {
-        let refuse = |reason| Err(NoteError::Malformed(reason));
-        if note.len() > MAX_NOTE_BYTES {
-            return refuse("it is too long");
-        }
-        if note.chars().any(|char| char < ' ' && char != '\n') {
-            return refuse("it holds a control character");
-        }
-        // The last empty line divides: the text may hold others.
-        let Some(empty_line) = note.rfind("\n\n") else {
-            return refuse("no empty line divides text and signatures");
-        };
-        let (text, signatures) = (&note[..=empty_line], &note[empty_line + 2..]);
-        let Some(signatures) = signatures.strip_suffix('\n') else {
-            return refuse("it does not end in a signature line");
-        };
-        let signatures = signatures
-            .split('\n')
-            .map(signature_line)
-            .collect::<Result<Vec<_>, _>>()?;
-        if signatures.len() > MAX_SIGNATURES {
-            return refuse("it has too many signatures");
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            signatures,
-        })
+        read(note, MAX_NOTE_BYTES, MAX_SIGNATURES)
     }
+}
+
+fn read(note: &str, max_bytes: usize, max_signatures: usize) -> Result<SignedNote, NoteError> {
+    let refuse = |reason| Err(NoteError::Malformed(reason));
+    if note.len() > max_bytes {
+        return refuse("it is too long");
+    }
+    if note.chars().any(|char| char < ' ' && char != '\n') {
+        return refuse("it holds a control character");
+    }
+    // The last empty line divides: the text may hold others.
+    let Some(empty_line) = note.rfind("\n\n") else {
+        return refuse("no empty line divides text and signatures");
+    };
+    let (text, signatures) = (&note[..=empty_line], &note[empty_line + 2..]);
+    let Some(signatures) = signatures.strip_suffix('\n') else {
+        return refuse("it does not end in a signature line");
+    };
+    let signatures = signatures
+        .split('\n')
+        .map(signature_line)
+        .collect::<Result<Vec<_>, _>>()?;
+    if signatures.len() > max_signatures {
+        return refuse("it has too many signatures");
+    }
+    Ok(SignedNote {
+        text: text.to_owned(),
+        signatures,
+    })
 }
 
 fn signature_line(line: &str) -> Result<NoteSignature, NoteError> {
@@ -263,7 +290,7 @@ fn signature_line(line: &str) -> Result<NoteSignature, NoteError> {
     })
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name
             .chars()

@@ -6,8 +6,10 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::cosignature::WitnessKey;
 use crate::entries::{Entry, next_entry};
-use crate::log::{CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE};
+use crate::heads::{cosigners, witnessed};
+use crate::log::{CHECKPOINT_FILE, ENTRIES_FILE, KEY_FILE, LogError};
 use crate::merkle::{MerkleTree, leaf_hash};
 use crate::note::{NoteError, NoteVerifier, SignedNote};
 use crate::record::{Record, RecordError};
@@ -30,7 +32,7 @@ pub fn verify(
     verify_against(folder, trusted, &[])
 }
 
-/// As [`verify`], and that the log extends each of the `witnessed` checkpoints.
+/// As [`verify`], and that the log extends each of the `witnessed` checkpoints, which others kept.
 ///
 /// # Errors
 /// As [`verify`]; [`VerifyError::Forked`] if a checkpoint was signed over another history.
@@ -39,24 +41,85 @@ pub fn verify_against(
     trusted: Option<&NoteVerifier>,
     witnessed: &[SignedNote],
 ) -> Result<Report, VerifyError> {
+    verify_witnessed(folder, trusted, witnessed, None)
+}
+
+/// How many witnesses must have co-signed a checkpoint of the log, and whose signatures count.
+#[derive(Debug, Clone)]
+pub struct Witnesses {
+    /// Who they are.
+    pub keys: Vec<WitnessKey>,
+    /// How many of them one checkpoint must have.
+    pub at_least: usize,
+}
+
+/// As [`verify_against`], and that the log extends every head that its folder has as announced, of which one must have the
+/// co-signatures of `witnesses`.
+///
+/// # Errors
+/// As [`verify_against`]; [`VerifyError::Unwitnessed`] if no head has as many co-signatures.
+pub fn verify_witnessed(
+    folder: impl AsRef<Path>,
+    trusted: Option<&NoteVerifier>,
+    others: &[SignedNote],
+    witnesses: Option<&Witnesses>,
+) -> Result<Report, VerifyError> {
     let folder = folder.as_ref();
     let key = read_key(folder, trusted)?;
     let note: SignedNote = read_text(folder, CHECKPOINT_FILE)?.parse()?;
     let signed = Checkpoint::verified(&note, &key)?;
     let (tree, semantics) = read_entries(folder, &signed)?;
-    for note in witnessed {
+    let announced =
+        witnessed(folder, &key).map_err(|source| VerifyError::Heads(Box::new(source)))?;
+    for note in others.iter().chain(announced.iter().map(|(_, note)| note)) {
         let older = Checkpoint::verified(note, &key)?;
         if tree.root_at(older.size) != Some(older.root) {
             return Err(VerifyError::Forked { size: older.size });
         }
     }
-    Ok(report(
+    let mut report = report(
         &signed,
         &key,
         trusted.is_some(),
-        witnessed.len(),
+        others.len(),
+        witnesses.is_some(),
         &semantics,
-    ))
+    );
+    if let Some(witnesses) = witnesses {
+        let (size, names) = newest_cosigned(&announced, witnesses)?;
+        let what = format!(
+            "witnesses co-signed the checkpoint over the first {size} entries: {}",
+            names.join(", ")
+        );
+        let count = names.len() as u64;
+        report.checked.insert(2, Line { what, count });
+        let later = signed.size.saturating_sub(size);
+        if later > 0 {
+            report.remarks.push(format!(
+                "{later} entries are newer than the newest checkpoint with enough co-signatures"
+            ));
+        }
+    }
+    Ok(report)
+}
+
+/// The newest head with enough co-signatures, and whose they are.
+fn newest_cosigned<'a>(
+    announced: &[(u64, SignedNote)],
+    witnesses: &'a Witnesses,
+) -> Result<(u64, Vec<&'a str>), VerifyError> {
+    let mut most = 0;
+    for (size, note) in announced.iter().rev() {
+        let names = cosigners(note, &witnesses.keys)?;
+        if names.len() >= witnesses.at_least {
+            return Ok((*size, names));
+        }
+        most = most.max(names.len());
+    }
+    Err(VerifyError::Unwitnessed {
+        wanted: witnesses.at_least,
+        most,
+    })
 }
 
 /// What was verified, for a person to read.
@@ -92,7 +155,10 @@ impl fmt::Display for Report {
     }
 }
 
-fn read_key(folder: &Path, trusted: Option<&NoteVerifier>) -> Result<NoteVerifier, VerifyError> {
+pub(crate) fn read_key(
+    folder: &Path,
+    trusted: Option<&NoteVerifier>,
+) -> Result<NoteVerifier, VerifyError> {
     let text = read_text(folder, KEY_FILE)?;
     let key: NoteVerifier = text.strip_suffix('\n').ok_or(NoteError::Key)?.parse()?;
     if trusted.is_some_and(|trusted| *trusted != key) {
@@ -146,6 +212,7 @@ fn report(
     key: &NoteVerifier,
     trusted: bool,
     witnessed: usize,
+    cosigned: bool,
     semantics: &Semantics,
 ) -> Report {
     let line = |what: &str, count| Line {
@@ -175,7 +242,7 @@ fn report(
             "no trusted key was given; the folder's own was believed: {key}"
         ));
     }
-    if witnessed == 0 {
+    if witnessed == 0 && !cosigned {
         remarks.push(
             "no checkpoint kept by another was given; a second history would not be noticed"
                 .to_owned(),
@@ -222,7 +289,7 @@ fn report(
     }
 }
 
-fn read_text(folder: &Path, file: &'static str) -> Result<String, VerifyError> {
+pub(crate) fn read_text(folder: &Path, file: &'static str) -> Result<String, VerifyError> {
     fs::read_to_string(folder.join(file)).map_err(|source| VerifyError::Io { file, source })
 }
 
@@ -288,6 +355,27 @@ pub enum VerifyError {
     /// An entry breaks a rule.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// There is no such entry.
+    #[error("there is no entry {index} under the checkpoint over {size} entries; the first is 0")]
+    NoEntry {
+        /// Which entry, from 0.
+        index: u64,
+        /// Entries under the checkpoint.
+        size: u64,
+    },
+    /// The announced heads beside the log cannot be read.
+    #[error("the announced heads of the log do not hold")]
+    Heads(#[source] Box<LogError>),
+    /// Too few witnesses have co-signed.
+    #[error(
+        "no checkpoint of the log has the co-signatures of {wanted} of these witnesses; the most that one has is {most}"
+    )]
+    Unwitnessed {
+        /// As many as were asked for.
+        wanted: usize,
+        /// As many as there are.
+        most: usize,
+    },
 }
 
 impl VerifyError {
@@ -304,6 +392,9 @@ impl VerifyError {
             Self::Root { .. } => "audit_root",
             Self::Forked { .. } => "audit_forked",
             Self::Broken(broken) => broken.rule.code(),
+            Self::NoEntry { .. } => "audit_no_entry",
+            Self::Heads(error) => error.code(),
+            Self::Unwitnessed { .. } => "audit_unwitnessed",
         }
     }
 }

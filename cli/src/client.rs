@@ -25,13 +25,13 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Access {
     /// The coordinator's operators' port, for instance <https://127.0.0.1:7401>
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "CONSORT_COORDINATOR")]
     pub(crate) coordinator: String,
     /// Certificate that the coordinator proves itself with (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONSORT_CA")]
     pub(crate) ca: PathBuf,
     /// File with the operator's token
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CONSORT_TOKEN_FILE")]
     pub(crate) token_file: PathBuf,
 }
 

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use consort_contract::{Job, JobDocument};
-use consort_daemon::config;
 use consort_proto::convert::job_to_wire;
 use consort_proto::wire::job::v1 as wire;
 use rand_core::{OsRng, RngCore};
 
 use crate::client::{Access, Operators};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::view::{JobView, has_ended, one_line};
 
 /// What can be done with jobs.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Check a job file, without asking anybody
+    Check(Check),
     /// Propose a job to its members
     Submit(Submit),
     /// All jobs, newest last
@@ -30,12 +31,23 @@ pub(crate) enum Command {
     Cancel(Named),
 }
 
+/// A job file to check.
+#[derive(Args)]
+pub(crate) struct Check {
+    /// The job file (YAML or JSON)
+    #[arg(value_name = "FILE")]
+    job: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 /// A job to submit.
 #[derive(Args)]
 pub(crate) struct Submit {
     #[command(flatten)]
     access: Access,
-    /// The job document (JSON)
+    /// The job file (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     job: PathBuf,
     /// A retry with the same key makes no second job; drawn at random if absent
@@ -71,13 +83,22 @@ pub(crate) struct Named {
 /// Runs the command.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Check(options) => {
+            let job = crate::job_file::load(&options.job)?;
+            let (name, hash) = (job.document().name.as_str(), job.hash().to_string());
+            if options.json {
+                println!("{}", serde_json::json!({ "name": name, "hash": hash }));
+            } else {
+                println!("{}: {name} is a valid job, {hash}", options.job.display());
+            }
+        }
         Command::Submit(submit) => {
             // Checked here first: a document that cannot be a job costs nobody a call.
-            let document: JobDocument = config::load_json(&submit.job)?;
-            check(&document)?;
+            let job = crate::job_file::load(&submit.job)?;
             let key = submit.idempotency_key.unwrap_or_else(random_key);
             let mut operators = submit.access.connect().await?;
-            let job = send(&mut operators, &document, key).await?;
+            let sent = send(&mut operators, job.document(), key.clone()).await;
+            let job = sent.map_err(|failure| unsure(failure, &key))?;
             show(&job, submit.json);
         }
         Command::List(list) => {
@@ -126,6 +147,7 @@ pub(crate) async fn send(
 ) -> Result<wire::Job, Failure> {
     let request = wire::SubmitJobRequest {
         spec: Some(job_to_wire(document)),
+        job_json: String::new(),
         idempotency_key,
     };
     required(operators.jobs.submit_job(request).await?.into_inner().job)
@@ -155,6 +177,16 @@ pub(crate) async fn all_rounds(
             return Ok(rounds);
         }
     }
+}
+
+/// Whether the job was taken is not known when the way to the coordinator failed: the same key finds out.
+fn unsure(mut failure: Failure, key: &str) -> Failure {
+    if failure.exit == Exit::Failed {
+        failure.message.push_str(&format!(
+            "; whether the job was taken is not known: submit it again with --idempotency-key {key}, which makes no second job"
+        ));
+    }
+    failure
 }
 
 /// A key that no other submission has.

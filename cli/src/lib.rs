@@ -1,16 +1,18 @@
 //! The `consort` program as a library, so that the project's stories run the very same code.
 //!
-//! Exit status: 0 done, 1 failed on the way, 2 the command line or a file on it cannot be used, 3 refused.
+//! Exit status: see [`EXIT_STATUS`].
 
 mod attest;
 mod audit;
 mod broker;
 mod client;
+mod completions;
 mod coordinator;
 mod data;
 mod demo;
 mod failure;
 mod job;
+mod job_file;
 mod manifest;
 mod model;
 mod participant;
@@ -20,6 +22,7 @@ mod roster;
 mod serve;
 mod simulate;
 mod simulated;
+mod top;
 mod uplink;
 mod view;
 
@@ -30,9 +33,20 @@ use clap::{Parser, Subcommand};
 
 use failure::{Exit, Failure};
 
+/// What a command's exit status says; with `--json` the same is said by the code of the object on standard output.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  failed on the way: the coordinator cannot be reached, a disk is full; trying again may help
+  2  the command line, or a file on it, cannot be used: the message says what and where
+  3  refused: by a rule, a policy, or because a job ended without a model; trying again will not help
+
+Commands that ask the coordinator read CONSORT_COORDINATOR, CONSORT_CA and CONSORT_TOKEN_FILE where --coordinator, --ca and
+--token-file are not given. With --json an error is one object with its text and stable code.";
+
 /// Train one model on data that stays where it is.
 #[derive(Parser)]
-#[command(name = "consort", version, about, long_about = None)]
+#[command(name = "consort", version, about, long_about = None, after_long_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -70,6 +84,8 @@ enum Command {
     /// Submit and watch jobs
     #[command(subcommand)]
     Job(job::Command),
+    /// Jobs, rounds, members, attestation and epsilon in the terminal, as they change
+    Top(top::Options),
     /// Released models
     #[command(subcommand)]
     Model(model::Command),
@@ -82,6 +98,8 @@ enum Command {
     /// Evidence of confidential machines: look at it, judge it, compute what an image's will say
     #[command(subcommand)]
     Attest(attest::Command),
+    /// Prints what makes a shell complete this program's commands and options
+    Completions(completions::Options),
 }
 
 /// Runs the program with these arguments, the first being its own name.
@@ -125,10 +143,12 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Roster(command) => roster::run(command),
             Command::Manifest(command) => manifest::run(command),
             Command::Job(command) => job::run(command).await,
+            Command::Top(options) => top::run(options).await,
             Command::Model(command) => model::run(command).await,
             Command::Privacy(command) => privacy::run(command),
             Command::Audit(command) => audit::run(command),
             Command::Attest(command) => attest::run(command),
+            Command::Completions(options) => completions::run(&options),
         }
     })
 }

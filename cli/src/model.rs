@@ -38,6 +38,9 @@ pub(crate) struct Download {
     /// Folder to write model.safetensors and manifest.json to
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
@@ -54,8 +57,17 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     fetch(&mut operators, &download.id)
         .await?
         .write(&download.out)?;
-    println!("{}", download.out.join(MODEL_FILE).display());
-    println!("{}", download.out.join(MANIFEST_FILE).display());
+    let (model, manifest) = (
+        download.out.join(MODEL_FILE),
+        download.out.join(MANIFEST_FILE),
+    );
+    if download.json {
+        let object =
+            serde_json::json!({ "job": download.id, "model": model, "manifest": manifest });
+        println!("{object}");
+    } else {
+        println!("{}\n{}", model.display(), manifest.display());
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `consort participant`: an organisation's participant, the same code as the small daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use consort_participant::Config;
@@ -31,6 +31,19 @@ pub(crate) enum Command {
         /// Folder for the records, a file for each job
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+    /// Show the checkpoint of the coordinator's log that a stopped participant keeps, and write out what contradicts it
+    LogHead {
+        /// Its configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Folder for the checkpoint, and for a record of each log that did not go on as it was
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Forget the checkpoint: whatever log the coordinator shows next is believed. Only after all members have agreed that the
+        /// log begins anew
+        #[arg(long)]
+        dangerous_forget: bool,
     },
     /// Run it until it is told to stop
     Serve(ServeOptions),
@@ -67,8 +80,45 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Command::LogHead {
+            config,
+            out,
+            dangerous_forget,
+        } => log_head(&Config::load(&config)?, out.as_deref(), dangerous_forget),
         Command::Serve(options) => serve(options).await,
     }
+}
+
+fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Failure> {
+    let witnessed = consort_participant::witnessed_log(config, forget)
+        .map_err(|error| Failure::failed(error.code(), error))?;
+    match &witnessed.checkpoint {
+        Some(checkpoint) => print!("{checkpoint}"),
+        None => println!("no log of the coordinator's was seen yet"),
+    }
+    if let Some(out) = out {
+        std::fs::create_dir_all(out).map_err(at(out))?;
+        let write = |name: &str, bytes: &[u8]| {
+            let file = out.join(name);
+            std::fs::write(&file, bytes).map_err(at(&file))
+        };
+        if let Some(checkpoint) = &witnessed.checkpoint {
+            write("checkpoint", checkpoint.as_bytes())?;
+        }
+        for (lengths, record) in &witnessed.contradictions {
+            write(&format!("{lengths}.contradiction"), record)?;
+        }
+    }
+    if !witnessed.contradictions.is_empty() {
+        let count = witnessed.contradictions.len();
+        println!(
+            "{count} times the log that was announced was not the one that this participant had seen"
+        );
+    }
+    if forget {
+        println!("forgotten: the next log that the coordinator shows is believed");
+    }
+    Ok(())
 }
 
 async fn serve(options: ServeOptions) -> Result<(), Failure> {

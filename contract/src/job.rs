@@ -10,6 +10,7 @@ use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, JobKind, NumberRule, first_b
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
+use crate::requirements::{DataAccessFile, EncryptionFile, Requirements, TrainingJobFile};
 use crate::thresholds::{Thresholds, ThresholdsError};
 
 /// Most rounds of a job: accounting and audit stay readable, and full-batch training is done long before.
@@ -44,9 +45,11 @@ pub struct JobDocument {
     pub deadlines: DeadlineDocument,
     /// How every member keeps its data; nothing is asked for if absent.
     pub data_access: DataAccessDocument,
+    /// What every member's machine must have; nothing if absent.
+    pub requirements: Requirements,
 }
 
-/// The JSON form: the algorithm under its name.
+/// The form of a file: the algorithm under its name, and what is asked of members as people write it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
@@ -70,8 +73,10 @@ struct JobFile {
     aggregation: AggregationDocument,
     #[serde(default)]
     deadlines: DeadlineDocument,
-    #[serde(default, skip_serializing_if = "DataAccessDocument::asks_nothing")]
-    data_access: DataAccessDocument,
+    #[serde(default, skip_serializing_if = "DataAccessFile::asks_nothing")]
+    data_access: DataAccessFile,
+    #[serde(default, skip_serializing_if = "TrainingJobFile::asks_nothing")]
+    training_job: TrainingJobFile,
 }
 
 impl TryFrom<JobFile> for JobDocument {
@@ -116,7 +121,8 @@ impl TryFrom<JobFile> for JobDocument {
             privacy: file.privacy,
             aggregation: file.aggregation,
             deadlines: file.deadlines,
-            data_access: file.data_access,
+            data_access: file.data_access.document(),
+            requirements: Requirements::asked(&file.training_job, &file.data_access),
         })
     }
 }
@@ -144,7 +150,8 @@ impl From<JobDocument> for JobFile {
             privacy: document.privacy,
             aggregation: document.aggregation,
             deadlines: document.deadlines,
-            data_access: document.data_access,
+            data_access: DataAccessFile::asking(&document.data_access, &document.requirements),
+            training_job: TrainingJobFile::asking(&document.requirements),
         }
     }
 }
@@ -241,23 +248,15 @@ impl Default for DeadlineDocument {
 }
 
 /// How every member keeps the data that the job is trained on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DataAccessDocument {
     /// It lies encrypted under a data key; it may lie plain if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionDocument>,
-}
-
-impl DataAccessDocument {
-    fn asks_nothing(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How the data key is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "EncryptionFile", into = "EncryptionFile")]
 pub struct EncryptionDocument {
     /// A data key older than this is not released for the job, in days.
     pub key_rotation_days: u32,
@@ -451,13 +450,13 @@ impl Job {
             .u64(deadlines.unmasking_ms);
         // A job that asks for nothing here has the hash it had before there was anything to ask for.
         let whole = d.algorithm.encode_options(whole);
-        match d.data_access.encryption {
-            None => whole.hash(),
+        let whole = match d.data_access.encryption {
+            None => whole,
             Some(encryption) => whole
                 .str("data_access.encryption")
-                .u64(encryption.key_rotation_days.into())
-                .hash(),
-        }
+                .u64(encryption.key_rotation_days.into()),
+        };
+        d.requirements.encode(whole).hash()
     }
 }
 
@@ -494,6 +493,7 @@ fn check_numbers(d: &JobDocument) -> Result<(), JobError> {
         ),
     ];
     first_broken(rules)?;
+    d.requirements.check()?;
     if let Some(EncryptionDocument { key_rotation_days }) = d.data_access.encryption
         && !(1..=MAX_KEY_ROTATION_DAYS).contains(&key_rotation_days)
     {

@@ -226,6 +226,7 @@ fn target(job: &Job) -> Result<PrivacyTarget, PlanError> {
         n_min: job.thresholds().minimum(),
         c_noise: privacy.c_noise,
         source: job.algorithm().noise_source()?,
+        batches: job.algorithm().batches()?,
     })
 }
 
@@ -235,7 +236,7 @@ fn shape(job: &Job, grid: GridChoice) -> Result<UpdateShape, PlanError> {
     let named = |name| algorithm.field(name);
     Ok(UpdateShape {
         elements: job.elements(),
-        record_cap: RecordCap::new(records.max_records_per_member)
+        record_cap: RecordCap::new(algorithm.most_summed())
             .map_err(|e| field(named(RecordField::MaxRecords), &e))?,
         clip: ClipNorm::new(narrow(records.clip))
             .map_err(|e| field(named(RecordField::Clip), &e))?,

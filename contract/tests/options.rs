@@ -72,6 +72,17 @@ fn shared() -> Vec<Value> {
     ]
 }
 
+fn of_dp_fedsgd() -> Vec<Value> {
+    let sampling =
+        |rate: f64, max_batch: u32| json!({"sampling": {"rate": rate, "max_batch": max_batch}});
+    vec![
+        sampling(0.5, 600),
+        sampling(0.25, 600),
+        sampling(0.5, 601),
+        json!({"sampling": {"rate": 0.5, "max_batch": 600}, "server_optimizer": adam(0.9)}),
+    ]
+}
+
 fn of_fedavg() -> Vec<Value> {
     vec![
         json!({"local_schedule": {"warmup_rounds": 2}}),
@@ -84,7 +95,7 @@ fn of_fedavg() -> Vec<Value> {
 
 #[test]
 fn every_option_moves_the_hash_that_members_vote_on_and_survives_its_json() {
-    let of_dp_fedsgd = shared();
+    let of_dp_fedsgd = shared().into_iter().chain(of_dp_fedsgd()).collect();
     let of_fedavg: Vec<Value> = shared().into_iter().chain(of_fedavg()).collect();
     for (algorithm, options) in [("dp_fedsgd", of_dp_fedsgd), ("fedavg", of_fedavg)] {
         let mut hashes = BTreeSet::new();
@@ -145,6 +156,18 @@ fn an_option_out_of_its_range_is_refused_by_its_name() {
             assert!(said.starts_with(&format!("{field} = ")), "{said}");
         }
     }
+    for (rate, max_batch, field) in [
+        (0.0, 10, "rate"),
+        (1.0, 10, "rate"),
+        (1e-310, 10, "rate"),
+        (0.5, 0, "max_batch"),
+        (0.5, 1001, "max_batch"),
+    ] {
+        let sampling = json!({"sampling": {"rate": rate, "max_batch": max_batch}});
+        let said = refused("dp_fedsgd", &sampling);
+        let field = format!("dp_fedsgd.sampling.{field} = ");
+        assert!(said.starts_with(&field), "{said}");
+    }
     let local = json!({"local_schedule": {"warmup_rounds": 6}});
     let said = refused("fedavg", &local);
     assert!(
@@ -165,10 +188,36 @@ fn an_optimizer_or_decay_that_nobody_knows_is_refused() {
         json!({"server_optimizer": {"fedadam": {"beta1": 0.9, "beta2": 0.99, "tau": 0.1, "beta3": 1}}}),
         json!({"schedule": {"decay": "sudden"}}),
         json!({"proximal": 0.5}),
+        json!({"sampling": {"rate": 0.5, "max_batch": 10, "seed": 1}}),
     ] {
         let read = serde_json::from_value::<JobDocument>(with("dp_fedsgd", &options));
         assert!(read.is_err(), "{options}");
     }
+}
+
+#[test]
+fn sampled_batches_are_planned_with_less_noise_and_sized_by_their_cap() {
+    let rounds = json!({"rounds": 100});
+    let sampled = json!({"rounds": 100, "sampling": {"rate": 0.05, "max_batch": 120}});
+    let [full, sampled] = [rounds, sampled].map(|options| {
+        let job = job(with("dp_fedsgd", &options));
+        Plan::derive(&job).unwrap()
+    });
+    let sigma = |plan: &Plan| plan.noise().noise_multiplier().value();
+    assert!(sigma(&sampled) < 0.15 * sigma(&full));
+    assert_eq!(sampled.noise().record_cap().records(), 120);
+    assert_eq!(full.noise().record_cap().records(), 1000);
+    // An outsider's figure for it, with `--max-batch 120 --records-at-most 1000`.
+    let release = sampled
+        .noise()
+        .mechanism_of(consort_privacy::Steps::new(100).unwrap());
+    let cap = release.unwrap().truncation().unwrap();
+    assert_eq!(
+        (cap.max_batch(), cap.records(), cap.is_bound()),
+        (120, 1000, true)
+    );
+    let table = sampled.noise().epsilon_table();
+    assert!(table[1].value() <= 1.0 && table[2].value() > 1.0);
 }
 
 #[test]

@@ -4,12 +4,16 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+use std::collections::BTreeSet;
+
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
     PrivacyDocument,
 };
-use consort_contract::{Algorithm, DpFedSgd, Job, JobDocument, Label, OrganisationId, Plan};
+use consort_contract::{
+    Algorithm, DpFedSgd, Job, JobDocument, Label, OrganisationId, Plan, Requirements,
+};
 use consort_model::{LOSS_CAP, Layer, Loss};
 
 const DIVISOR: f64 = 100.0;
@@ -48,6 +52,7 @@ fn job(loss_weight: f64) -> Job {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -57,6 +62,7 @@ fn job(loss_weight: f64) -> Job {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     };
     Job::new(document).unwrap()
 }
@@ -101,4 +107,63 @@ fn what_a_job_asks_of_its_data_is_part_of_its_hash_only_where_it_asks() {
     }
     let text = serde_json::to_string(plain.document()).unwrap();
     assert!(!text.contains("data_access"), "{text}");
+}
+
+#[test]
+fn what_a_job_asks_of_machines_is_part_of_its_hash_only_where_it_asks() {
+    let plain = job(0.25);
+    let asking = |requirements| {
+        let mut document = plain.document().clone();
+        document.requirements = requirements;
+        Job::new(document)
+    };
+    let none = Requirements::default();
+    assert_eq!(asking(none).unwrap().hash(), plain.hash());
+    let some = [
+        Requirements {
+            memory_bytes: Some(1),
+            ..none
+        },
+        Requirements {
+            storage_bytes: Some(1),
+            ..none
+        },
+        Requirements {
+            network_bits_per_second: Some(1),
+            ..none
+        },
+        Requirements {
+            genuine_hardware: true,
+            ..none
+        },
+        Requirements {
+            metrics: true,
+            ..none
+        },
+        Requirements {
+            memory_bytes: Some(2),
+            metrics: true,
+            ..none
+        },
+    ];
+    let hashes: BTreeSet<String> = some
+        .iter()
+        .map(|asked| asking(*asked).unwrap().hash().to_string())
+        .chain([plain.hash().to_string()])
+        .collect();
+    assert_eq!(hashes.len(), some.len() + 1);
+    for asked in some {
+        let text = serde_json::to_string(asking(asked).unwrap().document()).unwrap();
+        let again: JobDocument = serde_json::from_str(&text).unwrap();
+        assert_eq!(again.requirements, asked, "{text}");
+    }
+    let zero = Requirements {
+        memory_bytes: Some(0),
+        ..none
+    };
+    let error = asking(zero).unwrap_err();
+    assert!(
+        error.to_string().contains("training_job.compute.memory"),
+        "{error}"
+    );
 }

@@ -121,6 +121,11 @@ fn the_manifests_of_the_reference_follow_each_other_and_are_signed_in_the_same_b
     assert_eq!(in_force.unwrap().version(), 5);
 }
 
+/// A job of dp_fedsgd with sampled batches, with its plan.
+fn sampled() -> Value {
+    at(&contract(), "/sampled").clone()
+}
+
 fn query() -> Value {
     read(include_str!("../../vectors/secure-aggregation/query.json"))
 }
@@ -168,7 +173,8 @@ fn a_record_becomes_the_query_vectors_of_the_reference_to_the_bit() {
 
 #[test]
 fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
-    agreed().for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
 }
 
 fn a_job_and_its_model_have_the_hashes(contract: &Value) {
@@ -180,6 +186,19 @@ fn a_job_and_its_model_have_the_hashes(contract: &Value) {
     assert_eq!(job.hash(), digest(contract, "/job_hash"));
 }
 
+#[test]
+fn jobs_that_ask_something_of_members_have_the_hashes_of_the_reference() {
+    let cases = read(include_str!("../../vectors/secure-aggregation/asking.json"));
+    for case in cases.as_array().unwrap() {
+        let mut job = at(&contract(), "/job").clone();
+        for (table, asked) in at(case, "/tables").as_object().unwrap() {
+            job[table] = asked.clone();
+        }
+        let job = Job::new(serde_json::from_value(job).unwrap()).unwrap();
+        assert_eq!(job.hash(), digest(case, "/job_hash"), "{case}");
+    }
+}
+
 fn plan(contract: &Value, job: &Job) -> Plan {
     let grid = small(contract, "/plan/grid_bits");
     let sigma = small::<u32>(contract, "/plan/sigma_ten_thousandths");
@@ -188,7 +207,8 @@ fn plan(contract: &Value, job: &Job) -> Plan {
 
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
-    agreed().for_each(|contract| a_plan_and_its_contract_are_those(&contract));
+    let agreed = agreed().into_iter().chain([sampled()]);
+    agreed.for_each(|contract| a_plan_and_its_contract_are_those(&contract));
 }
 
 fn a_plan_and_its_contract_are_those(contract: &Value) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use consort_audit::LogError;
+use consort_audit::{LogError, NotCosigned};
 use consort_proto::convert::WireError;
 use consort_round::Rejection;
 use consort_storage::{AppendError, BlobError, InvalidName, OpenError, RecordError, StoreFault};
@@ -54,6 +54,16 @@ impl Refusal {
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
         Self::new(RefusalKind::Invalid, error.code(), error)
+    }
+}
+
+impl From<NotCosigned> for Refusal {
+    fn from(refused: NotCosigned) -> Self {
+        let kind = match refused {
+            NotCosigned::UnknownHead => RefusalKind::Missing,
+            NotCosigned::Signature => RefusalKind::Forbidden,
+        };
+        Self::new(kind, refused.code(), refused)
     }
 }
 

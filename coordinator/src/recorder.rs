@@ -8,9 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use consort_aggregation::Digest;
 use consort_attestation::Evidence;
-use consort_audit::{AuditLog, Event, Fact, Hash, LogError, NoteSigner};
+use consort_audit::{
+    AnnouncedHeads, AuditLog, Cosignature, Event, Fact, Hash, LogError, NotCosigned, NoteSigner,
+    WitnessKey,
+};
 use consort_contract::{IdentitySecret, Roster};
 use consort_daemon::record::{hash, organisation, text};
+use consort_proto::convert::ShownHead;
 use ed25519_dalek::SigningKey;
 
 /// The wall clock, in milliseconds since 1970.
@@ -20,6 +24,8 @@ pub type WallClock = fn() -> u64;
 #[derive(Debug)]
 pub struct Recorder {
     log: Mutex<AuditLog>,
+    /// What members were told, and what they co-signed.
+    heads: Mutex<AnnouncedHeads>,
     /// Records that the log had of each job when it was opened.
     found: BTreeMap<String, u64>,
     /// Whether the log began with this start.
@@ -46,6 +52,7 @@ impl Recorder {
         let signer =
             NoteSigner::new(origin, key).map_err(|error| LogError::Checkpoint(error.into()))?;
         let mut log = AuditLog::open(folder, signer)?;
+        let heads = AnnouncedHeads::open(folder, log.verifier())?;
         let size = log.size();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         for (_, record) in log.tail(usize::try_from(size).unwrap_or(usize::MAX))? {
@@ -69,6 +76,7 @@ impl Recorder {
         log.append(&Fact::of_consortium(event).at(clock()))?;
         Ok(Self {
             log: Mutex::new(log),
+            heads: Mutex::new(heads),
             found,
             begins: size == 0,
             clock,
@@ -116,10 +124,49 @@ impl Recorder {
         log.append_all(&records).map(drop)
     }
 
-    /// Hash of the newest signed checkpoint: what an announcement is bound to.
-    pub fn head(&self) -> Digest {
+    /// Hash of the newest signed checkpoint: what an announcement is bound to. The checkpoint is kept on disk before it is told, so that
+    /// members can be shown it, also after a restart.
+    ///
+    /// # Errors
+    /// [`LogError`]; the daemon must end.
+    pub fn announce(&self) -> Result<Digest, LogError> {
+        let (size, checkpoint) = {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            (log.size(), log.checkpoint().clone())
+        };
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Digest::new(heads.announce(size, &checkpoint)?.0))
+    }
+
+    /// An announced checkpoint, and the proof that it and the first `kept_entries` of the log are of one log; no proof when the log has
+    /// fewer. None when no such head is kept.
+    pub fn prove(&self, head: &Digest, kept_entries: u64) -> Option<ShownHead> {
+        let (size, checkpoint) = {
+            let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+            let (size, note) = heads.find(&hash(head))?;
+            (size, note.without_cosignatures().to_string())
+        };
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        Digest::of(log.checkpoint().to_string().as_bytes())
+        let proof = log.proof_between(size.min(kept_entries), size.max(kept_entries));
+        let proof = proof.unwrap_or_default();
+        Some(ShownHead {
+            checkpoint,
+            proof: proof.into_iter().map(|hash| hash.0).collect(),
+        })
+    }
+
+    /// Keeps a member's co-signature on an announced checkpoint.
+    ///
+    /// # Errors
+    /// The inner [`NotCosigned`] is the member's fault; [`LogError`] ends the daemon.
+    pub fn cosign(
+        &self,
+        head: &Digest,
+        witness: &WitnessKey,
+        cosignature: &Cosignature,
+    ) -> Result<Result<bool, NotCosigned>, LogError> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.cosign(&hash(head), witness, cosignature)
     }
 }
 

@@ -16,6 +16,7 @@ use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
 use consort_daemon::record::{code, organisation};
 use consort_daemon::telemetry;
+use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::job::v1::job_service_server::JobServiceServer;
 use consort_proto::wire::model::v1::model_service_server::ModelServiceServer;
@@ -30,7 +31,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::api::{
     CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Models, Rounds,
-    STREAM_WINDOW_BYTES, Token,
+    STREAM_WINDOW_BYTES, Token, Witnesses,
 };
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, OwnSession, Services};
@@ -170,7 +171,7 @@ fn open_services(node: Node, crash: CrashPoints) -> Result<Services, ServeError>
     let folder = &node.config.state_dir;
     let store = EmbeddedStore::open(folder.join("events.redb"))?;
     let blobs = LocalBlobs::open(folder.join("blobs"))?;
-    let origin = format!("{}/audit", node.roster.consortium());
+    let origin = consort_audit::log_origin(node.roster.consortium().as_str());
     let recorder = Recorder::open(
         &folder.join("audit"),
         &origin,
@@ -260,7 +261,11 @@ async fn attested_port(
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
-            ConsentServiceServer::new(Consent(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            ConsentServiceServer::new(Consent(desk.clone()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            WitnessServiceServer::new(Witnesses(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
             // An error means that the daemon is gone, which is a stop as well.

@@ -9,8 +9,8 @@ use consort_contract::job::{
 };
 use consort_contract::{
     AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, IdentitySecret,
-    JobDocument, JobId, Label, OrganisationId, Roster, RosterDocument, RosterEntry, Schedule,
-    ServerOptimizerTerms, SignedRoster,
+    JobDocument, JobId, Label, OrganisationId, Requirements, Roster, RosterDocument, RosterEntry,
+    Schedule, ServerOptimizerTerms, SignedRoster,
 };
 use consort_model::{Layer, Loss};
 
@@ -87,6 +87,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -95,6 +96,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
         deadlines: DeadlineDocument {
             voting_ms: DEADLINE_MS,
             joining_ms: DEADLINE_MS,

@@ -8,7 +8,10 @@ use consort_aggregation::{
 };
 use consort_attestation::simulated::SimulatedVendor;
 use consort_attestation::{Attester, Product, ReportData};
-use consort_audit::{Checkpoint, MerkleTree, NoteSigner, leaf_hash};
+use consort_audit::{
+    Checkpoint, ConsistencyProof, Cosignature, InclusionProof, MerkleTree, NoteSigner, WitnessKey,
+    leaf_hash, witness_name,
+};
 use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
 use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
@@ -16,15 +19,16 @@ use consort_contract::job::{
 use consort_contract::{
     AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
     EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
-    OrganisationId, Plan, Query, Report, RevocationListBytes, RosterDocument, RosterEntry,
-    Rotation, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats, StatsQuery,
-    StepDecay,
+    OrganisationId, Plan, Query, Report, Requirements, RevocationListBytes, RosterDocument,
+    RosterEntry, Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster,
+    Stats, StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
 use consort_coordinator::{Manifest, model_file};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
+use consort_proto::wire::audit::v1::{CosignRequest, ProveHeadRequest, ProveHeadResponse};
 use consort_proto::wire::{consent, keys, round};
 use consort_round::blame::{Blame, Proceedings, Signed};
 use consort_round::{RoundOpen, RoundResult, ShareKeys, SplitView};
@@ -378,6 +382,7 @@ fn audit() {
     write("audit-checkpoint", checkpoint.to_string());
     write("audit-note", checkpoint.sign(&signer).unwrap().to_string());
     write("audit-key", signer.verifier().to_string());
+    audit_proofs(&tree, &signer);
     let proof = |a: u64, b: u64, hashes: Vec<consort_audit::Hash>| {
         let mut bytes = [a.to_be_bytes(), b.to_be_bytes()].concat();
         hashes
@@ -393,6 +398,56 @@ fn audit() {
         "audit-consistency",
         proof(6, 13, tree.consistency_proof(6, 13).unwrap()),
     );
+}
+
+/// A co-signed checkpoint, and a file of each kind of proof.
+fn audit_proofs(tree: &MerkleTree, signer: &NoteSigner) {
+    let note = |size: u64| {
+        let (origin, root) = ("tests".to_owned(), tree.root_at(size).unwrap());
+        Checkpoint { origin, size, root }.sign(signer).unwrap()
+    };
+    let mut cosigned = note(13);
+    for seed in 1..=2 {
+        let own = secret(seed);
+        let name = witness_name("tests", &format!("clinic-{seed}"));
+        let witness = WitnessKey::new(&name, own.public().as_bytes()).unwrap();
+        let text = note(13).verified(signer.verifier()).unwrap().to_owned();
+        let signed = Cosignature::new(&text, 1_767_225_600, |bytes| own.sign(bytes).0);
+        cosigned.add_cosignature(&witness, &signed);
+    }
+    write("audit-cosigned", cosigned.to_string());
+    let inclusion = InclusionProof {
+        index: 5,
+        entry: b"leaf".to_vec(),
+        hashes: tree.inclusion_proof(5, 13).unwrap(),
+        checkpoint: cosigned,
+    };
+    write("audit-proof", inclusion.to_string());
+    let consistency = ConsistencyProof {
+        hashes: tree.consistency_proof(6, 13).unwrap(),
+        old: note(6),
+        new: note(13),
+    };
+    write_as("audit-proof", "valid-consistency", consistency.to_string());
+
+    let log_head = consort_audit::head_hash(&note(13)).0.to_vec();
+    let asked = ProveHeadRequest {
+        log_head: log_head.clone(),
+        kept_entries: 6,
+    };
+    write("wire-prove-head", asked.encode_to_vec());
+    let proof = consistency.hashes.iter().flat_map(|hash| hash.0);
+    let shown = ProveHeadResponse {
+        checkpoint: note(13).to_string(),
+        proof: proof.collect(),
+    };
+    write("wire-shown-head", shown.encode_to_vec());
+    let cosignature = vec![7; consort_audit::COSIGNATURE_BYTES];
+    let cosigned = CosignRequest {
+        log_head,
+        cosignature,
+    };
+    write("wire-cosign", cosigned.encode_to_vec());
 }
 
 fn organisation(i: u8) -> OrganisationId {
@@ -444,6 +499,7 @@ fn job_document() -> JobDocument {
             max_records_per_member: 1000,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         privacy: PrivacyDocument {
             epsilon: 1.0,
@@ -453,6 +509,7 @@ fn job_document() -> JobDocument {
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
         data_access: DataAccessDocument::default(),
+        requirements: Requirements::default(),
     }
 }
 
@@ -479,6 +536,10 @@ fn documents_with_options() -> [(&'static str, JobDocument); 2] {
         a.momentum = 0.0;
         a.server_optimizer = Some(ServerOptimizerTerms::Fedadam(terms));
         a.schedule = Some(cosine);
+        a.sampling = Some(Sampling {
+            rate: 0.125,
+            max_batch: 200,
+        });
     }
     if let Algorithm::FedAvg(a) = &mut averaged.algorithm {
         a.momentum = 0.0;

@@ -2,8 +2,8 @@
 
 use crate::{Decoder, Outcome, code, head, text};
 use consort_audit::{
-    Checkpoint, Hash, MerkleTree, NoteVerifier, Record, SignedNote, leaf_hash, verify_consistency,
-    verify_inclusion,
+    Checkpoint, Hash, MerkleTree, NoteVerifier, ProofFile, Record, SignedNote, leaf_hash,
+    verify_consistency, verify_inclusion,
 };
 
 pub(crate) const DECODERS: &[Decoder] = &[
@@ -14,6 +14,14 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "audit-note",
         decode: note,
+    },
+    Decoder {
+        name: "audit-cosigned",
+        decode: cosigned,
+    },
+    Decoder {
+        name: "audit-proof",
+        decode: proof,
     },
     Decoder {
         name: "audit-checkpoint",
@@ -46,6 +54,22 @@ fn note(bytes: &[u8]) -> Outcome {
         .map_err(|error: consort_audit::NoteError| error.code().to_owned())?;
     let again: SignedNote = note.to_string().parse().expect("what was written is read");
     assert_eq!(again, note);
+    Ok(())
+}
+
+fn cosigned(bytes: &[u8]) -> Outcome {
+    let note = SignedNote::read_cosigned(text(bytes)?).map_err(code!())?;
+    assert_eq!(SignedNote::read_cosigned(&note.to_string()), Ok(note));
+    Ok(())
+}
+
+/// A file with a proof of either kind; whether it proves anything is another question.
+fn proof(bytes: &[u8]) -> Outcome {
+    let text = text(bytes)?;
+    let proof: ProofFile = text
+        .parse()
+        .map_err(|error: consort_audit::ProofFileError| error.code().to_owned())?;
+    assert_eq!(proof.to_string(), text);
     Ok(())
 }
 

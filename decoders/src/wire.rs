@@ -2,7 +2,7 @@
 
 use crate::{Decoder, Outcome, code};
 use consort_contract::Job;
-use consort_proto::wire::{consent, job, keys, round};
+use consort_proto::wire::{audit, consent, job, keys, round};
 use consort_proto::{bounds, convert};
 use prost::{Message, Name};
 use std::sync::LazyLock;
@@ -82,6 +82,21 @@ pub(crate) const DECODERS: &[Decoder] = &[
         "wire-key-challenge",
         keys::v1::ChallengeResponse,
         |challenge: keys::v1::ChallengeResponse| { convert::nonce_from_wire(&challenge) }
+    ),
+    message!(
+        "wire-prove-head",
+        audit::v1::ProveHeadRequest,
+        |request: audit::v1::ProveHeadRequest| { convert::prove_head_from_wire(&request) }
+    ),
+    message!(
+        "wire-shown-head",
+        audit::v1::ProveHeadResponse,
+        convert::shown_head_from_wire
+    ),
+    message!(
+        "wire-cosign",
+        audit::v1::CosignRequest,
+        |request: audit::v1::CosignRequest| { convert::cosign_from_wire(&request) }
     ),
     Decoder {
         name: "wire-directive",

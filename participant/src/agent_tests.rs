@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::test_world::{
-    MEMBERS, RECORDS, agent, consent, coordinator, data_file, job, job_id, job_of, name, proposal,
-    roster, secret, site,
+    MEMBERS, RECORDS, TestLog, agent, consent, coordinator, data_file, job, job_id, job_of, name,
+    proposal, roster, secret, site,
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
 use consort_contract::{Algorithm, ApprovedVotes, IdentitySecret, Job, Plan, Signature};
@@ -27,8 +27,12 @@ use consort_storage::{MemoryStore, RecordStore};
 mod fedavg;
 #[path = "agent_query_tests.rs"]
 mod query;
+#[path = "agent_sampled_tests.rs"]
+mod sampled;
 #[path = "agent_sealed_tests.rs"]
 mod sealed;
+#[path = "agent_witness_tests.rs"]
+mod witness;
 
 /// The consortium in one process.
 struct World {
@@ -39,6 +43,10 @@ struct World {
     agents: BTreeMap<u8, Agent>,
     votes: Vec<Vote>,
     trained: usize,
+    /// The coordinator's log, as it stands; an attempt is announced under a length that its numbers give.
+    log: TestLog,
+    /// Who co-signed which head.
+    cosigned: Vec<(u8, Digest, Cosignature)>,
     /// ctx2 of the attempt that was played last.
     context2: Option<RoundKeyContext>,
 }
@@ -67,6 +75,8 @@ impl World {
             agents,
             votes,
             trained: 0,
+            log: TestLog::new(40, 40),
+            cosigned: Vec::new(),
             context2: None,
         };
         let event = Event::Proposal(proposal(&world.job, &world.plan));
@@ -90,9 +100,35 @@ impl World {
     }
 
     fn say(&mut self, member: u8, event: Event) -> Vec<Effect> {
-        let input = Input::Said(Box::new(event));
+        self.tell(member, Input::Said(Box::new(event)))
+    }
+
+    /// What an agent wants done, once the coordinator has shown it the log heads that it asked for.
+    fn tell(&mut self, member: u8, input: Input) -> Vec<Effect> {
         let agent = self.agents.get_mut(&member).unwrap();
-        agent.handle(input).unwrap()
+        let mut effects = Vec::new();
+        for effect in agent.handle(input).unwrap() {
+            match effect {
+                Effect::ProveHead {
+                    job,
+                    head,
+                    kept_entries,
+                } => {
+                    let input = Input::Head {
+                        job,
+                        head,
+                        kept_entries,
+                        shown: Ok(self.log.shown(head, kept_entries)),
+                    };
+                    effects.extend(self.tell(member, input));
+                }
+                Effect::Cosign { head, cosignature } => {
+                    self.cosigned.push((member, head, cosignature));
+                }
+                effect => effects.push(effect),
+            }
+        }
+        effects
     }
 
     /// As [`Self::say`], what may come in parts in as many as it has items.
@@ -134,7 +170,7 @@ impl World {
             votes: votes.unwrap().hash(),
             model: model_digest(model),
             schema: self.plan.schema(),
-            log_head: Digest::of(b"log"),
+            log_head: self.log.head(length_at(round, attempt)),
         };
         RoundOpen::new(terms, &coordinator())
     }
@@ -195,6 +231,9 @@ impl World {
                         Effect::Vote { .. } => panic!("no vote is due"),
                         Effect::Complain { .. } => panic!("nobody cheats"),
                         Effect::FetchKey(wanted) => panic!("{} lies plain", wanted.name),
+                        Effect::ProveHead { .. } | Effect::Cosign { .. } => {
+                            panic!("the head is asked for when it is announced")
+                        }
                     }
                 }
             }
@@ -237,6 +276,11 @@ impl World {
     fn entries(&self, member: u8) -> u64 {
         self.agents[&member].ledger().sequence()
     }
+}
+
+/// How long the log is when an attempt is announced.
+fn length_at(round: u32, attempt: u32) -> u64 {
+    u64::from(10 * round + attempt)
 }
 
 fn accept(round: Round, input: RoundInput, now: Millis) -> Round {
@@ -488,7 +532,7 @@ fn a_round_that_the_ledger_does_not_cover_is_not_joined() {
 
 #[test]
 fn nothing_is_joined_before_every_members_yes_is_verified() {
-    let world = World::approved();
+    let mut world = World::approved();
     let initial = world.initial();
     let open = world.open(1, 1, &initial);
     // A member whose process has the vote and not the approval.
@@ -507,7 +551,8 @@ fn nothing_is_joined_before_every_members_yes_is_verified() {
     assert!(fresh.handle(said(announcement(&open))).unwrap().is_empty());
 
     fresh.handle(said(world.approval())).unwrap();
-    assert_eq!(fresh.handle(said(announcement(&open))).unwrap().len(), 2);
+    world.agents.insert(1, fresh);
+    assert_eq!(world.say(1, announcement(&open)).len(), 2);
 }
 
 #[test]
@@ -576,6 +621,34 @@ fn a_policy_that_says_no_is_a_no_with_its_reason() {
     let input = Input::Said(Box::new(Event::Proposal(proposal(&job, &plan))));
     let vote = vote_of(&agent.handle(input).unwrap());
     assert!(!vote.approve && vote.reason.contains("at least 4"));
+}
+
+#[test]
+fn a_job_that_asks_for_a_machine_that_this_is_not_gets_a_no_and_another_a_yes() {
+    let has = Premises {
+        memory_bytes: Some(16 << 30),
+        ..Premises::default()
+    };
+    for (asked, approves) in [(16 << 30, true), (32 << 30, false)] {
+        let mut document = job().0.document().clone();
+        document.requirements.memory_bytes = Some(asked);
+        let asking = Job::new(document).unwrap();
+        let plan = Plan::derive(&asking).unwrap();
+        let store: Arc<dyn RecordStore> = Arc::new(MemoryStore::new());
+        let (_folder, file) = data_file(RECORDS);
+        let mut site = site(1, &file);
+        site.premises = Box::new(move || has);
+        let proposal = Event::Proposal(proposal(&asking, &plan));
+        let answer = agent(site, &store).handle(Input::Said(Box::new(proposal)));
+        let vote = vote_of(&answer.unwrap());
+        assert_eq!(vote.approve, approves, "{}", vote.reason);
+        assert!(
+            approves
+                || vote
+                    .reason
+                    .contains("32GiB of main memory and this machine has 16GiB")
+        );
+    }
 }
 
 /// What an agent sends, and the training that it starts left undone.

@@ -3,6 +3,7 @@
 use consort_contract::{Job, JobKind, Label, OrganisationId, Plan};
 use consort_privacy::{AccountError, Epsilon, QuantityError, Refused, Steps, spend};
 pub use consort_site::consent::ConsentPolicy;
+use consort_site::premises::Unmet;
 
 use crate::data::DataError;
 use crate::ledger::PrivacyLedger;
@@ -121,6 +122,9 @@ pub enum ConsentRefused {
     /// A number of the job or the policy is out of range.
     #[error(transparent)]
     Quantity(#[from] QuantityError),
+    /// This machine does not have what the job asks for.
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
     /// The data does not fit the job.
     #[error("{0}")]
     Data(#[from] DataError),
@@ -143,6 +147,7 @@ impl ConsentRefused {
             Self::Ledger(error) => error.code(),
             Self::Account(error) => error.code(),
             Self::Quantity(error) => error.code(),
+            Self::Unmet(_) => "consent_requirements",
             Self::Data(error) => error.code(),
         }
     }

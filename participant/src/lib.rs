@@ -18,8 +18,8 @@ pub mod uplink;
 mod test_world;
 
 pub use config::Config;
-pub use consort_site::{config, data, state};
+pub use consort_site::{config, data, premises, state};
 pub use error::ParticipantError;
 pub use loopback::{LoopbackAddress, NotLoopback, serve_loopback};
 pub use roster::{init, sign_manifest, sign_roster};
-pub use serve::{CRASH_POINTS, open_ledger, serve, split_views};
+pub use serve::{CRASH_POINTS, WitnessedLog, open_ledger, serve, split_views, witnessed_log};

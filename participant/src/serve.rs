@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use consort_attestation::channel::ClientChannel;
 use consort_contract::OrganisationId;
@@ -12,11 +13,12 @@ use consort_daemon::telemetry;
 use consort_storage::{EmbeddedStore, MemoryStore, RecordStore};
 use tokio::sync::mpsc;
 
-use crate::agent::{Agent, AgentFault, Effect, Input, Site};
+use crate::agent::{Agent, AgentFault, Effect, Input, Measure, Site};
 use crate::config::Config;
 use crate::error::ParticipantError;
 use crate::keys::BrokerLink;
 use crate::ledger::PrivacyLedger;
+use crate::premises::Premises;
 use crate::state::SiteState;
 use crate::uplink::Uplink;
 
@@ -66,6 +68,7 @@ pub async fn serve(
     };
     let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
     let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
+    let premises = premises(&node);
     let site = Site {
         organisation: organisation.clone(),
         identity: node.identity,
@@ -74,7 +77,9 @@ pub async fn serve(
         attest: Box::new(move |keys| attest_round_keys(&*attester, &in_force, keys)),
         consent,
         datasets: config.datasets.clone(),
+        premises,
         workers,
+        unix_s,
     };
     let agent = Agent::open(site, state, ledger)?;
     let (inputs, asked) = mpsc::channel(INPUTS_WAITING);
@@ -108,6 +113,18 @@ pub async fn serve(
     }
 }
 
+/// What tells what this machine has, by the manifest that is in force when it is asked.
+fn premises(node: &Node) -> Box<Measure> {
+    let in_force = Arc::clone(&node.in_force);
+    let config = node.config.clone();
+    Box::new(move || {
+        let rules = in_force.rules();
+        let genuine =
+            !config.attester.is_simulated() && rules.verifier.policy().simulated_roots().is_empty();
+        Premises::measure(&config.state_dir, genuine, config.metrics_address.is_some())
+    })
+}
+
 /// The privacy ledger where it lies, of a daemon that is stopped: the state file has one owner at a time. Of a participant that
 /// never ran, an empty one.
 ///
@@ -137,6 +154,38 @@ pub fn split_views(config: &Config) -> Result<Vec<(String, Vec<u8>)>, Participan
     Ok(state.split_views()?)
 }
 
+/// What a daemon that is stopped has kept of its coordinator's log.
+#[derive(Debug)]
+pub struct WitnessedLog {
+    /// The checkpoint of the longest log that it has seen.
+    pub checkpoint: Option<String>,
+    /// What shows that the log did not go on as it was: each a proof that does not hold, named by both lengths.
+    pub contradictions: Vec<(String, Vec<u8>)>,
+}
+
+/// What a daemon that is stopped has kept of its coordinator's log. With `forget` it is told to believe the next log that it is shown.
+///
+/// # Errors
+/// [`ParticipantError`] when the daemon runs, or the file is damaged.
+pub fn witnessed_log(config: &Config, forget: bool) -> Result<WitnessedLog, ParticipantError> {
+    let file = config.node.state_dir.join(STATE_FILE);
+    if !file.exists() {
+        return Ok(WitnessedLog {
+            checkpoint: None,
+            contradictions: Vec::new(),
+        });
+    }
+    let mut state = SiteState::open(Arc::new(EmbeddedStore::open(file)?))?;
+    let witnessed = WitnessedLog {
+        checkpoint: state.log_head().map(str::to_owned),
+        contradictions: state.log_contradictions()?,
+    };
+    if forget {
+        state.forget_log_head()?;
+    }
+    Ok(witnessed)
+}
+
 /// The node, and its name, which the roster must have with this node's key.
 pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), ParticipantError> {
     let organisation = OrganisationId::new(&config.node.organisation)?;
@@ -146,6 +195,12 @@ pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), P
         return Err(NodeError::NotInRoster(organisation.to_string()).into());
     }
     Ok((organisation, node))
+}
+
+/// The wall clock, seconds since 1970.
+fn unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// The agent's thread: one input at a time, stored before anything follows from it.

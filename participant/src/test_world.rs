@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use consort_aggregation::Digest;
+use consort_audit::{
+    Checkpoint, MerkleTree, NoteSigner, SignedNote, head_hash, leaf_hash, log_origin,
+};
 use consort_contract::{
     ConsortiumId, IdentitySecret, Job, JobId, JobKind, Label, OrganisationId, Plan, Roster,
     RosterDocument, RosterEntry, SignedRoster,
 };
-use consort_proto::convert::{job_to_wire, plan_to_wire};
+use consort_proto::convert::{ShownHead, job_to_wire, plan_to_wire};
 use consort_proto::wire::consent::v1::Proposal;
 use consort_round::messages::{RoundKeyJudge, RoundKeys};
 use consort_storage::RecordStore;
@@ -17,6 +21,7 @@ use crate::agent::{Agent, Site};
 use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::ledger::PrivacyLedger;
+use crate::premises::Premises;
 use crate::state::SiteState;
 
 /// Members of the consortium.
@@ -143,7 +148,59 @@ pub(crate) fn site(member: u8, data: &Path) -> Site {
                 key_id: None,
             },
         )]),
+        premises: Box::new(Premises::default),
         workers: std::num::NonZeroUsize::new(2).unwrap(),
+        unix_s: || 1_700_000_000,
+    }
+}
+
+/// The coordinator's audit log, as long as it says; from `forked_at` on its entries are others than those of the honest one.
+pub(crate) struct TestLog {
+    tree: MerkleTree,
+}
+
+impl TestLog {
+    pub(crate) fn new(entries: u64, forked_at: u64) -> Self {
+        let mut tree = MerkleTree::new();
+        for index in 0..entries {
+            tree.push(leaf_hash(
+                format!("{index} {}", index >= forked_at).as_bytes(),
+            ));
+        }
+        Self { tree }
+    }
+
+    /// The checkpoint over its first entries.
+    pub(crate) fn checkpoint(&self, size: u64) -> SignedNote {
+        let key = ed25519_dalek::SigningKey::from_bytes(&coordinator().to_seed());
+        let signer = NoteSigner::new(&log_origin("test"), key).unwrap();
+        let checkpoint = Checkpoint {
+            origin: log_origin("test"),
+            size,
+            root: self.tree.root_at(size).unwrap(),
+        };
+        checkpoint.sign(&signer).unwrap()
+    }
+
+    /// What an announcement names.
+    pub(crate) fn head(&self, size: u64) -> Digest {
+        Digest::new(head_hash(&self.checkpoint(size)).0)
+    }
+
+    /// What the coordinator answers to whoever keeps a checkpoint over `kept` entries.
+    pub(crate) fn shown(&self, head: Digest, kept: u64) -> ShownHead {
+        let mut sizes = 0..=self.tree.size();
+        let size = sizes.find(|size| self.head(*size) == head);
+        let size = size.expect("the head that is asked for is one of this log's");
+        let proof = self.tree.consistency_proof(size.min(kept), size.max(kept));
+        ShownHead {
+            checkpoint: self.checkpoint(size).to_string(),
+            proof: proof
+                .unwrap_or_default()
+                .iter()
+                .map(|hash| hash.0)
+                .collect(),
+        }
     }
 }
 

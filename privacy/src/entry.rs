@@ -11,6 +11,9 @@ const MAX_NAME: usize = 128;
 /// First word of a line.
 const VERSION: &str = "consort-debit-v1";
 
+/// The records of a data set of secret size.
+const AT_MOST: &str = "records-at-most";
+
 /// A data set and the purpose for which it may be used: what a cap applies to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
@@ -150,7 +153,8 @@ impl Entry {
             Unit::Record => "record",
         };
         let truncation = mechanism.truncation().map_or_else(String::new, |cap| {
-            format!(" max-batch={} records={}", cap.max_batch(), cap.records())
+            let records = if cap.is_bound() { AT_MOST } else { "records" };
+            format!(" max-batch={} {records}={}", cap.max_batch(), cap.records())
         });
         format!(
             "{VERSION} data-set={} purpose={} sequence={sequence} job={} round={} attempt={} sigma={} sampling={} \
@@ -207,11 +211,18 @@ impl Entry {
         let mut mechanism = Mechanism::new(sigma, sampling, steps, relation, unit);
         // Only capped batches have these two; what else might follow is refused by the comparison below.
         if let Ok(max_batch) = field("max-batch") {
-            let (max_batch, records) = (
-                number("max-batch", max_batch)?,
-                number("records", field("records")?)?,
-            );
-            let cap = Truncation::new(max_batch, records).map_err(|_| wrong("max-batch"))?;
+            let max_batch = number("max-batch", max_batch)?;
+            let (name, records) = words
+                .next()
+                .and_then(|word| word.split_once('='))
+                .ok_or(wrong("records"))?;
+            let records = number("records", records)?;
+            let cap = match name {
+                "records" => Truncation::new(max_batch, records),
+                AT_MOST => Truncation::of_at_most(max_batch, records),
+                _ => return Err(wrong("records")),
+            };
+            let cap = cap.map_err(|_| wrong("max-batch"))?;
             mechanism = mechanism.truncated(cap);
         }
         let entry = Self::new(account, sequence, key, mechanism);
@@ -287,6 +298,17 @@ mod tests {
         );
         assert_eq!(entry.mechanism().noise_multiplier().value(), 16.6123);
         assert_eq!(entry.to_line(), LINE);
+    }
+
+    #[test]
+    fn a_cap_on_batches_of_data_sets_of_secret_size_is_written_as_what_it_is() {
+        let line = format!("{LINE} max-batch=32 records-at-most=200");
+        let line = line.replace("sampling=1", "sampling=0.1");
+        let entry = Entry::from_line(&line).unwrap();
+        let cap = entry.mechanism().truncation();
+        assert_eq!(cap, Some(Truncation::of_at_most(32, 200).unwrap()));
+        assert_eq!(entry.to_line(), line);
+        assert_ne!(cap, Some(Truncation::new(32, 200).unwrap()));
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl RecordSum {
             cap,
             records: 0,
             values: vec![0; elements],
-            scratch: vec![0; elements],
+            scratch: Vec::new(),
         }
     }
 
@@ -253,10 +253,56 @@ impl RecordSum {
             });
         }
         let records = self.room_for(1)?;
+        self.scratch.resize(self.values.len(), 0);
         let outcome = self.grid.clip_record(record, &mut self.scratch);
         add(&mut self.values, &self.scratch);
         self.records = records;
         Ok(outcome)
+    }
+
+    /// Adds a record that is the whole clip norm on one coordinate, up or down.
+    ///
+    /// # Errors
+    /// [`GridError`] if there is no such coordinate or the cap is reached; the sum is unchanged.
+    pub(crate) fn add_on_axis(&mut self, coordinate: usize, up: bool) -> Result<(), GridError> {
+        let found = self.values.len();
+        let records = self.room_for(1)?;
+        let value = self.values.get_mut(coordinate);
+        let value = value.ok_or(GridError::Length {
+            expected: coordinate + 1,
+            found,
+        })?;
+        let units = i64::try_from(self.grid.bits.units()).expect("at most 2^40");
+        let sum = if up {
+            value.checked_add(units)
+        } else {
+            value.checked_sub(units)
+        };
+        *value = sum.expect("caps on records and grid keep each coordinate below 2^63");
+        self.records = records;
+        Ok(())
+    }
+
+    /// Adds a sum of records that were clipped and rounded elsewhere.
+    ///
+    /// # Errors
+    /// [`GridError`] if the vector has another length or the records pass the cap; the sum is unchanged.
+    ///
+    /// # Security
+    /// The caller vouches for what [`Self::add_record`] sees to: that `sum` is the exact sum of one vector of integers for each record, that
+    /// each has Σx² ≤ 2^(2g), and that none depends on another record. `consort-training` has the proof for its sums beside its code
+    /// (docs/decisions/0017-rounded-products.md).
+    pub fn add_rounded(&mut self, sum: &[i64], records: u32) -> Result<(), GridError> {
+        if sum.len() != self.values.len() {
+            return Err(GridError::Length {
+                expected: self.values.len(),
+                found: sum.len(),
+            });
+        }
+        let records = self.room_for(records)?;
+        add(&mut self.values, sum);
+        self.records = records;
+        Ok(())
     }
 
     /// Adds the sum of other records of the same member, on the same grid and under the same cap.
@@ -372,12 +418,21 @@ impl GridError {
 }
 
 /// Adds vectors of one length. A sum stays below cap · 2^g ≤ 2^62, and noise below 2^37 is added once.
+///
+/// # Panics
+/// If a coordinate leaves i64 all the same.
 fn add(sum: &mut [i64], more: &[i64]) {
+    let mut overflows = 0_i64;
     for (sum, more) in sum.iter_mut().zip(more) {
-        *sum = sum
-            .checked_add(*more)
-            .expect("caps on records, grid and noise keep each coordinate below 2^63");
+        let before = *sum;
+        *sum = before.wrapping_add(*more);
+        // Its sign is set where both terms have one sign and their sum the other. Asked once for all, so that the loop is vector code.
+        overflows |= (before ^ *sum) & (more ^ *sum);
     }
+    assert!(
+        overflows >= 0,
+        "caps on records, grid and noise keep each coordinate below 2^63"
+    );
 }
 
 /// Truncation towards zero. A value that i64 cannot hold saturates and then fails the exact check.
@@ -472,6 +527,27 @@ mod tests {
         sum.merge(&other).unwrap();
         assert_eq!(sum.merge(&other), Err(GridError::TooManyRecords { cap: 1 }));
         assert_eq!(sum.dangerous_into_integers(), [16]);
+    }
+
+    #[test]
+    fn records_rounded_elsewhere_count_against_the_cap() {
+        let mut sum = RecordSum::new(grid(1.0, 4), RecordCap::new(3).unwrap(), 2);
+        sum.add_rounded(&[-7, 20], 2).unwrap();
+        assert_eq!(
+            sum.add_rounded(&[1, 1], 2),
+            Err(GridError::TooManyRecords { cap: 3 })
+        );
+        assert_eq!(
+            sum.add_rounded(&[1], 1).unwrap_err().code(),
+            "privacy_vector_wrong_length"
+        );
+        assert_eq!(sum.dangerous_into_integers(), [-7, 20]);
+    }
+
+    #[test]
+    #[should_panic(expected = "below 2^63")]
+    fn a_coordinate_that_leaves_i64_stops_the_round() {
+        add(&mut [0, i64::MIN, 0], &[1, -1, 1]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod accountant;
 mod calibrate;
+mod canary;
 mod entry;
 mod grid;
 mod ledger;
@@ -17,6 +18,7 @@ mod local;
 mod mechanism;
 mod noise;
 mod plan;
+mod poisson;
 mod quantity;
 mod source;
 mod spend;
@@ -32,6 +34,7 @@ pub use calibrate::{
     Accountant, CalibrationError, SampledTarget, least_noise_multiplier,
     least_sampled_noise_multiplier,
 };
+pub use canary::{Canaries, CanaryAudit, CanaryError, MAX_CANARIES};
 pub use entry::{Account, DebitKey, Entry, EntryError};
 pub use grid::{ClipNorm, Grid, GridBits, GridError, RecordCap, RecordOutcome, RecordSum};
 pub use ledger::{Authorization, Cap, Debit, Ledger, LedgerError, Refused};
@@ -39,6 +42,7 @@ pub use local::{LocalModel, LocalRule, LocalRuleError, LocalUpdate, PrivateModel
 pub use mechanism::{Mechanism, Relation, Truncation, Unit};
 pub use noise::{DiscreteGaussian, NoiseError, NoiseVariance, NoiseVector};
 pub use plan::{GridChoice, NoisePlan, PlanError, PrivacyTarget, UpdateShape};
+pub use poisson::PoissonBatches;
 pub use quantity::{Delta, Epsilon, NoiseMultiplier, QuantityError, SamplingRate, Steps};
 pub use source::NoiseSource;
 pub use spend::{AccountError, Spend, spend};

@@ -21,6 +21,7 @@ fn plan(source: NoiseSource) -> NoisePlan {
         n_min: 4,
         c_noise: 1,
         source,
+        batches: None,
     };
     let shape = UpdateShape {
         elements: 3,

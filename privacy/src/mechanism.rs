@@ -32,12 +32,14 @@ pub enum Unit {
 
 /// A cap on sampled batches: of those drawn at most so many are taken, at random.
 ///
-/// The accountants count with exactly this number of records, as dp-accounting does with its `dataset_size`. Fewer records cost more, since
-/// each is kept more often when the cap bites: an upper bound on the size of a data set is no substitute for it.
+/// With a known number of records the accountants count with exactly that, as dp-accounting does with its `dataset_size`. Fewer
+/// records may cost more, since each is kept more often when the cap bites; where only a bound on their number is public, they count
+/// with the worst of all numbers up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Truncation {
     max_batch: u32,
     records: u32,
+    is_bound: bool,
 }
 
 impl Truncation {
@@ -49,7 +51,23 @@ impl Truncation {
         if max_batch == 0 || records == 0 {
             return Err(QuantityError::Truncation);
         }
-        Ok(Self { max_batch, records })
+        Ok(Self {
+            max_batch,
+            records,
+            is_bound: false,
+        })
+    }
+
+    /// At most `max_batch` of a data set whose size is secret and not above `most_records`.
+    ///
+    /// # Errors
+    /// [`QuantityError::Truncation`] if one of them is 0.
+    pub fn of_at_most(max_batch: u32, most_records: u32) -> Result<Self, QuantityError> {
+        let of_all = Self::new(max_batch, most_records)?;
+        Ok(Self {
+            is_bound: true,
+            ..of_all
+        })
     }
 
     /// Most records of a batch.
@@ -57,9 +75,14 @@ impl Truncation {
         self.max_batch
     }
 
-    /// Records of the data set.
+    /// Records of the data set, or the bound on them.
     pub fn records(self) -> u32 {
         self.records
+    }
+
+    /// Whether [`Self::records`] is a bound, and the number itself secret.
+    pub fn is_bound(self) -> bool {
+        self.is_bound
     }
 }
 

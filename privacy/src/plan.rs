@@ -10,13 +10,17 @@
 //! c_noise counts.
 
 use crate::accountant::gaussian;
-use crate::calibrate::{CalibrationError, least_noise_multiplier};
+use crate::calibrate::{
+    Accountant, CalibrationError, SampledTarget, least_noise_multiplier,
+    least_sampled_noise_multiplier,
+};
 use crate::grid::{ClipNorm, Grid, GridBits, RecordCap};
 use crate::mechanism::{Mechanism, Relation, Unit};
 use crate::noise::{MAX_VARIANCE, NoiseVariance};
+use crate::poisson::PoissonBatches;
 use crate::quantity::{Delta, Epsilon, NoiseMultiplier, SamplingRate, Steps};
 use crate::source::NoiseSource;
-use crate::spend::{AccountError, Spend, spend};
+use crate::spend::{AccountError, Spend, rdp, spend};
 
 /// Least σ_i², (2^20)²: from here on sums of discrete Gaussians are Gaussian up to 1e-38, and the accountant of the
 /// continuous mechanism applies.
@@ -27,6 +31,13 @@ const MAX_MEMBERS: u32 = 1 << 20;
 
 /// Most coordinates of an update: a thousand times the largest declared model.
 const MAX_ELEMENTS: u64 = 1 << 34;
+
+/// By how much less than its epsilon a job of sampled batches is planned to cost, relative: members compute the figure again, and the
+/// last digits of a Fourier transform are not the same on every machine.
+const SAMPLED_MARGIN: f64 = 1e-6;
+
+/// How often the noise of sampled batches is raised by a ten-thousandth, when the figure on another grid asks for it.
+const LIFTS: u64 = 20;
 
 /// ln 2^40: noise leaves its bound anywhere in a job with probability at most 2^-40.
 const LN_WRAP: f64 = 40.0 * std::f64::consts::LN_2;
@@ -50,6 +61,8 @@ pub struct PrivacyTarget {
     pub c_noise: u32,
     /// What a round releases, and whose noise covers it.
     pub source: NoiseSource,
+    /// How each release takes its batch; all records of every member if none.
+    pub batches: Option<PoissonBatches>,
 }
 
 impl PrivacyTarget {
@@ -62,6 +75,15 @@ impl PrivacyTarget {
         let all = rounds.count().checked_mul(each);
         all.and_then(|count| Steps::new(count).ok())
             .ok_or(AccountError::TooManySteps)
+    }
+
+    /// So many releases with this noise, as accountants read them.
+    fn mechanism(&self, noise: NoiseMultiplier, steps: Steps) -> Mechanism {
+        let of = |rate| Mechanism::new(noise, rate, steps, self.relation, Unit::Record);
+        match self.batches {
+            None => of(SamplingRate::FULL_BATCH),
+            Some(batches) => of(batches.rate()).truncated(batches.truncation()),
+        }
     }
 }
 
@@ -107,8 +129,50 @@ impl NoisePlan {
     /// [`PlanError`] naming what in the target or shape cannot be met.
     pub fn new(target: PrivacyTarget, shape: UpdateShape) -> Result<Self, PlanError> {
         let steps = target.steps_of(target.rounds)?;
-        let noise = least_noise_multiplier(target.epsilon, target.delta, steps, target.relation)?;
-        Self::with_noise_multiplier(target, shape, noise)
+        match target.batches {
+            None => {
+                let (epsilon, delta) = (target.epsilon, target.delta);
+                let noise = least_noise_multiplier(epsilon, delta, steps, target.relation)?;
+                Self::with_noise_multiplier(target, shape, noise)
+            }
+            Some(batches) => Self::sampled(target, shape, batches, steps),
+        }
+    }
+
+    /// The least noise by privacy loss distributions; by Rényi divergences where those are not computed.
+    fn sampled(
+        target: PrivacyTarget,
+        shape: UpdateShape,
+        batches: PoissonBatches,
+        steps: Steps,
+    ) -> Result<Self, PlanError> {
+        let aim = Epsilon::new(target.epsilon.value() * (1.0 - SAMPLED_MARGIN))
+            .map_err(|_| CalibrationError::OutOfReach)?;
+        let sampled = SampledTarget {
+            epsilon: aim,
+            delta: target.delta,
+            sampling: batches.rate(),
+            steps,
+            relation: target.relation,
+            truncation: Some(batches.truncation()),
+        };
+        let by = |accountant| least_sampled_noise_multiplier(&sampled, accountant);
+        let least = match by(Accountant::Pld) {
+            Err(CalibrationError::Pld(_)) => by(Accountant::Rdp)?,
+            found => found?,
+        };
+        let least = least.ten_thousandths_up();
+        for lift in 0..LIFTS {
+            let count = least + (least / 10_000 + 1) * lift;
+            let noise = NoiseMultiplier::from_ten_thousandths(count)
+                .map_err(|_| CalibrationError::OutOfReach)?;
+            match Self::with_noise_multiplier(target, shape, noise) {
+                Ok(plan) if plan.spend.enforced() <= aim => return Ok(plan),
+                Ok(_) | Err(PlanError::TooLittleNoise { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Err(CalibrationError::OutOfReach.into())
     }
 
     /// Plans with a stated noise multiplier, rounded up to 1/10 000; what a member does with a contract.
@@ -127,13 +191,7 @@ impl NoisePlan {
         let count = noise.ten_thousandths_up();
         let noise_multiplier =
             NoiseMultiplier::from_ten_thousandths(count).map_err(|_| PlanError::NoGrid)?;
-        let job = Mechanism::new(
-            noise_multiplier,
-            SamplingRate::FULL_BATCH,
-            target.steps_of(target.rounds)?,
-            target.relation,
-            Unit::Record,
-        );
+        let job = target.mechanism(noise_multiplier, target.steps_of(target.rounds)?);
         let spend = spend(&[job], target.delta)?;
         if spend.enforced() > target.epsilon {
             return Err(PlanError::TooLittleNoise {
@@ -211,13 +269,7 @@ impl NoisePlan {
     }
 
     fn mechanism(&self, steps: Steps) -> Mechanism {
-        Mechanism::new(
-            self.noise_multiplier,
-            SamplingRate::FULL_BATCH,
-            steps,
-            self.target.relation,
-            Unit::Record,
-        )
+        self.target.mechanism(self.noise_multiplier, steps)
     }
 
     /// What the whole job costs, by both accountants.
@@ -226,7 +278,8 @@ impl NoisePlan {
     }
 
     /// Epsilon of the whole job at its delta, against a coalition of this many members who pool what they know.
-    /// Nothing from n_min on: then no member outside the coalition need be left.
+    /// Nothing from n_min on: then no member outside the coalition need be left. For sampled batches it is the Rényi figure, or, where
+    /// it is smaller and holds, that of [`Self::spend`].
     pub fn epsilon_against(&self, colluding: u32) -> Option<Epsilon> {
         let honest = self
             .target
@@ -237,6 +290,13 @@ impl NoisePlan {
         let deviation = (f64::from(counted) * self.variance.sigma_squared() as f64).sqrt();
         let sensitivity = self.target.relation.sensitivity() * self.grid.bits().units() as f64;
         let steps = self.target.steps_of(self.target.rounds).ok()?;
+        if self.target.batches.is_some() {
+            let noise = NoiseMultiplier::new(deviation / self.grid.bits().units() as f64).ok()?;
+            let loose = rdp(&[self.target.mechanism(noise, steps)], self.target.delta);
+            let planned = (self.target.source).contributors(self.target.n_min, self.target.c_noise);
+            let tight = (counted >= planned).then(|| self.spend.enforced());
+            return Some(tight.filter(|tight| *tight < loose).unwrap_or(loose));
+        }
         let mu = f64::from(steps.count()).sqrt() * sensitivity / deviation;
         Some(gaussian::epsilon(mu, self.target.delta))
     }
@@ -407,6 +467,7 @@ mod tests {
             n_min: 4,
             c_noise: 1,
             source: NoiseSource::Cohort,
+            batches: None,
         }
     }
 
@@ -600,5 +661,69 @@ mod tests {
         };
         let refused = NoisePlan::new(endless, shape()).unwrap_err();
         assert_eq!(refused.code(), "privacy_too_many_steps");
+    }
+
+    fn sampled(rate: f64, max_batch: u32) -> PrivacyTarget {
+        let rate = SamplingRate::new(rate).unwrap();
+        PrivacyTarget {
+            rounds: Steps::new(200).unwrap(),
+            batches: Some(PoissonBatches::new(rate, max_batch, 1000).unwrap()),
+            ..target(1.0)
+        }
+    }
+
+    #[test]
+    fn sampled_batches_take_less_noise_than_full_ones_and_keep_the_promise() {
+        let plan = NoisePlan::new(sampled(0.05, 120), shape()).unwrap();
+        let full = PrivacyTarget {
+            batches: None,
+            ..sampled(0.05, 120)
+        };
+        let full = NoisePlan::new(full, shape()).unwrap();
+        let (sigma, of_full) = (
+            plan.noise_multiplier().value(),
+            full.noise_multiplier().value(),
+        );
+        assert!(sigma < 0.1 * of_full, "{sigma} {of_full}");
+        let epsilon = plan.spend().enforced().value();
+        // A ten-thousandth for the lift, one for the rounding of sigma.
+        assert!(
+            (0.999..=1.0 - SAMPLED_MARGIN).contains(&epsilon),
+            "{epsilon}"
+        );
+        assert_eq!(plan.spend().exact(), None);
+        let noise = plan.noise_multiplier();
+        let again = NoisePlan::with_noise_multiplier(sampled(0.05, 120), shape(), noise).unwrap();
+        assert_eq!(again, plan);
+        let less = NoiseMultiplier::new(0.99 * noise.value()).unwrap();
+        let refused = NoisePlan::with_noise_multiplier(sampled(0.05, 120), shape(), less);
+        assert_eq!(refused.unwrap_err().code(), "privacy_plan_too_little_noise");
+        let round = plan.round_mechanism();
+        assert_eq!((round.sampling().value(), round.steps().count()), (0.05, 1));
+        assert!(round.truncation().unwrap().is_bound());
+    }
+
+    #[test]
+    fn a_cap_far_above_the_mean_is_free_and_one_near_it_costs_noise() {
+        // 1000 records at 0.05: 50 in the mean, a deviation of 6.9.
+        let sigma = |max_batch| {
+            let plan = NoisePlan::new(sampled(0.05, max_batch), shape()).unwrap();
+            plan.noise_multiplier().value()
+        };
+        let (uncapped, generous, narrow) = (sigma(1000), sigma(120), sigma(60));
+        assert!(
+            (generous / uncapped - 1.0).abs() < 1e-3,
+            "{generous} {uncapped}"
+        );
+        assert!(narrow > 1.02 * uncapped, "{narrow} {uncapped}");
+    }
+
+    #[test]
+    fn the_table_of_coalitions_of_sampled_batches_rises_and_holds_the_promise_as_far_as_it_goes() {
+        let plan = NoisePlan::new(sampled(0.05, 120), shape()).unwrap();
+        let table = plan.epsilon_table();
+        assert_eq!(table.len(), 4);
+        assert!(table.windows(2).all(|pair| pair[0] <= pair[1]), "{table:?}");
+        assert!(table[1] <= plan.target().epsilon && table[2] > plan.target().epsilon);
     }
 }

@@ -172,6 +172,7 @@ mod tests {
             n_min: 4,
             c_noise: 1,
             source: NoiseSource::Cohort,
+            batches: None,
         };
         let shape = UpdateShape {
             elements,

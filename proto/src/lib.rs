@@ -46,6 +46,11 @@ pub mod wire {
             tonic::include_proto!("consort.uplink.v1");
         }
     }
+    pub mod audit {
+        pub mod v1 {
+            tonic::include_proto!("consort.audit.v1");
+        }
+    }
     pub mod keys {
         pub mod v1 {
             tonic::include_proto!("consort.keys.v1");

@@ -125,6 +125,11 @@ fn a_job_of_any_kind_comes_back_from_the_wire_with_its_hash_and_plan() {
             &[("schedule", r#"{"warmup_rounds": 1}"#)],
         ),
         with_options(
+            dp_fedsgd(),
+            "dp_fedsgd",
+            &[("sampling", r#"{"rate": 0.5, "max_batch": 90}"#)],
+        ),
+        with_options(
             fedavg(""),
             "fedavg",
             &[

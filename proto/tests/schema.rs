@@ -52,11 +52,12 @@ fn participant_fields(pool: &DescriptorPool) -> Vec<FieldDescriptor> {
             [
                 "consort.round.v1.RoundService",
                 "consort.consent.v1.ConsentService",
+                "consort.audit.v1.WitnessService",
             ]
             .contains(&s.full_name())
         })
         .collect();
-    assert_eq!(services.len(), 2);
+    assert_eq!(services.len(), 3);
     for method in services.iter().flat_map(|service| service.methods()) {
         reachable(method.input(), &mut seen, &mut fields);
     }

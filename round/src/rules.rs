@@ -77,6 +77,8 @@ rules! {
     R17b "P6: the member answers once and forgets its secrets."
     R18 "Any: no step is skipped or gone back to."
     R19 "P4: the debit is on disk before the first byte, and a round that was paid for is not joined again."
+    R20a "P0: the log head is the hash of a checkpoint under the coordinator's signature, over the log of this consortium."
+    R20b "P0: that log and the longest one the member has seen are one log; the longer head is on disk before the member answers."
     C1 "P1: the advert holds as members check it (R6b, R7)."
     C2 "P1 to P6: the sender is asked in this phase and has not departed."
     C3 "P1 to P6: a member says one thing in each phase."

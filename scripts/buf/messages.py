@@ -1,12 +1,17 @@
 """The JSON messages of scripts/buf.sh: makes the request from a job document, and holds the answers to what they must say.
 
 messages.py request DOCUMENT KEY   prints a SubmitJobRequest
+messages.py request-json DOCUMENT KEY   the same with the document as it is, in job_json
+messages.py key FILE               prints the key of a SubmitJobRequest
+messages.py rounds FILE WATCHED    a ListRoundsResponse: all rounds of the job that was watched, with their survivors
+messages.py model FILE WATCHED     a stream of DownloadModelResponse: its manifest names the file that came
 messages.py id FILE                prints the job's id of a SubmitJobResponse
 messages.py completed FILE ID      a stream of WatchJobResponse: it tells of this job, and ends completed
 messages.py listed FILE ID         a ListJobsResponse: the job is there, completed
 """
 
 import base64
+import hashlib
 import json
 import sys
 
@@ -17,7 +22,17 @@ def main(arguments):
     command, path, *rest = arguments
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    return {"request": request, "id": job_id, "completed": completed, "listed": listed}[command](text, *rest)
+    commands = {
+        "request": request,
+        "request-json": request_json,
+        "key": key_of,
+        "id": job_id,
+        "completed": completed,
+        "listed": listed,
+        "rounds": rounds,
+        "model": model,
+    }
+    return commands[command](text, *rest)
 
 
 def request(text, key):
@@ -29,6 +44,14 @@ def request(text, key):
     model["layers"] = [{layer: {}} if isinstance(layer, str) else layer for layer in model["layers"]]
     model["seed"] = base64.b64encode(bytes.fromhex(model.get("seed", "00" * 32))).decode()
     print(json.dumps({"spec": spec, "idempotency_key": key}))
+
+
+def request_json(text, key):
+    print(json.dumps({"job_json": text, "idempotency_key": key}))
+
+
+def key_of(text):
+    print(json.loads(text)["idempotency_key"])
 
 
 def job_id(text):
@@ -55,6 +78,28 @@ def listed(text, wanted):
     states = {job["id"]: job["state"] for job in json.loads(text).get("jobs", [])}
     check(states.get(wanted) == COMPLETED, f"{wanted} is not listed as completed: {states}")
     print(f"listed {len(states)} jobs, {wanted} among them, completed")
+
+
+def rounds(text, watched):
+    told = json.loads(text)["rounds"]
+    job = last_of(watched)
+    check([it["round"] for it in told] == [it["round"] for it in job["rounds"]], "the rounds differ from those that were watched")
+    check(all(it["survivors"] for it in told), "a round has no survivors")
+    print(f"listed {len(told)} rounds with their survivors")
+
+
+def model(text, watched):
+    parts = list(messages(text))
+    manifest = json.loads(base64.b64decode(parts[0]["manifest"]))["manifest"]
+    file = b"".join(base64.b64decode(part["data"]) for part in parts[1:])
+    check(hashlib.sha256(file).hexdigest() == manifest["model_sha256"], "the file is not the one that the manifest names")
+    check(manifest["job"] == last_of(watched)["id"], "the manifest is of another job")
+    print(f"downloaded a model of {len(file)} bytes, which its manifest names")
+
+
+def last_of(path):
+    with open(path, encoding="utf-8") as file:
+        return list(messages(file.read()))[-1]["job"]
 
 
 def messages(text):

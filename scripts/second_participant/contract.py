@@ -107,6 +107,8 @@ class Contract:
 
     def _job_hash(self):
         spec, a, deadlines = self.spec, self.spec.dp_fedsgd, self.spec.deadlines
+        if a.HasField("sampling"):
+            raise Refused("this participant draws no batches: it sums all of its records")
         parts = [spec.name, spec.purpose, spec.dataset, len(self.members), *self.members]
         data = spec.data
         parts += [{1: "refuse", 2: "drop_row"}[data.missing], data.target.column, data.target.positive_above]

@@ -24,6 +24,7 @@ from organisation import Organisation
 from parts import LISTS
 from privacy import Ledger, discrete_gaussian
 from training import clipped_sum, load
+from witness import Witness
 
 # The coordinator says something at least every five seconds.
 SILENCE_SECONDS = 30
@@ -43,6 +44,7 @@ class Participant:
         self.jobs, self.cheated = jobs, cheated
         self.site = organisation
         self.rounds = wire.round_rpc.RoundServiceStub(channel)
+        self.witness = Witness(organisation, channel)
         self.consent = wire.consent_rpc.ConsentServiceStub(channel)
         self.ledger = Ledger(organisation.state / "second_participant.ledger")
         self.instance = os.urandom(16)
@@ -139,6 +141,7 @@ class Participant:
             attempt = Attempt(self.site, contract, self.votes[job], open_, self.cheated)
             if self.ledger.is_spent(job, open_.id.round):
                 raise Refused("this round is spent")
+            self.witness.believe(open_.log_head)
             self.models[job] = self._model(contract, open_)
             self.attempts[job] = attempt
         self.call(self.rounds.Advertise, attempt.advertise(self.ledger.sequence()))

@@ -49,19 +49,21 @@ def _same_level(left, right):
 def clipped_sum(contract, parameters, rows):
     """Each record's gradient and loss, clipped together to 2^grid_bits units, as integers; then their sum."""
     clip, weight = narrow(contract.spec.dp_fedsgd.clip), contract.spec.dp_fedsgd.loss_weight
-    network = _unpacked(contract, parameters)
-    gradient_norm = clip * math.sqrt(1 - weight * weight)
+    network, units = _unpacked(contract, parameters), float(1 << contract.grid_bits)
+    room = units * math.sqrt(1 - weight * weight)
+    longest = max(room - math.sqrt(contract.parameters) / 2, room / 2) * (1 - 2.0**-29)
     total = [0] * contract.elements
     for inputs, label in rows:
         logit, gradient = _gradient(network, inputs, label)
         loss = max(logit, 0.0) - label * logit + math.log1p(math.exp(-abs(logit)))
-        length = math.hypot(*gradient)
-        if length > gradient_norm:
-            gradient = [g * gradient_norm / length for g in gradient]
-        record = [*gradient, min(loss, LOSS_CAP) * weight * clip / LOSS_CAP]
+        length = math.hypot(*gradient) * units / clip
         if not math.isfinite(length + loss):
             continue
-        total = [a + b for a, b in zip(total, _on_grid(record, clip, contract.grid_bits))]
+        factor = (longest / length if length > longest else 1.0) * units / clip
+        record = [round(g * factor) for g in gradient]
+        record.append(int(min(max(loss, 0.0), LOSS_CAP) * weight * units / LOSS_CAP))
+        if sum(x * x for x in record) <= 1 << 2 * contract.grid_bits:
+            total = [a + b for a, b in zip(total, record)]
     return total
 
 
@@ -103,10 +105,3 @@ def _gradient(network, inputs, label):
             delta = [d * (1 - b * b) for d, b in zip(delta, y)]
     return logit, [value for part in reversed(parts) for value in part]
 
-
-def _on_grid(record, clip, grid_bits):
-    """Truncated towards zero, and checked exactly: a record whose squared norm passes 2^(2g) counts as zero."""
-    units, length = float(1 << grid_bits), math.hypot(*record)
-    factor = units / length * (1 - 2.0**-29) if length > clip else units / clip
-    integers = [int(value * factor) for value in record]
-    return integers if sum(x * x for x in integers) <= 1 << 2 * grid_bits else [0] * len(record)

@@ -19,6 +19,8 @@ if protoc.main(_arguments + _files) != 0:
     raise ImportError("the .proto files do not compile")
 sys.path.insert(0, _compiled.name)
 
+audit = importlib.import_module("consort.audit.v1.audit_pb2")
+audit_rpc = importlib.import_module("consort.audit.v1.audit_pb2_grpc")
 consent = importlib.import_module("consort.consent.v1.consent_pb2")
 consent_rpc = importlib.import_module("consort.consent.v1.consent_pb2_grpc")
 round_ = importlib.import_module("consort.round.v1.round_pb2")

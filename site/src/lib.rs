@@ -1,5 +1,5 @@
-//! What an organisation's participant reads from its own disk: its configuration, what it consents to, its data file, and what it
-//! must remember of jobs.
+//! What an organisation's participant reads from its own disk: its configuration, what it consents to, its data file, what its
+//! machine has, and what it must remember of jobs.
 //!
 //! These are bytes that people, spreadsheets and earlier versions wrote, so each has a decoder in `decoders/`. What is done with
 //! them is the participant's matter.
@@ -7,4 +7,5 @@
 pub mod config;
 pub mod consent;
 pub mod data;
+pub mod premises;
 pub mod state;

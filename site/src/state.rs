@@ -24,6 +24,18 @@ const APPROVALS: &str = "approvals";
 /// What convicts the coordinator, by job.
 const SPLIT_VIEWS: &str = "split-views";
 
+/// The longest log of the coordinator's that was seen.
+const LOG_HEADS: &str = "log-heads";
+
+/// Its name in that collection.
+const LONGEST: &str = "longest";
+
+/// What shows that the coordinator's log does not go on as it was, by the lengths of both.
+const LOG_CONTRADICTIONS: &str = "log-contradictions";
+
+/// Contradictions that are kept: the first ones tell the most, and a coordinator could make any number.
+const MOST_CONTRADICTIONS: usize = 16;
+
 /// How jobs ended, by job.
 const CLOSED: &str = "closed";
 
@@ -32,6 +44,7 @@ pub struct SiteState {
     records: Arc<dyn RecordStore>,
     answered: BTreeMap<String, (u32, u32)>,
     split: BTreeSet<String>,
+    log_head: Option<String>,
 }
 
 /// A job that was voted on, as it was stored.
@@ -62,11 +75,87 @@ impl SiteState {
         }
         let split = records.list(SPLIT_VIEWS, "")?;
         let split = split.into_iter().map(|(key, _)| key.key().to_owned());
+        let longest = RecordKey::new(LOG_HEADS, LONGEST).map_err(StateFault::Name)?;
+        let log_head = match records.get(&longest)? {
+            Some(note) => {
+                Some(String::from_utf8(note).map_err(|_| StateFault::Damaged(longest.clone()))?)
+            }
+            None => None,
+        };
         Ok(Self {
             split: split.collect(),
             records,
             answered,
+            log_head,
         })
+    }
+
+    /// The checkpoint of the longest log of the coordinator's that this member has seen, in this process or an earlier one.
+    pub fn log_head(&self) -> Option<&str> {
+        self.log_head.as_deref()
+    }
+
+    /// Keeps a longer log's checkpoint, before anything that is bound to it is answered. The log has its name and length: a
+    /// coordinator that goes back behind it is noticed from here on, after a restart too.
+    ///
+    /// # Errors
+    /// [`StateFault::Record`] when the disk failed.
+    pub fn keep_log_head(&mut self, checkpoint: &str) -> Result<(), StateFault> {
+        let longest = RecordKey::new(LOG_HEADS, LONGEST).map_err(StateFault::Name)?;
+        self.records
+            .put(&longest, checkpoint.as_bytes())
+            .map_err(StateFault::Record)?;
+        self.log_head = Some(checkpoint.to_owned());
+        Ok(())
+    }
+
+    /// Forgets the longest log that was seen: the next head that is shown is believed whatever was before it.
+    ///
+    /// # Security
+    /// For an organisation that has agreed with the others that the coordinator's log begins anew, and for nobody else.
+    ///
+    /// # Errors
+    /// [`StateFault::Record`] when the disk failed.
+    pub fn forget_log_head(&mut self) -> Result<(), StateFault> {
+        let key = RecordKey::new(LOG_HEADS, LONGEST).map_err(StateFault::Name)?;
+        self.records
+            .change(&[RecordChange::Remove { key }])
+            .map_err(StateFault::Record)?;
+        self.log_head = None;
+        Ok(())
+    }
+
+    /// Keeps what shows that the coordinator's log of `shown` entries is not shown to go on as that of `kept`. Of two lengths the first
+    /// record is kept, and no more than a few in all.
+    ///
+    /// # Errors
+    /// [`StateFault`] when the disk failed.
+    pub fn keep_log_contradiction(
+        &self,
+        kept: u64,
+        shown: u64,
+        record: &str,
+    ) -> Result<(), StateFault> {
+        let key = RecordKey::new(LOG_CONTRADICTIONS, format!("{kept}-{shown}"));
+        let key = key.map_err(StateFault::Name)?;
+        let known = self.records.list(LOG_CONTRADICTIONS, "")?;
+        if known.len() >= MOST_CONTRADICTIONS || known.iter().any(|(other, _)| *other == key) {
+            return Ok(());
+        }
+        (self.records)
+            .put(&key, record.as_bytes())
+            .map_err(StateFault::Record)
+    }
+
+    /// What was kept of a log that did not go on as it was, each with both lengths as its name.
+    ///
+    /// # Errors
+    /// [`StateFault`] when the disk fails.
+    pub fn log_contradictions(&self) -> Result<Vec<(String, Vec<u8>)>, StateFault> {
+        let kept = self.records.list(LOG_CONTRADICTIONS, "")?.into_iter();
+        Ok(kept
+            .map(|(key, record)| (key.key().to_owned(), record))
+            .collect())
     }
 
     /// The newest (round, attempt) of a job that this member answered, in this process or an earlier one.
@@ -236,6 +325,11 @@ pub enum StateFault {
     /// A record is not what was written.
     #[error("the record {0} is damaged; restore the state file")]
     Damaged(RecordKey),
+    /// The kept checkpoint is none.
+    #[error(
+        "the checkpoint of the coordinator's log in the state is damaged; restore the state file"
+    )]
+    LogHead,
     /// A proposal without its vote.
     #[error("the state of job {0} lacks this organisation's vote; restore the state file")]
     Incomplete(JobId),
@@ -257,6 +351,7 @@ impl StateFault {
             Self::Record(error) => error.code(),
             Self::Name(error) => error.code(),
             Self::Damaged(_) => "state_damaged",
+            Self::LogHead => "state_log_head",
             Self::Incomplete(_) => "state_incomplete",
             Self::NotNewer { .. } => "state_not_newer",
         }
@@ -289,6 +384,32 @@ mod tests {
         }
         state.answer(&job(), 4, 3).unwrap();
         state.answer(&job(), 5, 1).unwrap();
+    }
+
+    #[test]
+    fn the_longest_log_that_was_seen_and_what_contradicts_it_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = opened(&folder);
+        assert_eq!(state.log_head(), None);
+        state.keep_log_head("five entries").unwrap();
+        state.keep_log_head("nine entries").unwrap();
+        state.keep_log_contradiction(9, 5, "first").unwrap();
+        state.keep_log_contradiction(9, 5, "again").unwrap();
+        drop(state);
+        let mut state = opened(&folder);
+        assert_eq!(state.log_head(), Some("nine entries"));
+        let kept = [("9-5".to_owned(), b"first".to_vec())];
+        assert_eq!(state.log_contradictions().unwrap(), kept);
+        for shown in 0..100 {
+            state.keep_log_contradiction(9, shown, "another").unwrap();
+        }
+        assert_eq!(
+            state.log_contradictions().unwrap().len(),
+            MOST_CONTRADICTIONS
+        );
+        state.forget_log_head().unwrap();
+        drop(state);
+        assert_eq!(opened(&folder).log_head(), None);
     }
 
     #[test]

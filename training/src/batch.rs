@@ -14,10 +14,11 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Takes features [records, inputs] row-major and labels `[records]`, each label 0 or 1.
+    /// Takes features [records, inputs] row-major and labels `[records]`. Which labels there may be is the loss's matter; they are
+    /// checked by whatever computes with them, before it does.
     ///
     /// # Errors
-    /// [`TrainingError::FeaturesShape`] if the two lengths do not fit, [`TrainingError::Label`] for any other label.
+    /// [`TrainingError::FeaturesShape`] if the two lengths do not fit.
     pub fn new(features: &'a [f32], labels: &'a [f32], inputs: u32) -> Result<Self, TrainingError> {
         let inputs = inputs as usize;
         if inputs == 0 || labels.len().checked_mul(inputs) != Some(features.len()) {
@@ -27,17 +28,11 @@ impl<'a> Batch<'a> {
                 inputs,
             });
         }
-        match labels
-            .iter()
-            .position(|label| *label != 0.0 && *label != 1.0)
-        {
-            Some(record) => Err(TrainingError::Label { record }),
-            None => Ok(Self {
-                features,
-                labels,
-                inputs,
-            }),
-        }
+        Ok(Self {
+            features,
+            labels,
+            inputs,
+        })
     }
 
     /// Number of records.
@@ -55,7 +50,7 @@ impl<'a> Batch<'a> {
         self.features
     }
 
-    /// Labels `[records]`, each 0 or 1.
+    /// Labels `[records]`.
     pub(crate) fn labels(&self) -> &'a [f32] {
         self.labels
     }
@@ -102,12 +97,6 @@ mod tests {
             let refused = Batch::new(&vec![0.0; features], &vec![1.0; labels], inputs).unwrap_err();
             assert_eq!(refused.code(), "training_features_shape");
         }
-    }
-
-    #[test]
-    fn a_label_that_is_neither_zero_nor_one_is_refused_by_its_record() {
-        let refused = Batch::new(&[0.0; 3], &[1.0, 0.0, f32::NAN], 1).unwrap_err();
-        assert!(matches!(refused, TrainingError::Label { record: 2 }));
     }
 
     #[test]

@@ -5,6 +5,10 @@ use consort_privacy::Grid;
 
 use crate::TrainingError;
 
+/// Less room for what f64 rounds in the lengths that are compared with the bound: sums of at most 2^26 squares in 16 running sums have a relative
+/// error below 2^-30, and the constants here below 2^-50.
+const ROUNDING_OF_LENGTHS: f64 = 1.0 - 1.0 / 67_108_864.0;
+
 /// The share of the clip norm that the loss coordinate of a record may take; 0 asks no loss.
 ///
 /// A record's vector is (gradient, loss). With weight w and clip norm C the gradient is clipped to C·√(1 − w²) and the
@@ -58,20 +62,44 @@ impl Clipping {
         self.loss_weight
     }
 
-    /// The norm to which the gradient alone is clipped, C·√(1 − w²).
-    pub(crate) fn gradient_norm(&self) -> f64 {
-        self.clip() * (1.0 - self.loss_weight.0 * self.loss_weight.0).sqrt()
+    /// How long a gradient of so many coordinates may be in grid units, so that its nearest integers and the loss are together
+    /// no longer than 2^g. Their room without the loss is G = 2^g·√(1 − w²). Rounding moves a coordinate by ½ at most, and only from ½ on
+    /// does it leave 0, so it at most doubles one: a gradient of length t becomes one of at most t + √d/2 and of at most 2t.
+    pub(crate) fn longest_gradient(&self, coordinates: usize) -> f64 {
+        let room = self.units() * (1.0 - self.loss_weight.0 * self.loss_weight.0).sqrt();
+        let rounding = self::count(coordinates).sqrt() / 2.0;
+        (room - rounding).max(room / 2.0) * ROUNDING_OF_LENGTHS
     }
 
-    /// The loss coordinate of a record with this loss; NaN stays NaN, so that the record counts as zero.
-    pub(crate) fn loss_coordinate(&self, loss: f64) -> f64 {
-        let capped = if loss > LOSS_CAP { LOSS_CAP } else { loss };
-        capped * (self.loss_weight.0 * self.clip() / LOSS_CAP)
+    /// The loss coordinate of a record with this loss, in grid units.
+    pub(crate) fn loss_units(&self, loss: f64) -> i64 {
+        let share = loss.clamp(0.0, LOSS_CAP) / LOSS_CAP;
+        truncate(share * self.loss_weight.0 * self.units())
     }
 
-    fn clip(&self) -> f64 {
-        f64::from(self.grid.clip().value())
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "2^g is a power of two and exact"
+    )]
+    fn units(&self) -> f64 {
+        self.grid.bits().units() as f64
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a model has at most 2^26 coordinates"
+)]
+fn count(coordinates: usize) -> f64 {
+    coordinates as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "at most 2^40, and never NaN"
+)]
+fn truncate(value: f64) -> i64 {
+    value as i64
 }
 
 #[cfg(test)]
@@ -88,9 +116,19 @@ mod tests {
     fn gradient_and_loss_at_their_bounds_have_the_joint_norm() {
         for weight in [0.0, 0.1, 0.5, 0.99] {
             let rule = clipping(weight);
-            let joint = rule.gradient_norm().hypot(rule.loss_coordinate(1e9));
-            assert!((joint - 0.5).abs() < 1e-12, "weight {weight}");
+            // What rounding may add to 100 coordinates is 5 units.
+            let loss = f64::from(u32::try_from(rule.loss_units(1e9)).unwrap());
+            let joint = (rule.longest_gradient(100) + 5.0).hypot(loss);
+            let below = 1.0 - joint / 1_048_576.0;
+            assert!((0.0..3e-6).contains(&below), "weight {weight}");
         }
+    }
+
+    #[test]
+    fn rounding_takes_at_most_half_of_the_room() {
+        // √(2^44)/2 is above 2^20.
+        let rule = clipping(0.0);
+        assert!((rule.longest_gradient(1 << 44) / f64::from(1 << 19) - 1.0).abs() < 1e-6);
     }
 
     #[test]
@@ -103,14 +141,9 @@ mod tests {
 
     #[test]
     fn a_loss_takes_its_share_of_the_weight_up_to_the_cap() {
-        // 1.5 of 2 nats is 3/4 of w = 1/4 of C = 1/2.
-        assert!((clipping(0.25).loss_coordinate(1.5) - 0.09375).abs() < 1e-12);
-        assert!((clipping(0.25).loss_coordinate(7.0) - 0.125).abs() < 1e-12);
-        assert!(clipping(0.0).loss_coordinate(1.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_damaged_loss_is_not_taken_for_the_cap() {
-        assert!(clipping(0.25).loss_coordinate(f64::NAN).is_nan());
+        // 1.5 of 2 nats is 3/4 of w = 1/4 of 2^20.
+        assert_eq!(clipping(0.25).loss_units(1.5), 196_608);
+        assert_eq!(clipping(0.25).loss_units(7.0), 262_144);
+        assert_eq!(clipping(0.0).loss_units(1.5), 0);
     }
 }

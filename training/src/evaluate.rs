@@ -2,8 +2,8 @@
 
 use consort_model::{ModelSpec, Parameters};
 
-use crate::loss::cross_entropy;
-use crate::network::Network;
+use crate::loss::is_hit;
+use crate::network::{Network, Trace};
 use crate::{Batch, TrainingError};
 
 /// The result of an evaluation on one batch.
@@ -52,23 +52,24 @@ pub fn evaluate(
         correct: 0,
         loss_sum: 0.0,
     };
+    let mut trace = Trace::default();
     for chunk in network.chunks(batch)? {
-        let logits = network.forward(&chunk).logits()?;
-        for (logit, label) in logits.into_iter().zip(chunk.labels()) {
-            result.loss_sum += f64::from(cross_entropy(logit, *label));
-            // A NaN logit classifies nothing correctly.
-            let hit = if *label == 1.0 {
-                logit > 0.0
-            } else {
-                logit <= 0.0
-            };
-            result.correct += usize::from(hit);
+        network.forward(&chunk, &mut trace);
+        network.judge(&chunk, &mut trace);
+        result.loss_sum += trace
+            .losses
+            .iter()
+            .map(|loss| f64::from(*loss))
+            .sum::<f64>();
+        let outputs = network.outputs_of(&trace).iter_rows();
+        for (output, label) in outputs.zip(chunk.labels()) {
+            result.correct += usize::from(is_hit(spec.loss(), output, *label));
         }
     }
     Ok(result)
 }
 
-/// The model's output for each record of a batch, in order; not finite where a record or the model is damaged.
+/// The outputs for each record of a batch, [records, outputs], in order; not finite where a record or the model is damaged.
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model.
@@ -81,9 +82,12 @@ pub fn logits(
     batch: &Batch<'_>,
 ) -> Result<Vec<f32>, TrainingError> {
     let network = Network::new(spec, parameters)?;
-    let mut outputs = Vec::with_capacity(batch.records());
+    let mut outputs = Vec::with_capacity(batch.records() * network.outputs());
+    let mut trace = Trace::default();
     for chunk in network.chunks(batch)? {
-        outputs.extend(network.forward(&chunk).logits()?);
+        network.forward(&chunk, &mut trace);
+        let rows = network.outputs_of(&trace).iter_rows();
+        outputs.extend(rows.flatten());
     }
     Ok(outputs)
 }

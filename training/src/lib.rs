@@ -1,4 +1,4 @@
-//! Training on a site's own records, on burn's CPU tensors; no other crate depends on burn.
+//! Training on a site's own records, on the processor's vector instructions; burn's automatic differentiation is what it is tested against.
 //!
 //! A declared model ([`consort_model::ModelSpec`]), its flat parameters and a [`Batch`] of records go in. Out comes a
 //! sum of clipped per-record vectors on the integer grid of `consort-privacy` ([`clipped_sum`]), or counts and losses
@@ -7,14 +7,19 @@
 
 mod batch;
 mod clipping;
+mod dense;
 mod error;
 mod evaluate;
+mod kernel;
 mod loss;
+mod matrix;
 mod network;
 #[cfg(test)]
 mod oracle;
 pub mod reference;
+mod rounded;
 mod sum;
+mod threads;
 #[cfg(test)]
 mod vectors_tests;
 

@@ -1,16 +1,56 @@
-//! Binary cross entropy of one logit: value and derivative, for one record.
+//! The losses: value and derivative by the model's outputs for one record, and which labels they know.
+
+use consort_model::Loss;
+
+use crate::TrainingError;
+
+/// Refuses labels that the loss does not know, before anything is computed.
+///
+/// # Errors
+/// [`TrainingError::Label`] names the first record.
+pub(crate) fn check_labels(
+    loss: Loss,
+    _outputs: usize,
+    labels: &[f32],
+) -> Result<(), TrainingError> {
+    let known = |label: &f32| match loss {
+        Loss::BinaryCrossEntropy => *label == 0.0 || *label == 1.0,
+    };
+    match labels.iter().position(|label| !known(label)) {
+        Some(record) => Err(TrainingError::Label { record }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the model's outputs say what the label says. A NaN among them says nothing.
+pub(crate) fn is_hit(loss: Loss, outputs: &[f32], label: f32) -> bool {
+    match loss {
+        Loss::BinaryCrossEntropy if label == 1.0 => outputs[0] > 0.0,
+        Loss::BinaryCrossEntropy => outputs[0] <= 0.0,
+    }
+}
+
+/// The loss of one record in nats, at least 0; its derivative by each output is written to `deltas`. A damaged output makes both NaN or infinite.
+pub(crate) fn loss_and_deltas(loss: Loss, outputs: &[f32], label: f32, deltas: &mut [f32]) -> f32 {
+    match loss {
+        Loss::BinaryCrossEntropy => {
+            deltas[0] = logit_delta(outputs[0], label);
+            cross_entropy(outputs[0], label)
+        }
+    }
+}
 
 /// The loss of one record, log(1 + exp(z)) − y·z for logit z and label y ∈ {0, 1}, in nats.
 ///
 /// Written as max(z, 0) − y·z + log(1 + exp(−|z|)), which neither overflows nor cancels for any finite logit.
-pub(crate) fn cross_entropy(logit: f32, label: f32) -> f32 {
+fn cross_entropy(logit: f32, label: f32) -> f32 {
     // f32::max would turn NaN into 0 and hide a damaged record.
     let positive = if logit < 0.0 { 0.0 } else { logit };
     positive - label * logit + (-logit.abs()).exp().ln_1p()
 }
 
 /// The derivative of [`cross_entropy`] by the logit: sigmoid(z) − y.
-pub(crate) fn logit_delta(logit: f32, label: f32) -> f32 {
+fn logit_delta(logit: f32, label: f32) -> f32 {
     // Both branches take exp of a number at most 0.
     let sigmoid = if logit < 0.0 {
         let small = logit.exp();

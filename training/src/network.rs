@@ -1,51 +1,51 @@
-//! The declared layers on burn's CPU tensors: one forward pass, one hand-written backward pass, many records at once.
+//! The declared layers, ready to be applied: one forward pass, one hand-written backward pass, many records at once.
 //!
-//! No automatic differentiation here: the backward pass stops at what every dense layer received (`inputs`) and what
-//! flows back to its output (`deltas`), one row per record, from which the gradient of one record and the gradient of
-//! the whole batch both follow. Every operation works on each row by itself, so no record can touch another's gradient.
+//! No automatic differentiation: the backward pass leaves what flows back to each layer's output, one row per record, from which
+//! the gradient of one record and that of the whole batch both follow. Every operation works on each row by itself, so no
+//! record can touch another's gradient.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use consort_model::{Layer, ModelSpec, Parameters};
+use consort_model::{Layer, Loss, ModelSpec, Parameters};
 
+use crate::dense::Dense;
+use crate::loss::{check_labels, loss_and_deltas};
+use crate::matrix::Matrix;
+use crate::threads::cores;
 use crate::{Batch, TrainingError};
 
 /// Most records that pass the layers at once: enough for the matrix product to be fast, small enough for the caches.
-const MAX_CHUNK_RECORDS: usize = 128;
+const MAX_CHUNK_RECORDS: usize = 96;
 
-/// Most elements of one activation [records, width]: 4 Mi, that is 16 MiB, so that wide layers do not multiply memory.
+/// Most elements of all activations of a chunk: 4 Mi, that is 16 MiB and as much for what flows back, so that wide layers do not
+/// multiply memory.
 const MAX_CHUNK_ELEMENTS: usize = 4 * 1024 * 1024;
 
 /// A model with its parameters, ready to be applied to records.
 pub(crate) struct Network {
     stages: Vec<Stage>,
-    device: Device,
-    inputs: usize,
+    /// Columns of the values before the first stage and after each.
+    widths: Vec<usize>,
+    loss: Loss,
     chunk_records: usize,
+    /// The first stage that has parameters; nothing flows back beyond it.
+    first_trained: usize,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a model has at most 32 stages, held once"
-)]
-enum Stage {
-    Dense { weight: Tensor<2>, bias: Tensor<2> },
+/// One layer.
+pub(crate) enum Stage {
+    Dense(Dense),
     Relu,
     Tanh,
 }
 
-/// What a chunk left behind on its way forward: the input of each stage, and the logits.
+/// What a chunk leaves behind on its way: the memory is used again for the next one.
+#[derive(Default)]
 pub(crate) struct Trace {
-    inputs: Vec<Tensor<2>>,
-    output: Tensor<2>,
-}
-
-/// Both factors of a dense layer's gradient: for record r the weight's gradient is `inputs[r] ⊗ deltas[r]`,
-/// the bias's is `deltas[r]`.
-pub(crate) struct DenseGradient {
-    /// What entered the layer, [records, inputs].
-    pub(crate) inputs: Tensor<2>,
-    /// Derivative of the record's loss by the layer's output, [records, outputs].
-    pub(crate) deltas: Tensor<2>,
+    /// The features, then the output of each stage, [records, width] each.
+    pub(crate) values: Vec<Matrix>,
+    /// The derivative of each record's loss by `values`, as far as it is needed.
+    pub(crate) deltas: Vec<Matrix>,
+    /// Each record's loss.
+    pub(crate) losses: Vec<f32>,
 }
 
 impl Network {
@@ -62,137 +62,174 @@ impl Network {
                 found: values.len(),
             });
         }
-        let device = Device::flex();
         let mut tensors = layout
             .tensors()
             .iter()
             .map(|tensor| &values[tensor.range()]);
-        let mut next = |shape| {
-            let values = tensors
-                .next()
-                .expect("the layout has two tensors for each dense layer");
-            Tensor::from_data(TensorData::new(values.to_vec(), shape), &device)
+        let mut next = || tensors.next().expect("two tensors for each dense layer");
+        let trained = |layer: &Layer| matches!(layer, Layer::Dense { .. });
+        let first_trained = spec.layers().iter().position(trained).unwrap_or(0);
+        let stage = |(index, layer): (usize, &Layer)| match layer {
+            Layer::Dense { .. } => {
+                let (weight, bias) = (next(), next());
+                Stage::Dense(Dense::new(weight, bias, index > first_trained))
+            }
+            Layer::Relu => Stage::Relu,
+            Layer::Tanh => Stage::Tanh,
         };
-        let stages = spec
-            .layers()
-            .iter()
-            .zip(spec.shapes())
-            .map(|(layer, shape)| {
-                let (inputs, outputs) = (shape.inputs as usize, shape.outputs as usize);
-                match layer {
-                    Layer::Dense { .. } => Stage::Dense {
-                        weight: next([inputs, outputs]),
-                        bias: next([1, outputs]),
-                    },
-                    Layer::Relu => Stage::Relu,
-                    Layer::Tanh => Stage::Tanh,
-                }
-            })
-            .collect();
+        let stages = spec.layers().iter().enumerate().map(stage).collect();
+        let after = spec.shapes().iter().map(|shape| shape.outputs as usize);
+        let widths: Vec<_> = [spec.inputs() as usize].into_iter().chain(after).collect();
+        let elements = widths.iter().sum::<usize>();
         Ok(Self {
             stages,
-            device,
-            inputs: spec.inputs() as usize,
-            chunk_records: chunk_records(spec),
+            widths,
+            loss: spec.loss(),
+            chunk_records: (MAX_CHUNK_ELEMENTS / elements).clamp(1, MAX_CHUNK_RECORDS),
+            first_trained,
         })
     }
 
-    /// The records in the chunks in which they pass the layers.
+    /// The records in the chunks in which they pass the layers, all of about one size. Only here records come in, so here they are checked.
     ///
     /// # Errors
-    /// [`TrainingError::InputsOfAnotherModel`] if records have another width than the model's input.
+    /// [`TrainingError`] if records have another width than the model's input, or a label is none of the model's.
     pub(crate) fn chunks<'a>(
         &self,
         batch: &Batch<'a>,
     ) -> Result<impl Iterator<Item = Batch<'a>> + use<'a>, TrainingError> {
-        if batch.inputs() != self.inputs {
+        if batch.inputs() != self.widths[0] {
             return Err(TrainingError::InputsOfAnotherModel {
-                expected: self.inputs,
+                expected: self.widths[0],
                 found: batch.inputs(),
             });
         }
-        Ok(batch.chunks(self.chunk_records))
+        check_labels(self.loss, self.outputs(), batch.labels())?;
+        let chunks = batch.records().div_ceil(self.chunk_records);
+        let even = chunks.next_multiple_of(cores()).max(1);
+        Ok(batch.chunks(batch.records().div_ceil(even).max(1)))
+    }
+
+    /// The stages that have parameters, in the order of the layout.
+    pub(crate) fn trained(&self) -> impl Iterator<Item = usize> {
+        let stages = self.stages.iter().enumerate();
+        stages
+            .filter(|(_, stage)| stage.is_trained())
+            .map(|(index, _)| index)
+    }
+
+    /// Inputs and outputs of a stage.
+    pub(crate) fn shape(&self, stage: usize) -> (usize, usize) {
+        (self.widths[stage], self.widths[stage + 1])
+    }
+
+    /// Columns of the last stage's output.
+    pub(crate) fn outputs(&self) -> usize {
+        *self.widths.last().expect("the inputs have a width")
+    }
+
+    /// What left the last stage, [records, outputs].
+    pub(crate) fn outputs_of<'t>(&self, trace: &'t Trace) -> &'t Matrix {
+        &trace.values[self.stages.len()]
     }
 
     /// Applies the layers to a chunk of at least one record.
-    pub(crate) fn forward(&self, chunk: &Batch<'_>) -> Trace {
-        let shape = [chunk.records(), self.inputs];
-        let features = TensorData::new(chunk.features().to_vec(), shape);
-        let mut output = Tensor::<2>::from_data(features, &self.device);
-        let mut inputs = Vec::with_capacity(self.stages.len());
-        for stage in &self.stages {
-            inputs.push(output.clone());
-            output = match stage {
-                Stage::Dense { weight, bias } => output.matmul(weight.clone()) + bias.clone(),
-                Stage::Relu => activation::relu(output),
-                Stage::Tanh => output.tanh(),
-            };
+    pub(crate) fn forward(&self, chunk: &Batch<'_>, trace: &mut Trace) {
+        trace.values.resize_with(self.widths.len(), Matrix::default);
+        for (values, width) in trace.values.iter_mut().zip(&self.widths) {
+            values.reset(chunk.records(), *width);
         }
-        Trace { inputs, output }
+        trace.values[0].fill_rows(chunk.features());
+        for (index, stage) in self.stages.iter().enumerate() {
+            let (before, after) = trace.values.split_at_mut(index + 1);
+            stage.forward(&before[index], &mut after[0]);
+        }
     }
 
-    /// Takes the derivative of each record's loss by its logit, `[records]`, back through the layers. The result has one
-    /// entry per dense layer, in the order of the layers.
-    pub(crate) fn backward(&self, trace: Trace, logit_deltas: Vec<f32>) -> Vec<DenseGradient> {
-        let shape = [logit_deltas.len(), 1];
-        let mut deltas = Tensor::<2>::from_data(TensorData::new(logit_deltas, shape), &self.device);
-        let mut output = trace.output;
-        let mut gradients = Vec::new();
-        let stages = self.stages.iter().zip(trace.inputs);
-        for (index, (stage, input)) in stages.enumerate().rev() {
-            deltas = match stage {
-                Stage::Dense { weight, .. } => {
-                    // Nothing needs the derivative by the features themselves.
-                    let before =
-                        (index > 0).then(|| deltas.clone().matmul(weight.clone().transpose()));
-                    gradients.push(DenseGradient {
-                        inputs: input.clone(),
-                        deltas,
-                    });
-                    match before {
-                        Some(before) => before,
-                        None => break,
-                    }
-                }
-                // The derivative of max(x, 0) at 0 is taken as 0.
-                Stage::Relu => deltas.mask_fill(output.lower_equal_elem(0.0), 0.0),
-                // d tanh(x)/dx = 1 − tanh²(x).
-                Stage::Tanh => deltas * (output.square().neg() + 1.0),
-            };
-            output = input;
+    /// Each record's loss and its derivative by the model's output, after [`Self::forward`].
+    pub(crate) fn judge(&self, chunk: &Batch<'_>, trace: &mut Trace) {
+        trace.deltas.resize_with(self.widths.len(), Matrix::default);
+        let last = self.stages.len();
+        trace.deltas[last].reset(chunk.records(), self.outputs());
+        let rows = trace.deltas[last].rows_mut();
+        let outputs = trace.values[last].iter_rows().zip(chunk.labels());
+        let judged = outputs.zip(rows);
+        trace.losses.clear();
+        trace.losses.extend(
+            judged.map(|((output, label), deltas)| {
+                loss_and_deltas(self.loss, output, *label, deltas)
+            }),
+        );
+    }
+
+    /// Takes the derivatives back through the layers, after [`Self::judge`]: `deltas[i + 1]` is what flows back to the output of stage i.
+    pub(crate) fn backward(&self, trace: &mut Trace) {
+        let records = trace.losses.len();
+        for index in (self.first_trained + 1..self.stages.len()).rev() {
+            trace.deltas[index].reset(records, self.widths[index]);
+            let (before, after) = trace.deltas.split_at_mut(index + 1);
+            let values = (&trace.values[index], &trace.values[index + 1]);
+            self.stages[index].backward(values, &after[0], &mut before[index]);
         }
-        gradients.reverse();
-        gradients
     }
 }
 
 impl Trace {
-    /// The logits of the chunk, `[records]`.
-    ///
-    /// # Errors
-    /// [`TrainingError::Engine`] if the tensor cannot be read.
-    pub(crate) fn logits(&self) -> Result<Vec<f32>, TrainingError> {
-        to_host(self.output.clone())
+    /// Sets one record's rows to zero everywhere.
+    pub(crate) fn forget(&mut self, record: usize) {
+        let all = self.values.iter_mut().chain(&mut self.deltas);
+        for matrix in all.filter(|matrix| record < matrix.rows()) {
+            matrix.row_mut(record).fill(0.0);
+        }
     }
 }
 
-/// The elements of a tensor, row-major.
-///
-/// # Errors
-/// [`TrainingError::Engine`] if the device reports a failure.
-pub(crate) fn to_host(tensor: Tensor<2>) -> Result<Vec<f32>, TrainingError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| TrainingError::Engine(error.to_string()))?;
-    data.try_into_vec()
-        .map_err(|error| TrainingError::Engine(error.to_string()))
+impl Stage {
+    fn is_trained(&self) -> bool {
+        match self {
+            Self::Dense(_) => true,
+            Self::Relu | Self::Tanh => false,
+        }
+    }
+
+    fn forward(&self, inputs: &Matrix, outputs: &mut Matrix) {
+        match self {
+            Self::Dense(dense) => dense.forward(inputs, outputs),
+            // f32::max would turn NaN into 0 and hide a damaged record.
+            Self::Relu => map(inputs, outputs, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Tanh => map(inputs, outputs, f32::tanh),
+        }
+    }
+
+    /// Adds what flows back to the stage's inputs; `values` are its inputs and outputs.
+    fn backward(&self, values: (&Matrix, &Matrix), deltas: &Matrix, before: &mut Matrix) {
+        match self {
+            Self::Dense(dense) => dense.backward(deltas, before),
+            // The derivative of max(x, 0) at 0 is taken as 0.
+            Self::Relu => chain(
+                values.1,
+                deltas,
+                before,
+                |y| if y > 0.0 { 1.0 } else { 0.0 },
+            ),
+            // d tanh(x)/dx = 1 − tanh²(x).
+            Self::Tanh => chain(values.1, deltas, before, |y| 1.0 - y * y),
+        }
+    }
 }
 
-fn chunk_records(spec: &ModelSpec) -> usize {
-    let widths = spec
-        .shapes()
-        .iter()
-        .map(|shape| shape.outputs.max(shape.inputs) as usize);
-    let widest = widths.max().unwrap_or(1);
-    (MAX_CHUNK_ELEMENTS / widest).clamp(1, MAX_CHUNK_RECORDS)
+/// Padding included: both functions take 0 to 0.
+fn map(inputs: &Matrix, outputs: &mut Matrix, function: impl Fn(f32) -> f32) {
+    let pairs = outputs
+        .padded_values_mut()
+        .iter_mut()
+        .zip(inputs.padded_values());
+    pairs.for_each(|(output, input)| *output = function(*input));
+}
+
+/// `before += deltas · slope(output)`; in the padding deltas are 0.
+fn chain(outputs: &Matrix, deltas: &Matrix, before: &mut Matrix, slope: impl Fn(f32) -> f32) {
+    let pairs = outputs.padded_values().iter().zip(deltas.padded_values());
+    let all = before.padded_values_mut().iter_mut().zip(pairs);
+    all.for_each(|(before, (output, delta))| *before += delta * slope(*output));
 }

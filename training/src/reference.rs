@@ -5,8 +5,10 @@
 
 use consort_model::{ModelSpec, Parameters};
 
-use crate::loss::logit_delta;
-use crate::network::{Network, to_host};
+use crate::kernel::add_transposed_product;
+use crate::matrix::Matrix;
+use crate::network::{Network, Trace};
+use crate::threads::over_chunks;
 use crate::{Batch, TrainingError};
 
 /// Full-batch gradient descent with momentum, in the units of the mean gradient.
@@ -53,35 +55,46 @@ pub fn train(
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model.
-pub(crate) fn mean_gradient(
+pub fn mean_gradient(
     spec: &ModelSpec,
     parameters: &Parameters,
     batch: &Batch<'_>,
 ) -> Result<Vec<f32>, TrainingError> {
     let network = Network::new(spec, parameters)?;
-    let mut sum = vec![0.0_f32; spec.parameter_count()];
-    for chunk in network.chunks(batch)? {
-        let trace = network.forward(&chunk);
-        let logits = trace.logits()?;
-        let pairs = logits.iter().zip(chunk.labels());
-        let deltas = pairs.map(|(z, y)| logit_delta(*z, *y)).collect();
-        let mut rest = sum.as_mut_slice();
-        for layer in network.backward(trace, deltas) {
-            let weight = to_host(layer.inputs.transpose().matmul(layer.deltas.clone()))?;
-            let bias = to_host(layer.deltas.sum_dim(0))?;
-            for values in [weight, bias] {
-                let (target, after) = rest.split_at_mut(values.len());
-                target
-                    .iter_mut()
-                    .zip(values)
-                    .for_each(|(sum, value)| *sum += value);
-                rest = after;
+    let chunks: Vec<_> = network.chunks(batch)?.collect();
+    let parts = over_chunks(&chunks, |chunks| gradient_sum(&network, chunks));
+    let divisor = divisor(batch.records());
+    let mut mean = vec![0.0_f32; spec.parameter_count()];
+    for layers in parts {
+        let sums = layers.iter().flat_map(Matrix::iter_rows).flatten();
+        let pairs = mean.iter_mut().zip(sums);
+        pairs.for_each(|(mean, sum)| *mean += sum / divisor);
+    }
+    Ok(mean)
+}
+
+/// The sum of the records' gradients: for each dense layer the weight, [inputs, outputs], then the bias, [1, outputs].
+fn gradient_sum(network: &Network, chunks: &[Batch<'_>]) -> Vec<Matrix> {
+    let shapes = network.trained().map(|stage| network.shape(stage));
+    let zeros = shapes
+        .flat_map(|(inputs, outputs)| [Matrix::zeros(inputs, outputs), Matrix::zeros(1, outputs)]);
+    let mut sums: Vec<_> = zeros.collect();
+    let mut trace = Trace::default();
+    for chunk in chunks {
+        network.forward(chunk, &mut trace);
+        network.judge(chunk, &mut trace);
+        network.backward(&mut trace);
+        for (stage, sums) in network.trained().zip(sums.chunks_exact_mut(2)) {
+            let deltas = &trace.deltas[stage + 1];
+            let records = 0..deltas.rows();
+            add_transposed_product(&mut sums[0], &trace.values[stage], deltas, records);
+            for row in deltas.iter_rows() {
+                let pairs = sums[1].row_mut(0).iter_mut().zip(row);
+                pairs.for_each(|(sum, delta)| *sum += delta);
             }
         }
     }
-    let divisor = divisor(batch.records());
-    sum.iter_mut().for_each(|value| *value /= divisor);
-    Ok(sum)
+    sums
 }
 
 #[expect(

@@ -1,14 +1,18 @@
 //! The clipped sum of a round: each record's gradient and loss, clipped together, added on the integer grid.
 
-use std::num::NonZeroUsize;
-use std::{panic, thread};
-
 use consort_model::{ModelSpec, Parameters};
-use consort_privacy::{GridError, RecordCap, RecordOutcome, RecordSum};
+use consort_privacy::{GridError, RecordCap, RecordSum};
 
-use crate::loss::{cross_entropy, logit_delta};
-use crate::network::{DenseGradient, Network, to_host};
+use crate::kernel::{RowMeasure, measure_rows, scale_rows_to_odd};
+use crate::matrix::Matrix;
+use crate::network::{Network, Trace};
+use crate::rounded::{RoundedProducts, nearest};
+use crate::threads::over_chunks;
 use crate::{Batch, Clipping, TrainingError};
+
+/// What a gradient is shortened by below the bound that it is held to, so that what becomes of its factor never carries it past: rounded to
+/// f32 it grows by at most 2^-24 of itself, and by 2^-23 as its last bit is set.
+const SHORTENING: f64 = 1.0 - 1.0 / 4_194_304.0;
 
 /// A site's contribution to a round before noise, with what became of its records.
 ///
@@ -33,9 +37,10 @@ pub fn sum_elements(spec: &ModelSpec) -> usize {
 /// Sums the clipped vectors of all records of a batch (Abadi et al. 2016, algorithm 1, without its noise). An empty
 /// batch gives zeros.
 ///
-/// One row of [`sum_elements`] floats is in memory per thread, never a gradient per record, so that memory does not
-/// grow with the batch. Records are spread over the machine's cores; as the sum is one of integers, the number of
-/// threads changes no bit of it.
+/// The gradient of a record is never written down: its length follows from what entered each layer and what flowed back
+/// (Goodfellow 2015), and the layers' sums are products of matrices whose every term is rounded to the grid (decision 0017).
+/// Memory does not grow with the batch. Records are spread over the machine's cores; as the sum is one of integers, neither the
+/// number of threads nor the size of chunks changes a bit of it.
 ///
 /// # Errors
 /// [`TrainingError`] if parameters or records do not fit the model, or the records pass the cap.
@@ -53,164 +58,172 @@ pub fn clipped_sum(
     }
     let network = Network::new(spec, parameters)?;
     let chunks: Vec<_> = network.chunks(batch)?.collect();
-    let empty = || ClippedSum {
-        sum: RecordSum::new(clipping.grid(), cap, sum_elements(spec)),
-        clipped: 0,
-        zeroed: 0,
-    };
-    let work = |chunks: &[Batch<'_>]| {
-        let mut part = empty();
-        let mut row = vec![0.0; sum_elements(spec)];
+    let parts = over_chunks(&chunks, |chunks| {
+        let mut part = Part::new(&network, clipping, sum_elements(spec));
+        let mut trace = Trace::default();
         for chunk in chunks {
-            add_chunk(&network, chunk, clipping, &mut row, &mut part)?;
+            part.add_chunk(chunk, &mut trace);
         }
-        Ok(part)
-    };
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if cores == 1 || chunks.len() < 2 {
-        return work(&chunks);
-    }
-    let share = chunks.len().div_ceil(cores);
-    let parts: Vec<_> = thread::scope(|scope| {
-        let spawn = |chunks| scope.spawn(move || work(chunks));
-        let threads: Vec<_> = chunks.chunks(share).map(spawn).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
+        part.finish()
     });
-    let mut total = empty();
+    let mut sum = RecordSum::new(clipping.grid(), cap, sum_elements(spec));
+    let (mut clipped, mut zeroed) = (0, 0);
     for part in parts {
-        total.merge(&part?)?;
+        sum.add_rounded(&part.total, part.records)?;
+        clipped += part.clipped;
+        zeroed += part.zeroed;
     }
-    Ok(total)
+    Ok(ClippedSum {
+        sum,
+        clipped,
+        zeroed,
+    })
 }
 
-impl ClippedSum {
-    fn merge(&mut self, part: &Self) -> Result<(), TrainingError> {
-        self.sum.merge(&part.sum)?;
-        self.clipped += part.clipped;
-        self.zeroed += part.zeroed;
-        Ok(())
-    }
+/// What one thread adds up.
+struct Part<'n> {
+    network: &'n Network,
+    clipping: &'n Clipping,
+    /// Longest gradient that is added, in grid units and before it is rounded to integers.
+    bound: f64,
+    total: Vec<i64>,
+    /// One for each dense layer.
+    weights: Vec<RoundedProducts>,
+    records: u32,
+    clipped: usize,
+    zeroed: usize,
 }
 
-fn add_chunk(
-    network: &Network,
-    chunk: &Batch<'_>,
-    clipping: &Clipping,
-    row: &mut [f32],
-    part: &mut ClippedSum,
-) -> Result<(), TrainingError> {
-    let trace = network.forward(chunk);
-    let logits = trace.logits()?;
-    let pairs = || logits.iter().zip(chunk.labels());
-    let deltas = pairs().map(|(z, y)| logit_delta(*z, *y)).collect();
-    let losses: Vec<_> = pairs()
-        .map(|(z, y)| f64::from(cross_entropy(*z, *y)))
-        .collect();
-    let layers = network
-        .backward(trace, deltas)
-        .into_iter()
-        .map(Factors::read)
-        .collect::<Result<Vec<_>, _>>()?;
-    for (record, loss) in losses.into_iter().enumerate() {
-        let length = layers
-            .iter()
-            .map(|layer| layer.square(record))
-            .sum::<f64>()
-            .sqrt();
-        let clipped = length > clipping.gradient_norm();
-        // Activations can turn a damaged feature into an ordinary number, so the features are asked themselves.
-        let sound = chunk.is_finite(record) && length.is_finite() && loss.is_finite();
-        if sound {
-            let scale = if clipped {
-                clipping.gradient_norm() / length
-            } else {
-                1.0
-            };
-            let (gradient, last) = row.split_at_mut(row.len() - 1);
-            write_gradient(&layers, record, narrow(scale), gradient);
-            last[0] = narrow(clipping.loss_coordinate(loss));
-        } else {
-            row.fill(f32::NAN);
-        }
-        match part.sum.add_record(row)? {
-            RecordOutcome::Zeroed => part.zeroed += 1,
-            RecordOutcome::Kept | RecordOutcome::Clipped => part.clipped += usize::from(clipped),
+impl<'n> Part<'n> {
+    fn new(network: &'n Network, clipping: &'n Clipping, elements: usize) -> Self {
+        let weights = network.trained().map(|stage| {
+            let (inputs, outputs) = network.shape(stage);
+            RoundedProducts::new(inputs, outputs)
+        });
+        Self {
+            network,
+            clipping,
+            bound: clipping.longest_gradient(elements - 1),
+            total: vec![0; elements],
+            weights: weights.collect(),
+            records: 0,
+            clipped: 0,
+            zeroed: 0,
         }
     }
-    Ok(())
-}
 
-/// The two factors of a dense layer's gradients on the host, for each record of a chunk.
-struct Factors {
-    /// [records, inputs], row-major.
-    inputs: Vec<f32>,
-    /// [records, outputs], row-major.
-    deltas: Vec<f32>,
-    /// [inputs, outputs].
-    shape: [usize; 2],
-}
-
-impl Factors {
-    fn read(gradient: DenseGradient) -> Result<Self, TrainingError> {
-        let [_, inputs] = gradient.inputs.dims();
-        let [_, outputs] = gradient.deltas.dims();
-        Ok(Self {
-            inputs: to_host(gradient.inputs)?,
-            deltas: to_host(gradient.deltas)?,
-            shape: [inputs, outputs],
-        })
-    }
-
-    /// The layer's inputs and deltas of one record.
-    fn of(&self, record: usize) -> (&[f32], &[f32]) {
-        let [inputs, outputs] = self.shape;
-        (
-            &self.inputs[record * inputs..][..inputs],
-            &self.deltas[record * outputs..][..outputs],
-        )
-    }
-
-    /// Squared L2 norm of one record's gradient: ‖a ⊗ δ‖² + ‖δ‖² = (‖a‖² + 1)·‖δ‖² (Goodfellow 2015).
-    fn square(&self, record: usize) -> f64 {
-        let (inputs, deltas) = self.of(record);
-        (square(inputs) + 1.0) * square(deltas)
-    }
-}
-
-/// Writes a record's scaled gradient in the order of the layout: for each dense layer the weight [inputs, outputs]
-/// row-major, then the bias `[outputs]`.
-fn write_gradient(layers: &[Factors], record: usize, scale: f32, mut row: &mut [f32]) {
-    for layer in layers {
-        let (inputs, deltas) = layer.of(record);
-        // The bias is a weight whose input is 1.
-        for input in inputs.iter().chain(&[1.0]) {
-            let (target, rest) = row.split_at_mut(deltas.len());
-            for (target, delta) in target.iter_mut().zip(deltas) {
-                *target = input * (delta * scale);
+    fn add_chunk(&mut self, chunk: &Batch<'_>, trace: &mut Trace) {
+        let network = self.network;
+        network.forward(chunk, trace);
+        network.judge(chunk, trace);
+        network.backward(trace);
+        let measured = |values: &[Matrix], first: usize| -> Vec<Vec<RowMeasure>> {
+            let stages = network.trained();
+            stages
+                .map(|stage| measure_rows(&values[stage + first]))
+                .collect()
+        };
+        let mut inputs = measured(&trace.values, 0);
+        let unscaled = lengths(&inputs, &measured(&trace.deltas, 1));
+        let factors = self.factors(chunk, &trace.losses, &unscaled);
+        for stage in network.trained() {
+            scale_rows_to_odd(&mut trace.deltas[stage + 1], &factors);
+        }
+        let mut deltas = measured(&trace.deltas, 1);
+        let scaled = lengths(&inputs, &deltas);
+        for (record, (factor, length)) in factors.iter().zip(scaled).enumerate() {
+            // What the promise rests on: the vectors as they will be added, whatever came before.
+            if *factor > 0.0 && length <= self.bound {
+                let loss = f64::from(trace.losses[record]);
+                *self.total.last_mut().expect("a sum has a loss coordinate") +=
+                    self.clipping.loss_units(loss);
+                continue;
             }
-            row = rest;
+            self.zeroed += 1;
+            trace.forget(record);
+            let measures = inputs.iter_mut().chain(&mut deltas);
+            measures.for_each(|layer| layer[record] = RowMeasure::default());
         }
+        self.add_products(trace, &inputs, &deltas);
+        self.records += u32::try_from(chunk.records()).expect("a chunk is small");
+    }
+
+    /// What each record's gradient is multiplied by: from its own units to those of the grid, and down to the bound. 0 if the record is
+    /// to count as zero.
+    fn factors(&mut self, chunk: &Batch<'_>, losses: &[f32], lengths: &[f64]) -> Vec<f64> {
+        let unit = self.clipping.grid().unit();
+        let most = self.bound * SHORTENING * unit;
+        let judged = lengths.iter().zip(losses).enumerate();
+        let factor = |(record, (length, loss)): (usize, (&f64, &f32))| {
+            // Activations can turn a damaged feature into an ordinary number, so the features are asked themselves.
+            let sound = chunk.is_finite(record) && length.is_finite() && loss.is_finite();
+            let clipped = sound && *length > most;
+            self.clipped += usize::from(clipped);
+            match (sound, clipped) {
+                (false, _) => 0.0,
+                (true, false) => unit.recip(),
+                (true, true) => most / length / unit,
+            }
+        };
+        judged.map(factor).collect()
+    }
+
+    /// Adds the records' rounded gradients, layer by layer in the order of the layout.
+    fn add_products(
+        &mut self,
+        trace: &Trace,
+        inputs: &[Vec<RowMeasure>],
+        deltas: &[Vec<RowMeasure>],
+    ) {
+        let measures = inputs.iter().zip(deltas);
+        let layers = self.network.trained().zip(&mut self.weights).zip(measures);
+        let mut total = self.total.as_mut_slice();
+        for ((stage, products), (inputs, deltas)) in layers {
+            let (weight, bias, rest) = parts_of(total, self.network.shape(stage));
+            total = rest;
+            let measures = inputs.iter().copied().zip(deltas.iter().copied());
+            let (values, deltas) = (&trace.values[stage], &trace.deltas[stage + 1]);
+            products.add(values, deltas, measures, weight);
+            for row in deltas.iter_rows() {
+                let pairs = bias.iter_mut().zip(row);
+                pairs.for_each(|(bias, delta)| *bias += nearest(f64::from(*delta)));
+            }
+        }
+    }
+
+    /// Completes the total.
+    fn finish(mut self) -> Self {
+        let mut total = self.total.as_mut_slice();
+        for (stage, products) in self.network.trained().zip(&mut self.weights) {
+            let (weight, _, rest) = parts_of(total, self.network.shape(stage));
+            products.finish(weight);
+            total = rest;
+        }
+        self
     }
 }
 
-fn square(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|value| f64::from(*value) * f64::from(*value))
-        .sum()
+/// A dense layer's weight and bias at the front of a flat vector, and the rest.
+fn parts_of<T>(
+    flat: &mut [T],
+    (inputs, outputs): (usize, usize),
+) -> (&mut [T], &mut [T], &mut [T]) {
+    let (weight, rest) = flat.split_at_mut(inputs * outputs);
+    let (bias, rest) = rest.split_at_mut(outputs);
+    (weight, bias, rest)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "scales and coordinates are rounded to f32; the grid bounds what comes of it exactly"
-)]
-fn narrow(value: f64) -> f32 {
-    value as f32
+/// The L2 norm of each record's gradient, from the squares of both factors of each layer.
+fn lengths(inputs: &[Vec<RowMeasure>], deltas: &[Vec<RowMeasure>]) -> Vec<f64> {
+    let records = inputs.first().map_or(0, Vec::len);
+    let square = |record: usize| -> f64 {
+        let layers = inputs.iter().zip(deltas);
+        // ‖a ⊗ δ‖² + ‖δ‖²: the bias is a weight whose input is 1.
+        layers
+            .map(|(inputs, deltas)| (inputs[record].square + 1.0) * deltas[record].square)
+            .sum()
+    };
+    (0..records).map(|record| square(record).sqrt()).collect()
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ fn target() -> PrivacyTarget {
         n_min: SITES.into(),
         c_noise: 1,
         source: NoiseSource::Cohort,
+        batches: None,
     }
 }
 

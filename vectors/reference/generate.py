@@ -8,6 +8,7 @@ import json
 import pathlib
 import sys
 
+import asking
 import averaging
 import contract
 import examples
@@ -31,6 +32,7 @@ def main():
         "masks": examples.masks(),
         "seats": examples.seats(),
         "contract": agreed,
+        "asking": asking.file(),
         "fedavg": averaging.file(),
         "model": starts,
         "gradient": gradient.file(),

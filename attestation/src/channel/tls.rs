@@ -52,7 +52,7 @@ impl TlsKey {
         now: SystemTime,
     ) -> Result<(ServerConfig, Vec<u8>), ChannelError> {
         let (certificate, key, spki) = self.certificate(now)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(AnyWellFormed::new(&provider)))
@@ -70,7 +70,7 @@ impl TlsKey {
         now: SystemTime,
     ) -> Result<(ClientConfig, Vec<u8>), ChannelError> {
         let (certificate, key, spki) = self.certificate(now)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -94,6 +94,14 @@ impl TlsKey {
         let key = PrivateKeyDer::try_from(self.0.serialize_der()).map_err(no_key)?;
         let spki = spki(&certificate)?;
         Ok((certificate, key, spki))
+    }
+}
+
+/// AES-256-GCM alone: a job may ask for AES-256 on the way, and no peer is to choose less.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],
+        ..aws_lc_rs::default_provider()
     }
 }
 

@@ -10,7 +10,7 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, ModelDocument,
     PrivacyDocument,
 };
-use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Rotation};
+use consort_contract::{Algorithm, DpFedSgd, FedAvg, JobDocument, Requirements, Rotation};
 use consort_daemon::compute::ComputeConfig;
 use consort_daemon::node::{AttesterConfig, NodeConfig, SIMULATED_TCB, SimulatedConfig};
 
@@ -139,6 +139,7 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             max_records_per_member,
             server_optimizer: None,
             schedule: None,
+            sampling: None,
         }),
         Some(LocalSteps {
             steps,
@@ -195,6 +196,7 @@ pub(super) fn job_document(job: &DemoJob, plan: &Plan) -> Result<JobDocument, Fa
                 key_rotation_days: KEY_ROTATION_DAYS,
             }),
         },
+        requirements: Requirements::default(),
         deadlines: DeadlineDocument {
             voting_ms: PHASE_MS,
             joining_ms: PHASE_MS,

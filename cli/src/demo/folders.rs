@@ -72,7 +72,11 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     for entry in std::fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
         let path = to.join(entry.file_name());
-        std::fs::copy(entry.path(), &path).map_err(at(&path))?;
+        if entry.path().is_dir() {
+            copy_files(&entry.path(), &path)?;
+        } else {
+            std::fs::copy(entry.path(), &path).map_err(at(&path))?;
+        }
     }
     Ok(())
 }

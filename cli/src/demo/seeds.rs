@@ -119,6 +119,7 @@ fn plan(demo: &DemoJob, model: &ModelSpec, thresholds: &Thresholds) -> NoisePlan
         n_min: thresholds.minimum(),
         c_noise: demo.colluding_noise,
         source: NoiseSource::Cohort,
+        batches: None,
     };
     let shape = UpdateShape {
         elements: sum_elements(model) as u64,

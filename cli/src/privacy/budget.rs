@@ -68,6 +68,7 @@ impl Planned {
             relation: self.relation,
             max_batch: None,
             records: None,
+            records_at_most: None,
         };
         sampled.mechanism(sigma).map(Some)
     }

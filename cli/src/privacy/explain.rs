@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use consort_contract::{Job, JobDocument, Plan};
-use consort_daemon::config;
+use consort_contract::{Job, Plan};
 use consort_privacy::{NoisePlan, NoiseSource, Relation};
 use serde_json::{Value, json};
 
@@ -26,8 +25,8 @@ const NOT_COVERED: [&str; 7] = [
 /// A job to explain.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The job document (JSON)
-    #[arg(value_name = "JOB.json")]
+    /// The job file (YAML or JSON)
+    #[arg(value_name = "JOB")]
     job: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -36,8 +35,7 @@ pub(crate) struct Options {
 
 /// Runs the command.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let document: JobDocument = config::load_json(&options.job)?;
-    let job = Job::new(document).map_err(|error| Failure::usage(error.code(), error))?;
+    let job = crate::job_file::load(&options.job)?;
     let plan = Plan::derive(&job).map_err(|error| Failure::refused(error.code(), error))?;
     if options.json {
         println!("{}", to_json(&job, plan.noise()));
@@ -74,6 +72,11 @@ pub(super) fn to_json(job: &Job, noise: &NoisePlan) -> Value {
             "n_min": target.n_min,
             "c_noise": target.c_noise,
         },
+        "batches": target.batches.map(|batches| json!({
+            "sampling": batches.rate().value(),
+            "max_batch": batches.truncation().max_batch(),
+            "records_at_most": batches.truncation().records(),
+        })),
         "spend": figures(&noise.spend()),
         "coalitions": coalitions.collect::<Vec<_>>(),
         "secure_sum": {
@@ -127,7 +130,7 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         "{:>9}  {:>10}  {:>8}\n\n\
          One member's own sum stays hidden in that of at least {} from the coordinator and up to {} colluding members.\n\n\
          How it is counted\n\
-         Noise multiplier {}, full batches, {} of a record, {} noised sums in all; a submitted round counts whether or not it opens.\n{}\n\
+         Noise multiplier {}, {}, {} of a record, {} noised sums in all; a submitted round counts whether or not it opens.\n{}\n\
          Not covered\n",
         format!("{}+", target.n_min),
         "no bound",
@@ -135,6 +138,7 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         job.thresholds().fewest_survivors(),
         job.thresholds().colluders(),
         noise.noise_multiplier(),
+        batches_text(noise),
         relation_name(target.relation),
         u64::from(target.rounds.count()) * u64::from(target.source.steps_per_round().count()),
         figures_text(&noise.spend()),
@@ -143,6 +147,20 @@ pub(super) fn to_text(job: &Job, noise: &NoisePlan) -> String {
         text += &format!("- {line}\n");
     }
     text
+}
+
+/// Which records are in a sum.
+fn batches_text(noise: &NoisePlan) -> String {
+    match noise.target().batches {
+        None => "full batches".to_owned(),
+        Some(batches) => format!(
+            "batches in which each record takes part with probability {} by a secret coin,\n\
+             at most {} of a member's in a round, from at most {} records of a member,",
+            batches.rate().value(),
+            batches.truncation().max_batch(),
+            batches.truncation().records(),
+        ),
+    }
 }
 
 /// Whose noise keeps the promise, and against whom.

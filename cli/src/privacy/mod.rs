@@ -51,11 +51,14 @@ pub(crate) struct Sampled {
     #[arg(long, value_enum, default_value_t = Neighbours::AddRemove)]
     relation: Neighbours,
     /// Most records of a batch, of those that were drawn
-    #[arg(long, value_name = "B", requires = "records")]
+    #[arg(long, value_name = "B", requires = "size")]
     max_batch: Option<u32>,
-    /// Most records of the data set
-    #[arg(long, value_name = "N", requires = "max_batch")]
+    /// Records of the data set, if their number is public
+    #[arg(long, value_name = "N", requires = "max_batch", group = "size")]
     records: Option<u32>,
+    /// Most records of the data set, if their number is secret
+    #[arg(long, value_name = "N", requires = "max_batch", group = "size")]
+    records_at_most: Option<u32>,
 }
 
 /// The relations by the names of the ledger.
@@ -89,9 +92,16 @@ impl Sampled {
     }
 
     fn truncation(&self) -> Result<Option<Truncation>, QuantityError> {
-        let both = self.max_batch.zip(self.records);
-        both.map(|(max_batch, records)| Truncation::new(max_batch, records))
-            .transpose()
+        let Some(max_batch) = self.max_batch else {
+            return Ok(None);
+        };
+        let known = self
+            .records
+            .map(|records| Truncation::new(max_batch, records));
+        let bound = self
+            .records_at_most
+            .map(|most| Truncation::of_at_most(max_batch, most));
+        known.or(bound).transpose()
     }
 
     /// Adds what was asked to an answer.
@@ -99,9 +109,14 @@ impl Sampled {
         answer["sampling"] = json!(self.sampling);
         answer["steps"] = json!(self.steps);
         answer["relation"] = json!(relation_name(self.relation()));
-        if let Some((max_batch, records)) = self.max_batch.zip(self.records) {
+        if let Some(max_batch) = self.max_batch {
             answer["max_batch"] = json!(max_batch);
+        }
+        if let Some(records) = self.records {
             answer["records"] = json!(records);
+        }
+        if let Some(records) = self.records_at_most {
+            answer["records_at_most"] = json!(records);
         }
     }
 

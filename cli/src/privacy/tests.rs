@@ -47,6 +47,22 @@ fn a_cap_on_the_batch_costs_something() {
 }
 
 #[test]
+fn a_cap_on_batches_of_a_data_set_of_secret_size_costs_more_than_on_one_of_the_greatest() {
+    let line = "epsilon --sigma 2 --sampling 0.1 --steps 500 --delta 1e-5 --max-batch 32";
+    let figure = |size: &str| {
+        asked(&format!("{line} {size}")).unwrap()["pld"]
+            .as_f64()
+            .unwrap()
+    };
+    let bound = figure("--records-at-most 200");
+    for records in [60, 120, 200] {
+        let known = figure(&format!("--records {records}"));
+        assert!(known < bound, "{records}: {known} {bound}");
+    }
+    assert!(bound.is_finite());
+}
+
+#[test]
 fn the_noise_for_an_epsilon_gives_that_epsilon_and_no_more() {
     let asked_for = "--sampling 0.1 --steps 500 --delta 1e-5";
     let answer = asked(&format!("sigma --epsilon 2 {asked_for}")).unwrap();
@@ -158,4 +174,39 @@ fn a_sites_own_noise_is_promised_against_everybody_else() {
     let text = explain::to_text(&job, plan.noise());
     assert!(text.contains("20 noised sums in all"), "{text}");
     assert!(text.contains("counts on nobody else's"), "{text}");
+}
+
+#[test]
+fn sampled_batches_are_explained_by_their_rate_cap_and_the_bound_on_records() {
+    let (job, plan) = job(
+        "dp_fedsgd",
+        json!({ "rounds": 100, "clip": 0.25, "learning_rate": 1.0, "momentum": 0.0, "divisor": 30.0, "max_records_per_member": 600,
+                "sampling": { "rate": 0.05, "max_batch": 80 } }),
+    );
+    let answer = explain::to_json(&job, plan.noise());
+    let expected = json!({ "sampling": 0.05, "max_batch": 80, "records_at_most": 600 });
+    assert_eq!(answer["batches"], expected);
+    let sigma = answer["noise"]["sigma"].as_f64().unwrap();
+    // What the text tells suffices to compute the figure again.
+    let line = format!(
+        "epsilon --sigma {sigma} --sampling 0.05 --steps 100 --delta 1e-5 --max-batch 80 --records-at-most 600"
+    );
+    let again = asked(&line).unwrap();
+    assert!(
+        is_near(
+            &again["pld"],
+            answer["spend"]["pld"].as_f64().unwrap(),
+            1e-9
+        ),
+        "{again}"
+    );
+    for coalition in answer["coalitions"].as_array().unwrap() {
+        let is_promised = coalition["colluding"].as_u64().unwrap() <= 1;
+        assert_eq!(coalition["promised"], is_promised, "{coalition}");
+        let keeps = coalition["epsilon"].as_f64().unwrap() <= 1.0;
+        assert_eq!(keeps, is_promised, "{coalition}");
+    }
+    let text = explain::to_text(&job, plan.noise());
+    assert!(text.contains("probability 0.05 by a secret coin"), "{text}");
+    assert!(!text.contains("full batches"), "{text}");
 }

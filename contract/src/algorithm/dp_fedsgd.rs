@@ -1,12 +1,12 @@
-//! `dp_fedsgd`: one clipped-gradient sum per round over full batches, noise shared by the members, an optimizer at the server.
+//! `dp_fedsgd`: one clipped-gradient sum per round over full or sampled batches, noise shared by the members, an optimizer at the server.
 
 use consort_aggregation::Canonical;
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, Schedule, ServerOptimizerTerms, first_broken, positive};
+use super::{Rate, Sampling, Schedule, ServerOptimizerTerms, first_broken, positive};
 use crate::job::{JobError, MAX_RECORDS_PER_MEMBER, MAX_ROUNDS};
 
-/// One clipped-gradient sum per round over full batches, noise shared by the members, an optimizer at the server.
+/// One clipped-gradient sum per round over full or sampled batches, noise shared by the members, an optimizer at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DpFedSgd {
@@ -31,6 +31,9 @@ pub struct DpFedSgd {
     /// The server's learning rate over the rounds; the same in all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// How a round takes its batch; all records if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
 }
 
 impl DpFedSgd {
@@ -77,6 +80,9 @@ impl DpFedSgd {
         if let Some(optimizer) = self.server_optimizer {
             optimizer.check(self.momentum)?;
         }
+        if let Some(sampling) = self.sampling {
+            sampling.check(self.max_records_per_member)?;
+        }
         self.schedule
             .map_or(Ok(()), |schedule| schedule.check(Rate::Server, self.rounds))
     }
@@ -97,6 +103,9 @@ impl DpFedSgd {
         }
         if let Some(schedule) = self.schedule {
             job = schedule.encode(Rate::Server, job);
+        }
+        if let Some(sampling) = self.sampling {
+            job = sampling.encode(job);
         }
         job
     }

@@ -3,17 +3,19 @@
 mod averaging;
 mod dp_fedsgd;
 mod fedavg;
+mod sampling;
 mod schedule;
 mod server;
 
 pub use averaging::{Averaging, EncodeFault, LOSS_RANGE};
 pub use dp_fedsgd::DpFedSgd;
 pub use fedavg::{FedAvg, MAX_LOCAL_STEPS, MAX_VALUE_BITS, MIN_VALUE_BITS, Rotation};
+pub use sampling::Sampling;
 pub use schedule::{CosineDecay, Decay, Schedule, StepDecay};
 pub use server::{AdaptiveTerms, ServerOptimizerTerms};
 
 use consort_aggregation::Canonical;
-use consort_privacy::{NoiseSource, QuantityError, Steps};
+use consort_privacy::{NoiseSource, PoissonBatches, QuantityError, Steps};
 use serde::{Deserialize, Serialize};
 
 use crate::job::JobError;
@@ -112,6 +114,28 @@ impl Algorithm {
             Self::FedAvg(a) => Ok(NoiseSource::Site {
                 steps: Steps::new(a.local_steps)?,
             }),
+        }
+    }
+
+    /// How each sum takes its batch; nothing where all records are summed.
+    pub(crate) fn batches(&self) -> Result<Option<PoissonBatches>, QuantityError> {
+        match self {
+            Self::DpFedSgd(a) => a
+                .sampling
+                .map(|sampling| sampling.batches(a.max_records_per_member))
+                .transpose(),
+            Self::FedAvg(_) | Self::Query(_) => Ok(None),
+        }
+    }
+
+    /// Most records of one member in one sum.
+    pub(crate) fn most_summed(&self) -> u32 {
+        match self {
+            Self::DpFedSgd(a) => a
+                .sampling
+                .map_or(a.max_records_per_member, |sampling| sampling.max_batch),
+            Self::FedAvg(a) => a.max_records_per_member,
+            Self::Query(query) => query.max_records_per_member(),
         }
     }
 

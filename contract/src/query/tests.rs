@@ -13,7 +13,7 @@ use crate::job::{
     PrivacyDocument,
 };
 use crate::organisation::{JobId, Label, OrganisationId};
-use crate::{Algorithm, Job, JobKind, Plan};
+use crate::{Algorithm, Job, JobKind, Plan, Requirements};
 
 fn data() -> DataSchema {
     let number = |column: &str, center, scale, clip| FeatureSpec::Numeric {
@@ -85,6 +85,7 @@ fn document(algorithm: Algorithm) -> JobDocument {
         },
         aggregation: AggregationDocument::default(),
         deadlines: DeadlineDocument::default(),
+        requirements: Requirements::default(),
         data_access: DataAccessDocument::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_contract::JobId;
+use consort_contract::{JobDocument, JobId};
 use consort_proto::convert::job_from_wire;
 use consort_proto::wire::job::v1 as wire;
 use consort_proto::wire::job::v1::job_service_server::JobService;
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::consent::job_id;
 use super::{status, unavailable};
 use crate::driver::{Command, Desk};
+use crate::error::{Refusal, RefusalKind};
 
 /// The operators' side of jobs.
 pub struct Jobs(pub Arc<Desk>);
@@ -24,7 +25,8 @@ impl JobService for Jobs {
         request: Request<wire::SubmitJobRequest>,
     ) -> Result<Response<wire::SubmitJobResponse>, Status> {
         let request = request.into_inner();
-        let document = job_from_wire(request.spec).map_err(|error| status(&error.into()))?;
+        let document =
+            proposed(request.spec, &request.job_json).map_err(|refusal| status(&refusal))?;
         let desk = self.0.clone();
         let submitted =
             tokio::task::spawn_blocking(move || desk.submit(document, &request.idempotency_key))
@@ -141,9 +143,44 @@ impl Jobs {
     }
 }
 
+/// The job of a submission, which says it in one way.
+fn proposed(spec: Option<wire::JobSpec>, json: &str) -> Result<JobDocument, Refusal> {
+    let invalid = |code, message: String| Refusal::new(RefusalKind::Invalid, code, message);
+    match (spec, json) {
+        (spec, "") => Ok(job_from_wire(spec)?),
+        (None, json) => JobDocument::from_json(json)
+            .map_err(|error| invalid(error.code(), format!("job_json: {error}"))),
+        (Some(_), _) => {
+            let message = "spec and job_json are both there; say the job in one of them";
+            Err(invalid("job_twice", message.to_owned()))
+        }
+    }
+}
+
 fn has_ended(job: &wire::Job) -> bool {
     match job.state() {
         wire::JobState::Unspecified | wire::JobState::Voting | wire::JobState::Running => false,
         wire::JobState::Completed | wire::JobState::Failed | wire::JobState::Cancelled => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_job_is_taken_as_a_message_or_as_json_and_not_as_both() {
+        let document = testing::document(2);
+        let json = serde_json::to_string(&document).unwrap();
+        let spec = || Some(consort_proto::convert::job_to_wire(&document));
+        assert_eq!(proposed(None, &json).unwrap(), document);
+        assert_eq!(proposed(spec(), "").unwrap(), document);
+        assert_eq!(proposed(spec(), &json).unwrap_err().code, "job_twice");
+        let broken = json.replacen("\"epsilon\":", "\"epsilom\":", 1);
+        let refusal = proposed(None, &broken).unwrap_err();
+        assert_eq!(refusal.code, "job_malformed");
+        assert!(refusal.message.contains("privacy"), "{}", refusal.message);
+        assert!(proposed(None, "").is_err());
     }
 }

@@ -7,12 +7,14 @@ mod job;
 mod model;
 mod round;
 mod upload;
+mod witness;
 
 pub use auth::Token;
 pub use consent::Consent;
 pub use job::Jobs;
 pub use model::Models;
 pub use round::Rounds;
+pub use witness::Witnesses;
 
 use std::sync::Arc;
 

@@ -129,7 +129,7 @@ impl Driver {
             votes: votes.hash(),
             model: self.state.model,
             schema,
-            log_head: services.recorder.head(),
+            log_head: services.recorder.announce()?,
         };
         let open = RoundOpen::new(terms, &services.identity);
         self.commit(JobEvent::RoundOpened(Box::new(open)), &[], now)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{
-    ApprovedVotes, IdentityKey, Job, JobId, MAX_REASON_BYTES, OrganisationId, Plan, Vote,
-    members_in_roster,
+    ApprovedVotes, IdentityKey, Job, JobId, MAX_REASON_BYTES, OrganisationId, Plan, Requirements,
+    Vote, members_in_roster,
 };
 use consort_model::Parameters;
 use consort_proto::convert::{
@@ -249,6 +249,9 @@ impl Agent {
         let document = job.document();
         if document.data_access.encryption.is_some() && dataset(job, site)?.key_id.is_none() {
             return Err(ConsentRefused::NotEncrypted(document.dataset.clone()));
+        }
+        if document.requirements != Requirements::default() {
+            (site.premises)().meet(&document.requirements)?;
         }
         read_data(job, site)
     }

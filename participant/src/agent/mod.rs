@@ -6,16 +6,18 @@
 
 mod agreement;
 mod rounds;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MaskedUpdate};
+use consort_audit::{Cosignature, SignedNote};
 use consort_contract::{IdentitySecret, Job, JobId, Label, OrganisationId, Plan, Roster, Vote};
 use consort_model::{ArrivedParameters, Parameters};
 use consort_proto::convert::{
-    AttemptKey, attempt_from_wire, directive_from_wire, result_from_wire,
+    AttemptKey, ShownHead, attempt_from_wire, directive_from_wire, result_from_wire,
 };
 use consort_proto::wire::round::v1 as wire;
 use consort_proto::wire::round::v1::follow_response::Event;
@@ -29,6 +31,7 @@ use crate::config::DatasetConfig;
 use crate::consent::ConsentPolicy;
 use crate::keys::KeyWanted;
 use crate::ledger::{LedgerFault, PrivacyLedger};
+use crate::premises::Premises;
 use crate::state::{SiteState, StateFault};
 use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 use agreement::Agreement;
@@ -53,9 +56,16 @@ pub struct Site {
     pub consent: ConsentPolicy,
     /// Its data files, plain and encrypted.
     pub datasets: BTreeMap<Label, DatasetConfig>,
+    /// Measures what its machine has.
+    pub premises: Box<Measure>,
     /// Threads that mask an update.
     pub workers: NonZeroUsize,
+    /// The wall clock, seconds since 1970: what co-signatures on the coordinator's log are dated with.
+    pub unix_s: fn() -> u64,
 }
+
+/// Tells what this machine has now.
+pub type Measure = dyn Fn() -> Premises + Send;
 
 /// What can happen to an agent.
 #[derive(Debug)]
@@ -70,6 +80,17 @@ pub enum Input {
         model: Digest,
         /// The parameters; that they are the ones asked for is checked here.
         arrived: Result<ArrivedParameters, String>,
+    },
+    /// The checkpoint of an announced log head was shown, or could not be fetched.
+    Head {
+        /// By which job's announcement.
+        job: JobId,
+        /// The head that was announced.
+        head: Digest,
+        /// Entries of the longest log that this member had seen when it asked.
+        kept_entries: u64,
+        /// The checkpoint and its proof; that they hold is checked here.
+        shown: Result<ShownHead, String>,
     },
     /// The broker released a data key, or did not.
     Key {
@@ -133,6 +154,22 @@ pub enum Effect {
         /// What it is a model of: more bytes than it has are not read.
         agreed: Arc<(Job, Plan)>,
     },
+    /// Have the coordinator show the log head that it announced, and come back with [`Input::Head`].
+    ProveHead {
+        /// By which job's announcement.
+        job: JobId,
+        /// The head.
+        head: Digest,
+        /// Entries of the longest log that this member has seen.
+        kept_entries: u64,
+    },
+    /// Co-sign the coordinator's log.
+    Cosign {
+        /// Which head of it.
+        head: Digest,
+        /// The co-signature.
+        cosignature: Cosignature,
+    },
     /// Ask this organisation's broker for a data key and come back with [`Input::Key`].
     FetchKey(Box<KeyWanted>),
     /// Train, and come back with [`Input::Trained`].
@@ -167,6 +204,10 @@ pub struct Agent {
     ledger: PrivacyLedger,
     agreements: BTreeMap<JobId, Agreement>,
     rounds: BTreeMap<JobId, RunningRound>,
+    /// The checkpoint of the longest log of the coordinator's that was seen.
+    longest_log: Option<SignedNote>,
+    /// The announced log head of each job that was proven last.
+    proven: BTreeMap<JobId, Digest>,
 }
 
 impl Agent {
@@ -175,6 +216,8 @@ impl Agent {
     /// # Errors
     /// [`AgentFault`] when the state cannot be read.
     pub fn open(site: Site, state: SiteState, ledger: PrivacyLedger) -> Result<Self, AgentFault> {
+        let longest_log = state.log_head().map(|note| note.parse());
+        let longest_log = longest_log.transpose().map_err(|_| StateFault::LogHead)?;
         let mut agreements = BTreeMap::new();
         for job in state.open_jobs()? {
             let Some(stored) = state.job(&job)? else {
@@ -196,6 +239,8 @@ impl Agent {
             ledger,
             agreements,
             rounds: BTreeMap::new(),
+            longest_log,
+            proven: BTreeMap::new(),
         })
     }
 
@@ -211,6 +256,12 @@ impl Agent {
                 model,
                 arrived,
             } => self.fetched(&job, model, arrived),
+            Input::Head {
+                job,
+                head,
+                kept_entries,
+                shown,
+            } => self.head_shown(&job, head, kept_entries, shown),
             Input::Key { job, name, key } => self.keyed(&job, &name, key),
             Input::Trained { key, result } => self.trained(&key, result),
         }
@@ -308,6 +359,7 @@ impl Agent {
         };
         if self.agreements.remove(&job).is_some() {
             self.rounds.remove(&job);
+            self.proven.remove(&job);
             self.state.close(&job, &closed.state)?;
             tracing::info!(%job, state = %closed.state, "the job ended");
         }

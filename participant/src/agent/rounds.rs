@@ -23,7 +23,7 @@ use crate::trainer::{Contribution, TrainingFault, TrainingTask};
 
 /// An attempt that this organisation takes part in, or is about to.
 pub(super) enum RunningRound {
-    /// Announced; its model or the key of the records is being fetched.
+    /// Announced; its log head is being proven, or its model or the key of the records is being fetched.
     Announced {
         /// The attempt.
         key: AttemptKey,
@@ -63,6 +63,14 @@ enum Work {
 }
 
 impl RunningRound {
+    /// Whether it is announced under this log head, and not joined.
+    pub(super) fn waits_for(&self, head: Digest) -> bool {
+        match self {
+            Self::Announced { open, .. } => open.terms.log_head == head,
+            Self::Joined(_) => false,
+        }
+    }
+
     pub(super) fn key(&self) -> &AttemptKey {
         match self {
             Self::Announced { key, .. } => key,
@@ -83,9 +91,15 @@ impl Agent {
             }
             return self.asked(&key, &Directive::Advertise(open));
         }
+        let unproven_head = self.unproven_head(&open);
         if let Err(rejection) = self.check_announcement(&open) {
             warn_rejected(&key, "a round", &rejection);
-            return Ok(Vec::new());
+            // A coordinator that was rolled back announces what was answered long ago: its log is looked at all the same.
+            return Ok(unproven_head.into_iter().collect());
+        }
+        if let Some(effect) = unproven_head {
+            self.wait(key, open);
+            return Ok(vec![effect]);
         }
         let Some(agreement) = self.agreements.get(&key.job) else {
             return Ok(Vec::new());
@@ -104,13 +118,15 @@ impl Agent {
             return self.join(&open);
         }
         effects.extend(self.want_key(&key.job)?);
-        let open = Box::new(open);
-        let running = RunningRound::Announced {
-            key: key.clone(),
-            open,
-        };
-        self.rounds.insert(key.job, running);
+        self.wait(key, open);
         Ok(effects)
+    }
+
+    /// Keeps an announcement until what it waits for has come.
+    fn wait(&mut self, key: AttemptKey, open: RoundOpen) {
+        let (job, open) = (key.job.clone(), Box::new(open));
+        self.rounds
+            .insert(job, RunningRound::Announced { key, open });
     }
 
     /// Something came that an announced attempt may have waited for.

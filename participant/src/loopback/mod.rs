@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use consort_attestation::channel::ClientChannel;
 use consort_daemon::peers::attest_round_keys;
 use consort_daemon::telemetry;
+use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::round::v1::round_service_server::RoundServiceServer;
 use consort_proto::wire::uplink::v1::uplink_service_server::UplinkServiceServer;
@@ -102,7 +103,7 @@ pub async fn serve_loopback(
     }
 }
 
-/// The services on the port: two that are forwarded, one that is answered here, health, and reflection for all of them.
+/// The services on the port: three that are forwarded, one that is answered here, health, and reflection for all of them.
 async fn offer(
     link: Arc<Link>,
     vouching: Vouching,
@@ -118,6 +119,7 @@ async fn offer(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name("consort.round.v1.RoundService")
             .with_service_name("consort.consent.v1.ConsentService")
+            .with_service_name("consort.audit.v1.WitnessService")
             .with_service_name("consort.uplink.v1.UplinkService")
             .with_service_name("grpc.health.v1.Health")
     };
@@ -129,7 +131,8 @@ async fn offer(
         .concurrency_limit_per_connection(CALLS_AT_A_TIME)
         .tcp_nodelay(true)
         .add_service(Forward::<RoundServiceServer<()>>::new(Arc::clone(&link)))
-        .add_service(Forward::<ConsentServiceServer<()>>::new(link))
+        .add_service(Forward::<ConsentServiceServer<()>>::new(Arc::clone(&link)))
+        .add_service(Forward::<WitnessServiceServer<()>>::new(link))
         .add_service(vouching)
         .add_service(health)
         .add_service(reflection().build_v1().map_err(schema)?)

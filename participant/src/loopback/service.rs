@@ -72,6 +72,7 @@ impl VouchError {
                 | StateFault::Record(_)
                 | StateFault::Name(_)
                 | StateFault::Damaged(_)
+                | StateFault::LogHead
                 | StateFault::Incomplete(_),
             )
             | Self::Attester(_) => Code::Internal,

@@ -1,10 +1,12 @@
-//! `dp_fedsgd` at a site: one clipped sum of its records, and its share of the noise beside it. A job that asks has the same.
+//! `dp_fedsgd` at a site: one clipped sum of its records or of a sample of them, and its share of the noise beside it. A job that
+//! asks has the same.
 
 use consort_aggregation::{EncodedUpdate, VectorSchema};
 use consort_privacy::{Debit, NoisePlan, NoiseVector, PrivateUpdate, RecordSum};
 use rand_core::{CryptoRng, RngCore};
 use zeroize::Zeroizing;
 
+use super::sampling::Sample;
 use super::{EncodingFault, Stopwatch, TrainingFault, TrainingTask};
 
 /// A sum and its noise, not yet paid for and not yet added up.
@@ -22,8 +24,20 @@ impl GradientSum {
         watch: &mut Stopwatch,
     ) -> Result<Self, TrainingFault> {
         let noise = watch.noise(|| task.noise(rng))?;
-        let sum = task.clipped_sum(&task.parameters)?;
+        let sum = match task.agreed.1.noise().target().batches {
+            None => task.clipped_sum(&task.parameters)?,
+            Some(batches) => {
+                let sample = Sample::draw(&task.data, &batches, rng);
+                task.clipped_sum_of(&sample.features, &sample.labels, &task.parameters)?
+            }
+        };
         Ok(Self { sum, noise })
+    }
+
+    /// The sum without its noise.
+    #[cfg(test)]
+    pub(crate) fn dangerous_into_integers(self) -> Vec<i64> {
+        self.sum.dangerous_into_integers()
     }
 
     /// Adds sum and noise up against the debit.

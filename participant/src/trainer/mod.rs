@@ -4,6 +4,7 @@
 mod dp_fedsgd;
 mod fedavg;
 mod query;
+mod sampling;
 
 pub use dp_fedsgd::GradientSum;
 
@@ -176,11 +177,21 @@ impl TrainingTask {
         DiscreteGaussian::new(plan.member_variance()).sample_vector(elements, rng)
     }
 
-    /// Σ of the clipped vectors of the records at these parameters.
+    /// Σ of the clipped vectors of all records at these parameters.
     fn clipped_sum(&self, parameters: &Parameters) -> Result<RecordSum, TrainingError> {
+        self.clipped_sum_of(self.data.features(), self.data.labels(), parameters)
+    }
+
+    /// The same over a sample of them.
+    fn clipped_sum_of(
+        &self,
+        features: &[f32],
+        labels: &[f32],
+        parameters: &Parameters,
+    ) -> Result<RecordSum, TrainingError> {
         let (job, plan) = &*self.agreed;
         let inputs = u32::try_from(self.data.inputs()).unwrap_or(u32::MAX);
-        let batch = Batch::new(self.data.features(), self.data.labels(), inputs)?;
+        let batch = Batch::new(features, labels, inputs)?;
         let weight = LossWeight::new(job.algorithm().records().loss_weight)?;
         let clipping = Clipping::new(plan.noise().grid(), weight);
         let cap = plan.noise().record_cap();

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use consort_aggregation::{Digest, MaskedUpdate};
+use consort_audit::Cosignature;
 use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
 use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, ParametersError};
 use consort_proto::convert::{
-    AttemptKey, advert_to_wire, attempt_to_wire, complaint_to_wire, confirmation_to_wire,
-    share_keys_to_wire, unmask_to_wire, vote_to_wire,
+    AttemptKey, ShownHead, advert_to_wire, attempt_to_wire, complaint_to_wire,
+    confirmation_to_wire, share_keys_to_wire, shown_head_from_wire, unmask_to_wire, vote_to_wire,
 };
 use consort_proto::errors::code_of;
+use consort_proto::wire::audit::v1 as audit;
+use consort_proto::wire::audit::v1::witness_service_client::WitnessServiceClient;
 use consort_proto::wire::consent::v1::CastVoteRequest;
 use consort_proto::wire::consent::v1::consent_service_client::ConsentServiceClient;
 use consort_proto::wire::round::v1 as wire;
@@ -56,6 +59,8 @@ enum Saying {
     Vote(JobId),
     Message(AttemptKey, &'static str),
     Model(JobId, [u8; 32]),
+    Head(JobId, [u8; 32]),
+    Cosignature([u8; 32]),
 }
 
 impl Session {
@@ -109,6 +114,12 @@ impl Session {
             Effect::FetchModel { job, model, agreed } => {
                 self.fetch(job, model, agreed.0.model()).await
             }
+            Effect::ProveHead {
+                job,
+                head,
+                kept_entries,
+            } => self.prove_head(job, head, kept_entries).await,
+            Effect::Cosign { head, cosignature } => self.cosign(&head, &cosignature).await,
             // These need no connection to the coordinator: the uplink starts them itself.
             Effect::Train(_) | Effect::FetchKey(_) => {}
         }
@@ -280,6 +291,64 @@ impl Session {
             arriving.push(&piece.data).map_err(unfit)?;
         }
         arriving.finish().map_err(unfit)
+    }
+
+    async fn prove_head(&self, job: JobId, head: Digest, kept_entries: u64) {
+        let saying = Saying::Head(job.clone(), *head.as_bytes());
+        if !self.first(&saying) {
+            return;
+        }
+        let shown = in_time(CALL_TIMEOUT, self.shown_head(&head, kept_entries)).await;
+        // Like a model, a head may be asked for again on this connection.
+        self.forget(&saying);
+        let shown = shown.map_err(|status| {
+            self.failed(&saying, "a log head", &status);
+            describe(&status)
+        });
+        let input = Input::Head {
+            job,
+            head,
+            kept_entries,
+            shown,
+        };
+        if self.inputs.send(input).await.is_err() {
+            tracing::debug!("the agent ended");
+        }
+    }
+
+    async fn shown_head(&self, head: &Digest, kept_entries: u64) -> Result<ShownHead, Status> {
+        let request = audit::ProveHeadRequest {
+            log_head: head.as_bytes().to_vec(),
+            kept_entries,
+        };
+        let shown = self.witness().prove_head(request).await?.into_inner();
+        shown_head_from_wire(shown).map_err(|error| Status::out_of_range(error.to_string()))
+    }
+
+    async fn cosign(&self, head: &Digest, cosignature: &Cosignature) {
+        let saying = Saying::Cosignature(*head.as_bytes());
+        if !self.first(&saying) {
+            return;
+        }
+        let request = audit::CosignRequest {
+            log_head: head.as_bytes().to_vec(),
+            cosignature: cosignature.as_bytes().to_vec(),
+        };
+        let mut service = self.witness();
+        match in_time(CALL_TIMEOUT, service.cosign(request)).await {
+            Ok(_) => metrics::counter!("consort_participant_log_cosignatures_total").increment(1),
+            // The round does not wait for it, and the link may be in order.
+            Err(status) => {
+                tracing::warn!(
+                    problem = describe(&status),
+                    "a co-signature on the log was not taken"
+                );
+            }
+        }
+    }
+
+    fn witness(&self) -> WitnessServiceClient<Channel> {
+        WitnessServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     fn rounds(&self) -> RoundServiceClient<Channel> {

@@ -50,6 +50,11 @@ fn source(mechanism: &Mechanism, side: Side) -> Source {
 pub(crate) fn overflow(mechanism: &Mechanism) -> Option<Overflow> {
     let truncation = mechanism.truncation()?;
     let rate = mechanism.sampling().value();
-    let overflow = Overflow::new(truncation.records(), rate, truncation.max_batch());
+    let of = if truncation.is_bound() {
+        Overflow::of_at_most
+    } else {
+        Overflow::new
+    };
+    let overflow = of(truncation.records(), rate, truncation.max_batch());
     (overflow.probability > 0.0 && overflow.rate > 0.0).then_some(overflow)
 }

@@ -7,7 +7,7 @@ use consort_contract::job::{
 };
 use consort_contract::{
     AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan,
-    Query, Rotation, Schedule, ServerOptimizerTerms, StepDecay,
+    Query, Requirements, Rotation, Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 use consort_model::{Layer, Loss};
 
@@ -59,6 +59,27 @@ pub fn job_to_wire(document: &JobDocument) -> wire::JobSpec {
                     key_rotation_days: encryption.key_rotation_days,
                 }),
             }),
+        requirements: requirements_to_wire(&document.requirements),
+    }
+}
+
+fn requirements_to_wire(requirements: &Requirements) -> Option<wire::RequirementsSpec> {
+    (*requirements != Requirements::default()).then_some(wire::RequirementsSpec {
+        memory_bytes: requirements.memory_bytes,
+        storage_bytes: requirements.storage_bytes,
+        network_bits_per_second: requirements.network_bits_per_second,
+        genuine_hardware: requirements.genuine_hardware,
+        metrics: requirements.metrics,
+    })
+}
+
+fn requirements_from_wire(spec: wire::RequirementsSpec) -> Requirements {
+    Requirements {
+        memory_bytes: spec.memory_bytes,
+        storage_bytes: spec.storage_bytes,
+        network_bits_per_second: spec.network_bits_per_second,
+        genuine_hardware: spec.genuine_hardware,
+        metrics: spec.metrics,
     }
 }
 
@@ -116,6 +137,10 @@ pub fn job_from_wire(spec: Option<wire::JobSpec>) -> Result<JobDocument, WireErr
                     key_rotation_days: encryption.key_rotation_days,
                 }),
         },
+        requirements: spec
+            .requirements
+            .map(requirements_from_wire)
+            .unwrap_or_default(),
     })
 }
 
@@ -268,6 +293,9 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             max_records_per_member: a.max_records_per_member,
             server_optimizer: a.server_optimizer.map(optimizer_to_wire),
             schedule: a.schedule.map(schedule_to_wire),
+            sampling: a
+                .sampling
+                .map(|Sampling { rate, max_batch }| wire::Sampling { rate, max_batch }),
         }),
         Algorithm::FedAvg(a) => wire::job_spec::Algorithm::Fedavg(wire::FedAvg {
             rounds: a.rounds,
@@ -311,6 +339,9 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             max_records_per_member: a.max_records_per_member,
             server_optimizer: optimizer_from_wire(a.server_optimizer)?,
             schedule: a.schedule.map(schedule_from_wire),
+            sampling: a
+                .sampling
+                .map(|wire::Sampling { rate, max_batch }| Sampling { rate, max_batch }),
         })),
         wire::job_spec::Algorithm::Fedavg(a) => Ok(Algorithm::FedAvg(FedAvg {
             rounds: a.rounds,

@@ -1,11 +1,16 @@
 //! The only border between wire and domain: what comes in is checked once and becomes a domain type, or a [`WireError`].
 
+mod audit;
 mod consent;
 mod job;
 mod keys;
 mod query;
 mod round;
 
+pub use audit::{
+    COSIGNATURE_BYTES, ShownHead, cosign_from_wire, prove_head_from_wire, shown_head_from_wire,
+    shown_head_to_wire,
+};
 pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
 pub use job::{job_from_wire, job_to_wire, plan_from_wire, plan_to_wire};
 pub use keys::{KeyRequest, NONCE_BYTES, key_request_from_wire, nonce_from_wire};

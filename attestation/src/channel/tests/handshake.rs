@@ -77,6 +77,27 @@ async fn a_client_of_tls_1_2_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_without_aes_256_is_refused() {
+    let provider = rustls::crypto::CryptoProvider {
+        cipher_suites: vec![
+            rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            rustls::crypto::aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let error = server_meets_tls_client(config).await;
+    assert!(
+        matches!(error, ChannelError::Tls(rustls::Error::PeerIncompatible(_))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_would_resume_is_given_no_ticket() {
     let (near, far) = duplex(256 * 1024);
     let server = ServerChannel::new(coordinator()).unwrap();

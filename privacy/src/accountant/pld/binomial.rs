@@ -25,6 +25,20 @@ impl Overflow {
             rate: share,
         }
     }
+
+    /// What dominates a batch of whatever number of records up to `most`.
+    ///
+    /// Given that the others fill the batch, a record is in it only if its own coin won: never more often than `rate`. The others
+    /// fill it the more often the more they are. Both only move mass to a worse pair: that of a full batch, whose shift is twice
+    /// as long, dominates the plain one of the same rate (on the half lines where the plain one's divergence is taken, its masses
+    /// lie further apart), and a pair of a lower rate is a mixture of it with one that tells nothing. So the mixture with the
+    /// greatest probability and the whole rate has the greatest divergence at every order, and after composition too.
+    pub(crate) fn of_at_most(most: u32, rate: f64, cap: u32) -> Self {
+        Self {
+            probability: above(most.saturating_sub(1), rate, cap.saturating_sub(1)),
+            rate,
+        }
+    }
 }
 
 /// P(Bin(n, p) > k).
@@ -145,6 +159,17 @@ mod tests {
                 "{n} {p} {k}: {found:e} is not {expected:e}"
             );
         }
+    }
+
+    #[test]
+    fn a_bound_on_the_records_is_no_better_than_any_number_below_it() {
+        let (rate, cap, most) = (0.1, 32, 200);
+        let bound = Overflow::of_at_most(most, rate, cap);
+        for records in [1, 31, 32, 33, 100, 199, 200] {
+            let known = Overflow::new(records, rate, cap);
+            assert!(known.probability <= bound.probability && known.rate <= bound.rate);
+        }
+        assert_eq!(Overflow::of_at_most(32, rate, 32).probability, 0.0);
     }
 
     #[test]

@@ -1,15 +1,20 @@
-//! `consort audit`: checks a copy of the audit log offline.
+//! `consort audit`: checks a copy of the audit log offline, proves what is in it, and follows it.
+
+mod proofs;
+mod tail;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use consort_audit::{NoteVerifier, Report, VerifyError};
+use consort_audit::{Report, VerifyError, verify_witnessed};
 use consort_contract::SignedRoster;
 use consort_daemon::config;
 use consort_round::SplitView;
 use consort_round::blame::Unproven;
 
 use crate::failure::{Failure, at};
+use trust::{Trust, Trusted, read_checkpoint};
 
 /// What can be done with an audit log.
 #[derive(Subcommand)]
@@ -18,13 +23,21 @@ pub(crate) enum Command {
     Verify {
         /// The log's folder
         dir: PathBuf,
-        /// The coordinator's audit key as you got it from its operator; without it the folder's own is believed
+        /// A checkpoint that somebody kept, which the log must extend; may be repeated
         #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
+        checkpoint: Vec<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        trust: Trust,
     },
+    /// Prove that an entry is in the log, or that the log extends an older checkpoint
+    Prove(proofs::Prove),
+    /// Check such a proof with the log's key, without the log
+    CheckProof(proofs::CheckProof),
+    /// Show the newest entries of a log, and new ones as they come
+    Tail(tail::Follow),
     /// Check a member's record of a coordinator that signed two contradicting statements of one attempt
     SplitView {
         /// The record, as `consort participant split-views` wrote it
@@ -37,20 +50,35 @@ pub(crate) enum Command {
 
 /// Runs the command.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
-    let (dir, key, json) = match command {
-        Command::Verify { dir, key, json } => (dir, key, json),
-        Command::SplitView { record, roster } => return split_view(&record, &roster),
-    };
-    let trusted = key.as_deref().map(read_key).transpose()?;
-    let report =
-        consort_audit::verify(&dir, trusted.as_ref()).map_err(|error| broken(&dir, &error))?;
-    if json {
-        println!("{}", to_json(&report));
-    } else {
-        print!("{report}");
-        println!("verified: {}", dir.display());
+    match command {
+        Command::Verify {
+            dir,
+            checkpoint,
+            json,
+            trust,
+        } => {
+            let report = verify(&dir, &checkpoint, &trust)?;
+            if json {
+                println!("{}", to_json(&report));
+            } else {
+                print!("{report}");
+                println!("verified: {}", dir.display());
+            }
+            Ok(())
+        }
+        Command::Prove(asked) => proofs::prove(&asked),
+        Command::CheckProof(asked) => proofs::check(&asked),
+        Command::Tail(asked) => tail::tail(&asked),
+        Command::SplitView { record, roster } => split_view(&record, &roster),
     }
-    Ok(())
+}
+
+fn verify(dir: &Path, checkpoints: &[PathBuf], trust: &Trust) -> Result<Report, Failure> {
+    let Trusted { key, witnesses } = trust.load()?;
+    let kept = checkpoints.iter().map(|file| read_checkpoint(file));
+    let kept = kept.collect::<Result<Vec<_>, _>>()?;
+    verify_witnessed(dir, key.as_ref(), &kept, witnesses.as_ref())
+        .map_err(|error| broken(dir, &error))
 }
 
 /// Says of what a record convicts the roster's coordinator.
@@ -91,18 +119,6 @@ pub(crate) fn broken(dir: &Path, error: &VerifyError) -> Failure {
     Failure::refused(error.code(), what)
 }
 
-fn read_key(file: &Path) -> Result<NoteVerifier, Failure> {
-    let text = config::read(file)?;
-    text.trim()
-        .parse()
-        .map_err(|error: consort_audit::NoteError| {
-            Failure::usage(
-                error.code(),
-                format!("{} holds no audit key: {error}", file.display()),
-            )
-        })
-}
-
 fn to_json(report: &Report) -> serde_json::Value {
     let checked: Vec<_> = report
         .checked
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
 
     /// A roster file whose coordinator has the key of this seed.
-    fn roster(folder: &Path, coordinator: u8) -> PathBuf {
+    pub(super) fn roster(folder: &Path, coordinator: u8) -> PathBuf {
         let secret = |seed| IdentitySecret::from_seed(&[seed; 32]);
         let entry = |seed| RosterEntry {
             identity: secret(seed).public(),

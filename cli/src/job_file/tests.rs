@@ -1,0 +1,151 @@
+//! What job files say, and what is said of those that say it wrong.
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../job.sample.yaml");
+
+/// The sample as JSON, one field a line.
+fn sample_json() -> String {
+    let job = parse(SAMPLE, false).unwrap();
+    serde_json::to_string_pretty(job.document()).unwrap()
+}
+
+fn refusal(text: &str, is_json: bool) -> String {
+    match parse(text, is_json).unwrap_err() {
+        Problem::File(text) | Problem::Job(_, text) => text,
+    }
+}
+
+/// The line on which this stands first.
+fn line(text: &str, what: &str) -> usize {
+    text.lines().position(|line| line.contains(what)).unwrap() + 1
+}
+
+#[test]
+fn a_job_is_the_same_job_in_yaml_and_in_json() {
+    let yaml = parse(SAMPLE, false).unwrap();
+    let json = parse(&sample_json(), true).unwrap();
+    assert_eq!(yaml.hash(), json.hash());
+    let asked = yaml.document().requirements;
+    assert_eq!(asked.memory_bytes, Some(1_000_000_000));
+    // JSON is YAML too.
+    assert_eq!(parse(&sample_json(), false).unwrap().hash(), yaml.hash());
+}
+
+#[test]
+fn the_choices_that_the_sample_leaves_out_are_valid_too() {
+    let all = SAMPLE
+        .replace("# enclave:", "enclave:")
+        .replace("  # encryption: {", "  encryption: {")
+        .replace(
+            "{ logging: enabled }",
+            "{ logging: enabled, alerts: configured }",
+        );
+    let job = parse(&all, false).unwrap();
+    let asked = job.document().requirements;
+    assert!(asked.genuine_hardware && asked.metrics);
+    let encryption = job.document().data_access.encryption.unwrap();
+    assert_eq!(encryption.key_rotation_days, 30);
+}
+
+#[test]
+fn an_error_names_its_line_and_field_in_yaml_and_in_json() {
+    let json = sample_json();
+    // What is changed in the YAML and in the JSON, to what, the field, and the reason.
+    for (yaml, of_json, field, reason) in [
+        (
+            ("epsilon: 1.0", "epsilon: lots"),
+            ("\"epsilon\": 1.0", "\"epsilon\": \"lots\""),
+            "privacy.epsilon",
+            "",
+        ),
+        (
+            ("epsilon: 1.0", "epsilon: -1"),
+            ("\"epsilon\": 1.0", "\"epsilon\": -1"),
+            "privacy.epsilon",
+            "above 0",
+        ),
+        (
+            ("momentum: 0.9", "momentun: 0.9"),
+            ("\"momentum\": 0.9", "\"momentun\": 0.9"),
+            "dp_fedsgd",
+            "momentun",
+        ),
+        (
+            ("rounds: 20", "rounds: 0"),
+            ("\"rounds\": 20", "\"rounds\": 0"),
+            "dp_fedsgd.rounds",
+            "outside its range",
+        ),
+        (
+            ("minimum: 4", "minimum: 40"),
+            ("\"minimum\": 4", "\"minimum\": 40"),
+            "aggregation",
+            "n_min",
+        ),
+        (
+            ("memory: 1GB", "memory: much"),
+            ("\"memory\": \"1GB\"", "\"memory\": \"much\""),
+            "training_job.compute.memory",
+            "a size such as",
+        ),
+    ] {
+        for (text, (from, to), is_json) in [(SAMPLE, yaml, false), (json.as_str(), of_json, true)] {
+            assert!(text.contains(from), "{from}");
+            let text = text.replacen(from, to, 1);
+            let said = refusal(&text, is_json);
+            assert!(said.contains(field) && said.contains(reason), "{said}");
+            let changed = line(&text, to);
+            // A table whose numbers do not fit together is named by its own line.
+            let table = line(&text, "aggregation");
+            assert!(
+                said.contains(&format!("line {changed}"))
+                    || field == "aggregation" && said.contains(&format!("line {table}")),
+                "{to} is on line {changed}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused_on_its_line_with_the_reason() {
+    for (from, to, reason) in [
+        ("gpu: disabled", "gpu: enabled", "processors"),
+        (
+            "authorization: operator-token",
+            "authorization: role-based",
+            "roles",
+        ),
+        ("encryption: AES-256", "encryption: none", "AES-256"),
+    ] {
+        let text = SAMPLE.replacen(from, to, 1);
+        let said = refusal(&text, false);
+        let at = format!("line {}", line(&text, to));
+        assert!(said.contains(&at) && said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_job_is_refused_and_never_panics() {
+    for text in [
+        "",
+        "# nothing\n",
+        "name",
+        "- a\n- b\n",
+        "name: a\nname: b\n",
+        "{",
+        "{}",
+        "name: &a [*a]\n",
+        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b,*b]\n",
+        "name: !!binary x\n---\nname: b\n",
+        "\u{0}",
+    ] {
+        for is_json in [false, true] {
+            assert!(!refusal(text, is_json).is_empty());
+        }
+    }
+    let deep = "[".repeat(100_000);
+    assert!(parse(&deep, false).is_err() && parse(&deep, true).is_err());
+    let long = format!("# {}\n{SAMPLE}", "x".repeat(MAX_JOB_BYTES));
+    assert!(refusal(&long, false).contains("at most"));
+}
