@@ -51,8 +51,7 @@ pub(crate) async fn run(asked: Asked) -> Result<(), Failure> {
         let what = "the report is not the one that its manifest names; fetch it again";
         return Err(unfit(what.to_owned()));
     }
-    let report: Report = serde_json::from_slice(&fetched.model)
-        .map_err(|error| unfit(format!("the report cannot be read: {error}")))?;
+    let report = Report::from_json(&fetched.model).map_err(|error| unfit(error.to_string()))?;
     if let Some(folder) = &asked.out {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
         for (name, bytes) in [

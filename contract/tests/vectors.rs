@@ -173,7 +173,7 @@ fn a_record_becomes_the_query_vectors_of_the_reference_to_the_bit() {
 
 #[test]
 fn the_jobs_and_their_model_have_the_hashes_of_the_reference() {
-    let agreed = agreed().into_iter().chain([sampled()]);
+    let agreed = agreed().chain([sampled()]);
     agreed.for_each(|contract| a_job_and_its_model_have_the_hashes(&contract));
 }
 
@@ -207,7 +207,7 @@ fn plan(contract: &Value, job: &Job) -> Plan {
 
 #[test]
 fn the_plans_and_the_contracts_are_those_of_the_reference() {
-    let agreed = agreed().into_iter().chain([sampled()]);
+    let agreed = agreed().chain([sampled()]);
     agreed.for_each(|contract| a_plan_and_its_contract_are_those(&contract));
 }
 

@@ -19,9 +19,9 @@ use consort_contract::job::{
 use consort_contract::{
     AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, Evaluate,
     EvaluateWeights, FedAvg, IdentitySecret, Job, JobDocument, JobId, Label, ManifestDocument,
-    OrganisationId, Plan, Query, Requirements, RevocationListBytes, RosterDocument, RosterEntry,
-    Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster, Stats,
-    StatsQuery, StepDecay,
+    OrganisationId, Plan, Query, Report, Requirements, RevocationListBytes, RosterDocument,
+    RosterEntry, Rotation, Sampling, Schedule, ServerOptimizerTerms, SignedManifest, SignedRoster,
+    Stats, StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
 use consort_coordinator::manifest::ManifestRound;
@@ -198,6 +198,18 @@ fn disk() {
     let metadata = BTreeMap::from([("consort.job".to_owned(), job.to_string())]);
     let file = model_file::write(&model, &OptimizerState::initial(parameters), metadata).unwrap();
     write("model-file", file);
+    for (name, document) in asking_documents() {
+        let job = Job::new(document).unwrap();
+        let plan = Plan::derive(&job).unwrap();
+        let sum: Vec<i64> = (1..)
+            .map(|i| i << 30)
+            .take(job.query().unwrap().elements())
+            .collect();
+        let id = JobId::new("job-2").unwrap();
+        let report = Report::of(&id, &job, &plan, &sum, 5).unwrap();
+        let name = if name == "stats" { "valid" } else { name };
+        write_as("report", name, serde_json::to_vec(&report).unwrap());
+    }
     write(
         "model-manifest",
         manifest().sign(&consort_decoders::coordinator()),

@@ -3,7 +3,7 @@
 
 use crate::{Decoder, Outcome, code, documents, head, text};
 use consort_aggregation::Digest;
-use consort_contract::{DataSchema, IdentitySecret, JobDocument, JobId, MissingValues};
+use consort_contract::{DataSchema, IdentitySecret, JobDocument, JobId, MissingValues, Report};
 use consort_coordinator::{jobs::Stamped, model_file, verify_manifest};
 use consort_daemon::config::{self, DaemonConfig};
 use consort_site::consent::ConsentPolicy;
@@ -57,6 +57,10 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "model-manifest",
         decode: manifest,
+    },
+    Decoder {
+        name: "report",
+        decode: report,
     },
 ];
 
@@ -177,6 +181,10 @@ fn model(bytes: &[u8]) -> Outcome {
     model_file::read(&documents::small_model(), bytes)
         .map(drop)
         .map_err(code!())
+}
+
+fn report(bytes: &[u8]) -> Outcome {
+    Report::from_json(bytes).map(drop).map_err(code!())
 }
 
 /// Who signs the corpus' manifest, which is about these bytes.

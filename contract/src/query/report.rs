@@ -58,6 +58,9 @@ pub enum ReportError {
     /// The job trains.
     #[error("the job trains a model; it has no report")]
     NoQuery,
+    /// Not a report.
+    #[error("the report cannot be read: {0}")]
+    Form(String),
     /// Another number of sums than coordinates.
     #[error("the sum has {found} elements and the query {expected}")]
     Length {
@@ -73,12 +76,21 @@ impl ReportError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoQuery => "report_no_query",
+            Self::Form(_) => "report_form",
             Self::Length { .. } => "report_wrong_length",
         }
     }
 }
 
 impl Report {
+    /// Reads a report's file. That it is the one that was released, its manifest says.
+    ///
+    /// # Errors
+    /// [`ReportError::Form`].
+    pub fn from_json(text: &[u8]) -> Result<Self, ReportError> {
+        serde_json::from_slice(text).map_err(|error| ReportError::Form(error.to_string()))
+    }
+
     /// What the noised sum over this many survivors says.
     ///
     /// # Errors
