@@ -35,6 +35,10 @@ pub const CRASH_POINTS: &[&str] = &["before-log", "after-log"];
 /// Handshakes at a time: each costs some 15 ms of a core, and strangers can cause them. A broker has one participant.
 const HANDSHAKES: usize = 8;
 
+/// Between two HTTP/2 pings on an idle connection, and until a silent peer counts as gone: as the coordinator's.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -95,6 +99,8 @@ pub async fn serve(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let server = Server::builder()
         .concurrency_limit_per_connection(CALLS_AT_A_TIME)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(max_age)
         .add_service(releases)
         .serve_with_incoming_shutdown(ReceiverStream::new(streams), async move {

@@ -131,7 +131,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(command: Command) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| Failure::failed("runtime", error))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match command {
             Command::Demo(options) => demo::run(&options).await,
             Command::Coordinator(command) => coordinator::run(command).await,
@@ -151,7 +151,10 @@ fn execute(command: Command) -> Result<(), Failure> {
             Command::Attest(command) => attest::run(command),
             Command::Completions(options) => completions::run(&options),
         }
-    })
+    });
+    // A daemon that was told to stop does not wait for the training or the disk of a thread: what is on disk is whole at any moment.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Says why: with `--json` as one object on standard output, otherwise as a line on standard error.

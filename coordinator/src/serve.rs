@@ -46,6 +46,16 @@ const HANDSHAKES: usize = 64;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Calls that one connection may have open at a time, on either port: a stream, and for each of some dozens of jobs an answer on its way.
+/// What is beyond waits in the client.
+const CALLS_AT_A_TIME: u32 = 64;
+
+/// Most bytes of a call's headers: a token, a deadline and a trace are within 1 KiB.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// Calls that a peer may open and reset before the server has looked at them; then the connection is closed (CVE-2023-44487).
+const MAX_RESETS: usize = 20;
+
 /// How much longer than its age a connection lives whose member does not leave.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 
@@ -252,6 +262,9 @@ async fn attested_port(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
+        .max_concurrent_streams(CALLS_AT_A_TIME)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // Members leave by themselves at this age; one that does not is cut a little later, open streams and all.
@@ -427,6 +440,9 @@ async fn operators_port(
     Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity))
         .map_err(|error| unusable(&error))?
+        .max_concurrent_streams(CALLS_AT_A_TIME)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(MAX_CONNECTION_AGE)

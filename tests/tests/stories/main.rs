@@ -18,3 +18,4 @@ mod refusals;
 mod sealed_data;
 mod statistics;
 mod uplink;
+mod witnesses;

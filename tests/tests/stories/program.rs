@@ -136,6 +136,21 @@ impl Daemon {
         }
     }
 
+    /// Asks it to end, as container engines do (SIGTERM), and waits; its exit status, how long it took, and what it had said.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, Duration, String) {
+        let asked = Instant::now();
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let status = self.child.wait().unwrap();
+        (status.code(), asked.elapsed(), self.said())
+    }
+
     /// Ends it; what it had said.
     pub(crate) fn stop(mut self) -> String {
         self.end();
