@@ -1,6 +1,6 @@
 //! The `consort` program as a library, so that the project's stories run the very same code.
 //!
-//! Exit status: see [`EXIT_STATUS`].
+//! Exit status: as the help says (`EXIT_STATUS`).
 
 mod attest;
 mod audit;
