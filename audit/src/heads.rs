@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{Cosignature, WitnessKey};
 use crate::hash::Hash;
-use crate::log::{LogError, create_folder, io_error, replace};
+use crate::log::{AuditLog, LogError, create_folder, io_error, replace};
 use crate::note::{NoteError, NoteVerifier, SignedNote};
 use crate::witness::head_hash;
 
@@ -40,6 +40,23 @@ impl AnnouncedHeads {
             folder,
             heads: heads.collect(),
         })
+    }
+
+    /// Checks that each head is one of this log.
+    ///
+    /// # Errors
+    /// [`LogError::HeadOfAnotherLog`] names one that is not, such as one of a longer log that was since replaced by a copy.
+    pub fn check(&self, log: &AuditLog) -> Result<(), LogError> {
+        for (size, (_, note)) in &self.heads {
+            let head = Checkpoint::verified(note, log.verifier())?;
+            if log.root_at(*size) != Some(head.root) {
+                return Err(LogError::HeadOfAnotherLog {
+                    size: *size,
+                    entries: log.size(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Keeps a checkpoint that is about to be announced: it is on disk when this returns.
@@ -117,7 +134,12 @@ pub fn witnessed(
         if path.extension().is_some_and(|extension| extension == "new") {
             continue;
         }
-        let text = fs::read_to_string(&path).map_err(reading())?;
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            // The coordinator has left it for newer ones since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(reading()(error)),
+        };
         let note =
             SignedNote::read_cosigned(&text).map_err(|error| LogError::Checkpoint(error.into()))?;
         heads.push((Checkpoint::verified(&note, log)?.size, note));

@@ -155,6 +155,11 @@ impl AuditLog {
         self.tree.size()
     }
 
+    /// The root over the first `size` entries; none when there are fewer.
+    pub fn root_at(&self, size: u64) -> Option<Hash> {
+        self.tree.root_at(size)
+    }
+
     /// The root over all entries.
     pub fn root(&self) -> Hash {
         self.tree.root()
@@ -385,6 +390,16 @@ pub enum LogError {
         #[source]
         source: RecordError,
     },
+    /// A head that was announced is none of this log.
+    #[error(
+        "a head over {size} entries was announced, and the log of {entries} entries is not the one that it was announced of; restore the whole folder from its newest copy. If that is lost, move `witnessed` away: members will say that the log was cut, until each forgets with `consort participant log-head --dangerous-forget`"
+    )]
+    HeadOfAnotherLog {
+        /// Entries under that head.
+        size: u64,
+        /// Entries of the log.
+        entries: u64,
+    },
     /// There are fewer entries than the checkpoint says.
     #[error(
         "the audit log has {found} whole entries, {signed} were signed; restore the log from a copy"
@@ -437,6 +452,7 @@ impl LogError {
             Self::Entry { .. } => "audit_entry",
             Self::Truncated { .. } => "audit_truncated",
             Self::WrongRoot { .. } => "audit_root",
+            Self::HeadOfAnotherLog { .. } => "audit_head_of_another_log",
             Self::Record(error) => error.code(),
             Self::EntryTooLarge { .. } => "audit_entry_too_large",
             Self::Io { .. } => "audit_io",

@@ -66,11 +66,18 @@ pub fn verify_witnessed(
 ) -> Result<Report, VerifyError> {
     let folder = folder.as_ref();
     let key = read_key(folder, trusted)?;
+    // Before the checkpoint: a head is announced when the checkpoint that is on disk covers it, also while the log goes on.
+    let announced =
+        witnessed(folder, &key).map_err(|source| VerifyError::Heads(Box::new(source)))?;
     let note: SignedNote = read_text(folder, CHECKPOINT_FILE)?.parse()?;
     let signed = Checkpoint::verified(&note, &key)?;
     let (tree, semantics) = read_entries(folder, &signed)?;
-    let announced =
-        witnessed(folder, &key).map_err(|source| VerifyError::Heads(Box::new(source)))?;
+    if let Some((size, _)) = announced.iter().find(|(size, _)| *size > signed.size) {
+        return Err(VerifyError::HeadBeyond {
+            size: *size,
+            entries: signed.size,
+        });
+    }
     for note in others.iter().chain(announced.iter().map(|(_, note)| note)) {
         let older = Checkpoint::verified(note, &key)?;
         if tree.root_at(older.size) != Some(older.root) {
@@ -352,6 +359,16 @@ pub enum VerifyError {
         /// Entries under that checkpoint.
         size: u64,
     },
+    /// The folder has a head over more entries than its log has.
+    #[error(
+        "a head over {size} entries was announced, and the log has {entries}: this copy was made while the log went on (copy again, the folder of the heads first), or the log was cut"
+    )]
+    HeadBeyond {
+        /// Entries under that head.
+        size: u64,
+        /// Entries of the log.
+        entries: u64,
+    },
     /// An entry breaks a rule.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -391,6 +408,7 @@ impl VerifyError {
             Self::Size { .. } => "audit_size",
             Self::Root { .. } => "audit_root",
             Self::Forked { .. } => "audit_forked",
+            Self::HeadBeyond { .. } => "audit_head_beyond",
             Self::Broken(broken) => broken.rule.code(),
             Self::NoEntry { .. } => "audit_no_entry",
             Self::Heads(error) => error.code(),

@@ -322,3 +322,29 @@ fn a_log_that_was_rewritten_does_not_verify_beside_the_heads_that_were_witnessed
     let head = Checkpoint::verified(&notes[7], signer(1).verifier()).unwrap();
     assert_eq!((refused.code(), head.size), ("audit_forked", 7));
 }
+
+#[test]
+fn a_log_that_is_shorter_than_an_announced_head_is_told_from_a_rewritten_one_and_not_gone_on_with()
+{
+    let (folder, notes) = written();
+    let key = signer(1);
+    let heads = || AnnouncedHeads::open(folder.path(), key.verifier()).unwrap();
+    let newest = notes.len() - 1;
+    let size = u64::try_from(newest).unwrap();
+    heads().announce(size, &notes[newest]).unwrap();
+    let log = AuditLog::open(folder.path(), signer(1)).unwrap();
+    heads().check(&log).unwrap();
+    drop(log);
+
+    // An older copy of entries and checkpoint is put back, and the heads stay.
+    let older = tempfile::tempdir().unwrap();
+    drop(write(older.path(), &whole_story()[..5]));
+    for file in [ENTRIES_FILE, CHECKPOINT_FILE] {
+        fs::copy(older.path().join(file), folder.path().join(file)).unwrap();
+    }
+    let refused = verify_witnessed(folder.path(), None, &[], None).unwrap_err();
+    assert_eq!(refused.code(), "audit_head_beyond");
+    let log = AuditLog::open(folder.path(), signer(1)).unwrap();
+    let refused = heads().check(&log).unwrap_err();
+    assert_eq!(refused.code(), "audit_head_of_another_log");
+}

@@ -107,8 +107,9 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Failure> {
-    let witnessed = consort_participant::witnessed_log(config, forget)
-        .map_err(|error| Failure::failed(error.code(), error))?;
+    let failed =
+        |error: consort_participant::ParticipantError| Failure::failed(error.code(), error);
+    let witnessed = consort_participant::witnessed_log(config, false).map_err(failed)?;
     match &witnessed.checkpoint {
         Some(checkpoint) => print!("{checkpoint}"),
         None => println!("no log of the coordinator's was seen yet"),
@@ -133,6 +134,8 @@ fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Fai
         );
     }
     if forget {
+        // Last: what is forgotten was the evidence.
+        consort_participant::witnessed_log(config, true).map_err(failed)?;
         println!("forgotten: the next log that the coordinator shows is believed");
     }
     Ok(())

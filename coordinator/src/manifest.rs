@@ -51,7 +51,7 @@ pub struct Manifest {
     pub c_noise: u32,
     /// Noise multiplier.
     pub sigma: f64,
-    /// `simulated` or `sev-snp`.
+    /// `simulated`, or `hardware`: evidence of AMD SEV-SNP or Intel TDX under vendors' roots.
     pub attestation: String,
     /// Dangerous choices in force at the coordinator.
     pub dangerous: Vec<String>,
@@ -125,15 +125,11 @@ impl Manifest {
             rounds: state.rounds.iter().map(round).collect(),
             epsilon: contract.epsilon_after(state.spent_rounds),
             epsilon_rdp: noise.spend().rdp().value(),
-            epsilon_by_coalition: noise
-                .epsilon_table()
-                .into_iter()
-                .map(|epsilon| epsilon.value())
-                .collect(),
+            epsilon_by_coalition: contract.plan_to_wire().epsilon_by_coalition,
             delta: document.privacy.delta,
             c_noise: document.privacy.c_noise,
             sigma: noise.noise_multiplier().value(),
-            attestation: if simulated { "simulated" } else { "sev-snp" }.to_owned(),
+            attestation: if simulated { "simulated" } else { "hardware" }.to_owned(),
             dangerous: dangerous.to_vec(),
             model_sha256: Digest::of(model).to_string(),
         }

@@ -53,6 +53,7 @@ impl Recorder {
             NoteSigner::new(origin, key).map_err(|error| LogError::Checkpoint(error.into()))?;
         let mut log = AuditLog::open(folder, signer)?;
         let heads = AnnouncedHeads::open(folder, log.verifier())?;
+        heads.check(&log)?;
         let size = log.size();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         for (_, record) in log.tail(usize::try_from(size).unwrap_or(usize::MAX))? {

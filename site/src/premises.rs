@@ -138,11 +138,13 @@ fn memory(text: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The fastest link that says its speed, which Linux gives in Mbit/s and, where it is unknown, as -1 or an error.
+/// The fastest link of a device that says its speed, which Linux gives in Mbit/s and, where it is unknown, as -1 or an error. Links
+/// without a device, such as bridges, say a fixed number.
 fn fastest(links: &Path) -> Option<u64> {
     std::fs::read_dir(links)
         .ok()?
         .flatten()
+        .filter(|link| link.path().join("device").exists())
         .filter_map(|link| std::fs::read_to_string(link.path().join("speed")).ok())
         .filter_map(|speed| speed.trim().parse::<u64>().ok()?.checked_mul(1_000_000))
         .max()
@@ -249,10 +251,13 @@ mod tests {
     fn the_fastest_link_that_says_its_speed_counts() {
         let folder = tempfile::tempdir().unwrap();
         for (name, speed) in [("a", "1000\n"), ("b", "-1\n"), ("c", "25000\n")] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::create_dir_all(folder.path().join(name).join("device")).unwrap();
             std::fs::write(folder.path().join(name).join("speed"), speed).unwrap();
         }
-        std::fs::create_dir(folder.path().join("silent")).unwrap();
+        let bridge = folder.path().join("bridge");
+        std::fs::create_dir(&bridge).unwrap();
+        std::fs::write(bridge.join("speed"), "100000\n").unwrap();
+        std::fs::create_dir_all(folder.path().join("silent/device")).unwrap();
         assert_eq!(fastest(folder.path()), Some(25_000_000_000));
         assert_eq!(fastest(&folder.path().join("silent")), None);
     }

@@ -101,7 +101,7 @@ impl Summary {
             attestation: if job.dangerous_simulated_attestation {
                 SIMULATED
             } else {
-                "sev-snp"
+                "hardware"
             },
             audit_verified: true,
             model_path: findings.model_path,

@@ -28,6 +28,9 @@ const KEY_PATIENCE: Duration = Duration::from_millis(200);
 /// Keys that wait to be looked at: more than fingers press in a second.
 const KEYS_WAITING: usize = 64;
 
+/// How long an answer is waited for: keys are not read meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Which coordinator to look at.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -76,8 +79,10 @@ async fn watch(
         };
         if ask {
             // A coordinator that restarts is waited for; what was seen last stays on the screen.
-            let problem = refresh(operators, view).await.err();
-            view.problem = problem.map(|failure| failure.to_string());
+            view.problem = match tokio::time::timeout(PATIENCE, refresh(operators, view)).await {
+                Ok(asked) => asked.err().map(|failure| failure.to_string()),
+                Err(_) => Some("the coordinator does not answer".to_owned()),
+            };
         }
     }
 }

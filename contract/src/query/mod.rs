@@ -34,6 +34,9 @@ pub const MAX_COORDINATES: usize = 1 << 16;
 /// The L2 norm that a record's query vector never passes: the clip norm of a query job.
 pub const QUERY_CLIP: f64 = 1.0;
 
+/// What a query or a part of an evaluation may weigh.
+const WEIGHTS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 /// By so much a block's factor is below its share, so that rounding the factors and values to f32 cannot carry a record past the
 /// norm: 2^-20, where each of the roundings is below 2^-24 of its value.
 const SHORTENING: f64 = 1.0 - 1.0 / 1_048_576.0;
@@ -153,6 +156,10 @@ impl Block {
         rest: impl Iterator<Item = (usize, f64)> + Clone,
     ) -> Result<Vec<Self>, QueryError> {
         let blocks = || head.into_iter().chain(rest.clone());
+        // Beyond, squares would lose what the norm is made of.
+        if blocks().any(|(_, weight)| !WEIGHTS.contains(&weight)) {
+            return Err(QueryError::Weights);
+        }
         let norm = blocks()
             .map(|(_, weight)| weight * weight)
             .sum::<f64>()
@@ -223,9 +230,9 @@ pub enum QueryError {
         /// The column.
         column: String,
     },
-    /// Weights too far from each other.
+    /// Weights out of range, or too far from each other.
     #[error(
-        "the weights of the queries are too far from each other; 1 is the weight of each by default"
+        "a weight of the queries is not within 1e-6 and 1e6, or they are too far from each other; 1 is the weight of each by default"
     )]
     Weights,
     /// Too long a vector.

@@ -420,6 +420,7 @@ fn bounded(query: &StatsQuery, data: &DataSchema) -> Result<Bounded, QueryError>
     let half = scale * clip;
     let usable = crate::plan::narrow(*clip).is_normal()
         && half.is_normal()
+        && (2.0 * half).is_finite()
         && (center - half).is_finite()
         && (center + half).is_finite();
     if !usable {

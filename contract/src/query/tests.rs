@@ -469,8 +469,9 @@ fn what_cannot_be_asked_is_refused_by_name() {
         column: "age".to_owned(),
         weight,
     };
-    assert_eq!(refused(stats(vec![far(1e-60)])), "query_weights");
-    assert_eq!(refused(stats(vec![far(1e300)])), "query_weights");
+    for weight in [1e-60, 1e-7, 1e7, 1e300] {
+        assert_eq!(refused(stats(vec![far(weight)])), "query_weights");
+    }
     assert_eq!(
         refused(stats(vec![histogram("age", 4096); 17])),
         "query_too_many_coordinates"

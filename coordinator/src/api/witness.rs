@@ -24,7 +24,13 @@ impl WitnessService for Witnesses {
         caller(&request)?;
         let (head, kept_entries) =
             prove_head_from_wire(request.get_ref()).map_err(|error| status(&error.into()))?;
-        let shown = self.0.services().recorder.prove(&head, kept_entries);
+        // It waits for whoever writes to the log: that may block a thread, not the runtime.
+        let services = self.0.services().clone();
+        let shown =
+            tokio::task::spawn_blocking(move || services.recorder.prove(&head, kept_entries));
+        let shown = shown
+            .await
+            .map_err(|_| Status::internal("the request was not carried out"))?;
         let shown = shown.ok_or_else(|| status(&unknown_head()))?;
         Ok(Response::new(shown_head_to_wire(shown)))
     }

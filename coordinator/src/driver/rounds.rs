@@ -281,7 +281,7 @@ impl Driver {
         let attestation = if self.simulated {
             "simulated"
         } else {
-            "sev-snp"
+            "hardware"
         };
         let parameters = release::model_digest(&self.optimizer).to_string();
         let metadata = BTreeMap::from([

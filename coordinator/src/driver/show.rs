@@ -6,7 +6,7 @@ use std::sync::Arc;
 use consort_aggregation::MemberIndex;
 use consort_contract::OrganisationId;
 use consort_proto::convert::{
-    AttemptKey, attempt_to_wire, job_to_wire, plan_to_wire, result_to_wire, vote_to_wire,
+    AttemptKey, attempt_to_wire, job_to_wire, result_to_wire, vote_to_wire,
 };
 use consort_proto::handout::Handout;
 use consort_proto::wire::consent::v1::{Approval, Proposal};
@@ -107,7 +107,7 @@ impl Driver {
             ("proposal", _) => Event::Proposal(Proposal {
                 job,
                 spec: Some(job_to_wire(contract.job.document())),
-                plan: Some(plan_to_wire(&contract.job, &contract.plan)),
+                plan: Some(contract.plan_to_wire()),
             }),
             ("closed", Stage::Ended(ending)) => Event::JobClosed(JobClosed {
                 job,

@@ -1,12 +1,15 @@
 //! A contract: a job, the plan that follows from it, and who the members are.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{
     IdentityKey, Job, JobDocument, JobError, JobId, OrganisationId, Plan, Roster, members_in_roster,
 };
 use consort_privacy::{Steps, spend};
+use consort_proto::convert::plan_to_wire;
+use consort_proto::wire::job::v1 as wire;
 use consort_round::{CohortMember, Deadlines};
 
 /// A job that may be voted on.
@@ -20,6 +23,14 @@ pub struct Contract {
     pub plan: Plan,
     /// What is voted on.
     pub hash: Digest,
+    /// What was computed of the plan: accountants are asked once, not with every message.
+    computed: Arc<Computed>,
+}
+
+#[derive(Debug, Default)]
+struct Computed {
+    plan: OnceLock<wire::PlanSpec>,
+    epsilon_after: Mutex<BTreeMap<u32, f64>>,
 }
 
 /// Why a proposal is no contract. The fault is its author's.
@@ -67,7 +78,14 @@ impl Contract {
             job,
             plan,
             hash,
+            computed: Arc::default(),
         }
+    }
+
+    /// The plan as members and operators are told it.
+    pub fn plan_to_wire(&self) -> wire::PlanSpec {
+        let told = || plan_to_wire(&self.job, &self.plan);
+        self.computed.plan.get_or_init(told).clone()
     }
 
     /// Members, sorted: the place in this list, from 1, is the member's index.
@@ -135,6 +153,14 @@ impl Contract {
 
     /// Epsilon at the job's delta once this many rounds are spent.
     pub fn epsilon_after(&self, rounds: u32) -> f64 {
+        let known = &self.computed.epsilon_after;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known
+            .entry(rounds)
+            .or_insert_with(|| self.accounted_after(rounds))
+    }
+
+    fn accounted_after(&self, rounds: u32) -> f64 {
         let noise = self.plan.noise();
         if rounds >= self.rounds() {
             return noise.spend().enforced().value();

@@ -226,7 +226,7 @@ impl JobEvent {
             Self::Submitted(contract) => Event::Submitted(wire::Submitted {
                 job: job.to_string(),
                 spec: Some(convert::job_to_wire(contract.job.document())),
-                plan: Some(convert::plan_to_wire(&contract.job, &contract.plan)),
+                plan: Some(contract.plan_to_wire()),
             }),
             Self::Voted(vote) => Event::Voted(convert::vote_to_wire(vote)),
             Self::RoundOpened(open) => Event::RoundOpened(convert::round_open_to_wire(open)),

@@ -2,7 +2,7 @@
 
 use consort_aggregation::MemberIndex;
 use consort_contract::OrganisationId;
-use consort_proto::convert::{job_to_wire, plan_to_wire};
+use consort_proto::convert::job_to_wire;
 use consort_proto::wire::job::v1 as wire;
 use prost::Message;
 
@@ -37,7 +37,7 @@ pub fn view(state: &JobState, phase: &str) -> wire::Job {
     wire::Job {
         id: contract.id.to_string(),
         spec: Some(job_to_wire(contract.job.document())),
-        plan: Some(plan_to_wire(&contract.job, &contract.plan)),
+        plan: Some(contract.plan_to_wire()),
         contract: contract.hash.to_string(),
         state: wire_state.into(),
         reason: clipped(reason),

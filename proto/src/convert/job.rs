@@ -450,8 +450,17 @@ fn schedule_from_wire(schedule: wire::Schedule) -> Schedule {
     }
 }
 
-/// To the wire.
+/// To the wire. The table of coalitions costs an accountant's run for each row where batches are sampled: keep what this gives.
 pub fn plan_to_wire(job: &Job, plan: &Plan) -> wire::PlanSpec {
+    let table = plan.noise().epsilon_table().into_iter();
+    wire::PlanSpec {
+        epsilon_by_coalition: table.map(|epsilon| epsilon.value()).collect(),
+        ..numbers_of(job, plan)
+    }
+}
+
+/// All of a plan but its table of coalitions.
+fn numbers_of(job: &Job, plan: &Plan) -> wire::PlanSpec {
     let thresholds = job.thresholds();
     let noise = plan.noise();
     wire::PlanSpec {
@@ -461,11 +470,7 @@ pub fn plan_to_wire(job: &Job, plan: &Plan) -> wire::PlanSpec {
         noise_bound: noise.noise_bound(),
         width_bits: plan.width().bits().into(),
         epsilon: noise.spend().enforced().value(),
-        epsilon_by_coalition: noise
-            .epsilon_table()
-            .into_iter()
-            .map(|epsilon| epsilon.value())
-            .collect(),
+        epsilon_by_coalition: Vec::new(),
         epsilon_rdp: noise.spend().rdp().value(),
         cohort: thresholds.cohort(),
         colluders: thresholds.colluders(),
@@ -488,7 +493,7 @@ pub fn plan_from_wire(job: &Job, spec: Option<wire::PlanSpec>) -> Result<Plan, W
         u8::try_from(spec.grid_bits).map_err(|e| WireError::invalid("plan.grid_bits", e))?;
     let plan =
         Plan::with_noise(job, spec.sigma, grid_bits).map_err(|e| WireError::invalid("plan", e))?;
-    let told = plan_to_wire(job, &plan);
+    let told = numbers_of(job, &plan);
     let same = [
         (told.sigma.to_bits() == spec.sigma.to_bits(), "plan.sigma"),
         (

@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -129,7 +130,7 @@ class Client:
 
     def wait(self, id: str) -> Job:
         """Watches a job to its end, and raises `JobEndedError` when that is without a model."""
-        *_, job = self.watch(id)
+        (job,) = deque(self.watch(id), maxlen=1)
         if job.state is not State.COMPLETED:
             raise JobEndedError(job)
         return job
