@@ -79,6 +79,27 @@ fn a_revocation_list_of_another_root_or_that_was_edited_is_refused() {
 }
 
 #[test]
+fn a_revocation_list_of_a_root_that_may_not_sign_lists_is_refused() {
+    let list = vendor()
+        .edited_revocation_list(&[], start(), |_| ())
+        .unwrap();
+    // A key usage of keyCertSign, and of keyCertSign and cRLSign (RFC 5280, section 4.2.1.3): a bit string each.
+    for (usage, taken) in [
+        ([3, 2, 2, 0x04], Err(TrustError::CrlNotSigned)),
+        ([3, 2, 1, 0x06], Ok(())),
+    ] {
+        let edit = |tbs: &mut x509_cert::TbsCertificate| {
+            let extension = &mut tbs.extensions.as_mut().unwrap()[1];
+            extension.extn_value = OctetString::new(usage).unwrap();
+        };
+        let mut store = TrustStore::new();
+        let bundle = vendor().edited_roots_pem(1, edit).unwrap();
+        store.add_pem_bundle(bundle.as_bytes()).unwrap();
+        assert_eq!(store.add_crl(&list), taken);
+    }
+}
+
+#[test]
 fn a_revocation_list_that_is_partial_or_names_no_successor_is_refused() {
     // An issuing distribution point: the list is about some certificates only.
     let partial = |critical| {
