@@ -68,6 +68,14 @@ fn a_revocation_list_of_another_root_or_that_was_edited_is_refused() {
     let other = SimulatedVendor::create(Product::Turin, start()).unwrap();
     let of_other_name = other.edited_revocation_list(&[], start(), |_| ()).unwrap();
     assert_eq!(add_crl(&of_other_name), Err(TrustError::CrlUnknownIssuer));
+    let roots = vendor().roots_pem().unwrap();
+    let list = x509_cert::der::pem::encode_string(
+        "X509 CRL",
+        x509_cert::der::pem::LineEnding::LF,
+        &of_other_name,
+    );
+    let bundle = format!("{roots}{}", list.unwrap());
+    assert_eq!(add(&bundle), Err(TrustError::CrlUnknownIssuer));
     for bit in (0..good.len() * 8).step_by(5) {
         let mut flipped = good.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
