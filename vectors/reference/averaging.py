@@ -3,8 +3,8 @@
 import math
 import struct
 
-from contract import JOB, contract_bytes, job_bytes, model_bytes, plan, thresholds
-from encoding import digest, fixed, packed, sha256
+from contract import JOB, agreement, job_bytes, plan, thresholds
+from encoding import digest, fixed, packed
 from masking import mask
 
 JOB_ID = "readmission-2"
@@ -102,16 +102,7 @@ def file():
     planned = plan(job, numbers, 180_000, 16)
     q = 2 ** (FEDAVG["value_bits"] - 1) - 1
     schema = digest("consort/aggregation/vector-schema/v1", planned["elements"], planned["width_bits"], "fixed_point", q, "hadamard")
-    agreed = contract_bytes(sha256(content), planned, schema)
-    return {
-        "job": job,
-        "model_bytes": model_bytes(job).hex(),
-        "job_bytes": content.hex(),
-        "job_hash": sha256(content).hex(),
-        "plan": planned,
-        "schema_hash": schema.hex(),
-        "contract_bytes": agreed.hex(),
-        "contract_hash": sha256(agreed).hex(),
+    return agreement(job, content, planned, schema) | {
         "rotation_seed": {"job": JOB_ID, "round": ROUND, "seed": rotation_seed(JOB_ID, ROUND).hex()},
         # Clipped; not clipped; more than a block.
         "updates": [example(29, 40503, 1.0), example(29, 40503, 0.25), example(4107, 40503, 0.0625)],

@@ -392,8 +392,12 @@ def sampled(numbers):
     content = job_bytes(job, numbers)
     # That this noise keeps the promise, the test that reads this job finds with the accountant for sampled batches.
     planned = plan(job, numbers, 30_000, 20)
-    schema = schema_hash(planned["elements"], planned["width_bits"])
-    agreed = contract_bytes(sha256(content), planned, schema)
+    return agreement(job, content, planned, schema_hash(planned["elements"], planned["width_bits"]))
+
+
+def agreement(job, content, planned, schema):
+    """What members of a job come to, as the files have it."""
+    contract = contract_bytes(sha256(content), planned, schema)
     return {
         "job": job,
         "model_bytes": model_bytes(job).hex(),
@@ -401,8 +405,8 @@ def sampled(numbers):
         "job_hash": sha256(content).hex(),
         "plan": planned,
         "schema_hash": schema.hex(),
-        "contract_bytes": agreed.hex(),
-        "contract_hash": sha256(agreed).hex(),
+        "contract_bytes": contract.hex(),
+        "contract_hash": sha256(contract).hex(),
     }
 
 

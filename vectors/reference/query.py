@@ -6,8 +6,7 @@ every machine.
 
 import math
 
-from contract import JOB, contract_bytes, job_bytes, model_bytes, plan, schema_hash, thresholds
-from encoding import sha256
+from contract import JOB, agreement, job_bytes, plan, schema_hash, thresholds
 from gradient import inputs
 from model import f32
 from step import data
@@ -123,18 +122,7 @@ def agreed(job, coordinates):
     numbers = thresholds(len(job["members"]), job["aggregation"]["colluders"], job["aggregation"]["minimum"])
     content = job_bytes(job, numbers)
     planned = plan(job, numbers, 60_000, GRID_BITS, coordinates)
-    schema = schema_hash(planned["elements"], planned["width_bits"])
-    contract = contract_bytes(sha256(content), planned, schema)
-    return {
-        "job": job,
-        "model_bytes": model_bytes(job).hex(),
-        "job_bytes": content.hex(),
-        "job_hash": sha256(content).hex(),
-        "plan": planned,
-        "schema_hash": schema.hex(),
-        "contract_bytes": contract.hex(),
-        "contract_hash": sha256(contract).hex(),
-    }
+    return agreement(job, content, planned, schema_hash(planned["elements"], planned["width_bits"]))
 
 
 ROWS = [
