@@ -187,6 +187,30 @@ async fn attest(
                 report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
             }
         }
+        Err(ChannelError::CertificateRefused(refused))
+            if refused.organisation.is_none()
+                && !strangers.is_recorded(address.ip(), Instant::now()) =>
+        {
+            return Ok(None);
+        }
+        Err(ChannelError::CertificateRefused(refused)) => {
+            let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
+            tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
+            let code = record::code(reason);
+            match member {
+                Some(member) => Event::EvidenceVerdict {
+                    organisation: record::organisation(member),
+                    accepted: false,
+                    code,
+                    simulated: false,
+                    report: report_hash(&refused.evidence),
+                },
+                None => Event::MemberRefused {
+                    organisation: record::organisation(record::UNKNOWN),
+                    code,
+                },
+            }
+        }
         Err(ChannelError::PeerRefused(refused))
             if refused.is_of_a_stranger()
                 && !strangers.is_recorded(address.ip(), Instant::now()) =>

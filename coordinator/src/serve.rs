@@ -14,7 +14,7 @@ use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
-use consort_daemon::record::{code, organisation};
+use consort_daemon::record::{UNKNOWN, code, organisation};
 use consort_daemon::strangers::StrangerLimit;
 use consort_daemon::telemetry;
 use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
@@ -340,6 +340,28 @@ async fn attest(
                 peer.claims().simulated(),
                 &peer.evidence().to_bytes(),
             )
+        }
+        Err(ChannelError::CertificateRefused(refused))
+            if refused.organisation.is_none()
+                && !strangers.is_recorded(address.ip(), Instant::now()) =>
+        {
+            return None;
+        }
+        Err(ChannelError::CertificateRefused(refused)) => {
+            let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
+            tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
+            match member {
+                // Its machine spoke, and held the key: it is the organisation's, and does not hold.
+                Some(member) => {
+                    let board = &desk.services().board;
+                    board.quarantine(member, reason, OwnSession::GoesOn, now().unix_ms);
+                    verdict(member, false, reason, false, &refused.evidence)
+                }
+                None => Event::MemberRefused {
+                    organisation: organisation(UNKNOWN),
+                    code: code(reason),
+                },
+            }
         }
         Err(ChannelError::PeerRefused(refused))
             if refused.is_of_a_stranger()
