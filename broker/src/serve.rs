@@ -176,6 +176,16 @@ async fn attest(
     // A manifest that came into force since is the one that this connection is about.
     broker.rules_of_peers.now();
     let outcome = channel::accept(stream, channel).await;
+    let mut facts = Vec::new();
+    if let Err(error) = &outcome
+        && error.is_of_a_stranger()
+    {
+        match strangers.recorded(address.ip(), Instant::now()) {
+            Some(0) => {}
+            Some(count) => facts.push(Fact::of_consortium(Event::RefusalsLeftOut { count })),
+            None => return Ok(None),
+        }
+    }
     let event = match &outcome {
         Ok(stream) => {
             let peer = stream.peer();
@@ -186,12 +196,6 @@ async fn attest(
                 simulated: peer.claims().simulated(),
                 report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
             }
-        }
-        Err(ChannelError::CertificateRefused(refused))
-            if refused.organisation.is_none()
-                && !strangers.is_recorded(address.ip(), Instant::now()) =>
-        {
-            return Ok(None);
         }
         Err(ChannelError::CertificateRefused(refused)) => {
             let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
@@ -210,12 +214,6 @@ async fn attest(
                     code,
                 },
             }
-        }
-        Err(ChannelError::PeerRefused(refused))
-            if refused.is_of_a_stranger()
-                && !strangers.is_recorded(address.ip(), Instant::now()) =>
-        {
-            return Ok(None);
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
@@ -246,7 +244,11 @@ async fn attest(
         .map_or_else(|error| error.code(), |_| "accepted");
     metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
     let broker = Arc::clone(broker);
-    let append = move || broker.journal.append(Fact::of_consortium(event));
+    facts.push(Fact::of_consortium(event));
+    let append = move || {
+        let mut facts = facts.into_iter();
+        facts.try_for_each(|fact| broker.journal.append(fact))
+    };
     let logged = tokio::task::spawn_blocking(append).await;
     logged.map_err(|_| ReleaseFault::Lost)??;
     Ok(outcome.ok())

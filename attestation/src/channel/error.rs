@@ -94,6 +94,25 @@ impl ChannelError {
         Self::Tls(tls)
     }
 
+    /// Whether this is the refusal of somebody who may be anybody: nothing shows which organisation he speaks for.
+    pub fn is_of_a_stranger(&self) -> bool {
+        match self {
+            Self::CertificateRefused(refused) => refused.organisation.is_none(),
+            Self::PeerRefused(refused) => refused.is_of_a_stranger(),
+            Self::Io(_)
+            | Self::Tls(_)
+            | Self::Timeout
+            | Self::FrameTooLarge
+            | Self::Malformed(_)
+            | Self::Name
+            | Self::Address
+            | Self::Attester(_)
+            | Self::CertificateRefusedByPeer(_)
+            | Self::ManifestDiffers(..)
+            | Self::RefusedByPeer { .. } => false,
+        }
+    }
+
     /// The stable code. A refused peer's is the precise reason's.
     pub fn code(&self) -> &'static str {
         match self {

@@ -37,7 +37,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
+pub use crate::limits::{AGE_GRACE, EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
 pub use certificate::{
     CertificateReason, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_LIFE, PeerCertificate,
 };

@@ -169,3 +169,23 @@ async fn a_session_that_opens_while_rules_are_replaced_is_judged_by_the_new_ones
     assert_eq!(in_force.live_sessions(), 0);
     drop(opened);
 }
+
+#[tokio::test]
+async fn a_shorter_age_holds_at_once_for_sessions_that_live() {
+    let in_force = under(1, "");
+    let (server, client) = meet_under(Arc::clone(&in_force), under(1, "")).await;
+    let (server, _client) = (server.unwrap(), client.unwrap());
+    let seconds = std::time::Duration::from_secs;
+    tokio::time::pause();
+    tokio::time::advance(seconds(100)).await;
+    assert_eq!(in_force.cut_aged(), 0);
+    let shorter = rules(2, "[session]\nmax_age_seconds = 75\n");
+    assert!(in_force.replace(shorter, world::now()).is_empty());
+    // Its peer has half a minute to leave by itself.
+    assert_eq!(in_force.cut_aged(), 0);
+    tokio::time::advance(seconds(6)).await;
+    assert!(!server.is_cut());
+    assert_eq!(in_force.cut_aged(), 1);
+    assert!(server.is_cut());
+    assert_eq!(in_force.cut_aged(), 0);
+}
