@@ -36,6 +36,8 @@ pub(crate) struct RoundedProducts {
     /// What is used of [`WINDOW`].
     used: f64,
     fused: bool,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
 }
 
 impl RoundedProducts {
@@ -52,7 +54,13 @@ impl RoundedProducts {
             transposed,
             used: 0.0,
             fused: has_fused_multiply_add(),
+            spilled: false,
         }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// Adds each record's rounded product of its row of `inputs` and its row of `deltas`, whose last bits are 1. `total` is the weight's
@@ -68,6 +76,7 @@ impl RoundedProducts {
             .map(|(input, delta)| f64::from(input.most) * f64::from(delta.most) + 0.5)
             .collect();
         if !self.fused || bounds.iter().any(|bound| *bound > WINDOW) {
+            self.spilled = true;
             add_one_by_one(inputs, deltas, total);
             return;
         }
@@ -80,6 +89,7 @@ impl RoundedProducts {
             }
             self.add_records(inputs, deltas, from..to);
             if to < bounds.len() {
+                self.spilled = true;
                 self.finish(total);
             }
             from = to;

@@ -44,7 +44,11 @@ impl Driver {
         let Some(round) = &self.round else {
             match self.state.next_step() {
                 NextStep::Open(round, attempt) => self.open_attempt(round, attempt, now)?,
-                NextStep::Release => self.release_model(now)?,
+                NextStep::Release => {
+                    // The last round's outcome does not wait for the model's file.
+                    self.publish();
+                    self.release_model(now)?;
+                }
                 NextStep::Fail { code, reason } => self.fail(code, reason, now)?,
             }
             return Ok(true);
