@@ -3,10 +3,10 @@
 use consort_model::{ModelSpec, Parameters};
 use consort_privacy::{GridError, RecordCap, RecordSum};
 
-use crate::kernel::{RowMeasure, measure_rows, scale_rows_to_odd};
+use crate::kernel::{RowMeasure, add_nearest, measure_rows, scale_rows_to_odd};
 use crate::matrix::Matrix;
 use crate::network::{Network, Trace};
-use crate::rounded::{RoundedProducts, nearest};
+use crate::rounded::RoundedProducts;
 use crate::threads::over_chunks;
 use crate::{Batch, Clipping, TrainingError};
 
@@ -180,10 +180,7 @@ impl<'n> Part<'n> {
             let measures = inputs.iter().copied().zip(deltas.iter().copied());
             let (values, deltas) = (&trace.values[stage], &trace.deltas[stage + 1]);
             products.add(values, deltas, measures, weight);
-            for row in deltas.iter_rows() {
-                let pairs = bias.iter_mut().zip(row);
-                pairs.for_each(|(bias, delta)| *bias += nearest(f64::from(*delta)));
-            }
+            add_nearest(bias, deltas);
         }
     }
 
