@@ -6,6 +6,7 @@ use consort_aggregation::{
     Canonical, Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, Share,
     SharePair, Width, pack, split,
 };
+use consort_attestation::channel::wrap_evidence;
 use consort_attestation::simulated::{SimulatedTdxVendor, SimulatedVendor};
 use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{
@@ -312,6 +313,7 @@ fn attestation() {
     let attester = vendor.machine(consort_decoders::TD, start).unwrap();
     let quote = attester.attest(ReportData::new([0x5A; 64])).unwrap();
     write("tdx-quote", quote.to_bytes());
+    certificate(&evidence);
     write("tdx-collateral", vendor.collateral(start).unwrap());
     channel();
 }
@@ -333,6 +335,23 @@ fn certificate_table(vcek_der: &[u8]) -> Vec<u8> {
     }
     table.extend([0; 24]);
     [table, certificates].concat()
+}
+
+/// A certificate of the channel, and the extension by itself.
+fn certificate(evidence: &[u8]) {
+    let wrapped = wrap_evidence(evidence);
+    let oid = [1, 3, 6, 1, 5, 5, 7, 1, 35];
+    let mut params = rcgen::CertificateParams::default();
+    params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(
+        &oid,
+        wrapped.clone(),
+    )];
+    let key = rcgen::KeyPair::generate().unwrap();
+    write(
+        "channel-certificate",
+        params.self_signed(&key).unwrap().der(),
+    );
+    write("evidence-wrapper", wrapped);
 }
 
 /// The messages of the exchange in front of every connection.
