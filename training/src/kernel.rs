@@ -52,7 +52,18 @@ pub(crate) fn add_transposed_product(
 pub(crate) fn add_product(out: &mut Matrix, left: &Matrix, right: &Matrix) {
     assert_eq!(left.columns(), right.rows());
     assert_eq!((out.rows(), out.columns()), (left.rows(), right.columns()));
-    multiply(out, right, Straight(left), 0..right.rows());
+    multiply(out, right, Straight(left, 0), 0..right.rows());
+}
+
+/// The same for as many rows of `left` as `out` has, from `first` on.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub(crate) fn add_product_of_rows(out: &mut Matrix, left: &Matrix, first: usize, right: &Matrix) {
+    assert_eq!(left.columns(), right.rows());
+    assert_eq!(out.columns(), right.columns());
+    assert!(first + out.rows() <= left.rows());
+    multiply(out, right, Straight(left, first), 0..right.rows());
 }
 
 /// `out[i][j] += Σ_k left[i][k]·right[j][k]`, for few j: each is a product of two rows.
@@ -103,8 +114,9 @@ impl<'m> Left for Transposed<'m> {
     }
 }
 
+/// From a row on.
 #[derive(Clone, Copy)]
-struct Straight<'m>(&'m Matrix);
+struct Straight<'m>(&'m Matrix, usize);
 
 impl<'m> Left for Straight<'m> {
     const WIDE: bool = true;
@@ -115,7 +127,7 @@ impl<'m> Left for Straight<'m> {
 
     #[inline(always)]
     fn rows<const R: usize>(&self, first: usize, from: usize, depth: usize) -> [&[f32]; R] {
-        from_fn(|row| &self.0.padded_row(first + row)[from..][..depth])
+        from_fn(|row| &self.0.padded_row(self.1 + first + row)[from..][..depth])
     }
 
     #[inline(always)]
@@ -309,6 +321,18 @@ fn measure(row: &[f32]) -> RowMeasure {
     RowMeasure {
         square: squares.iter().sum(),
         most: most.into_iter().fold(0.0, f32::max),
+    }
+}
+
+/// Measures some numbers without padding.
+pub(crate) fn measure_part(part: &[f32]) -> RowMeasure {
+    let (whole, rest) = part.as_chunks::<PAD>();
+    let mut last = [0.0; PAD];
+    last[..rest.len()].copy_from_slice(rest);
+    let (whole, last) = (measure(whole.as_flattened()), measure(&last));
+    RowMeasure {
+        square: whole.square + last.square,
+        most: whole.most.max(last.most),
     }
 }
 

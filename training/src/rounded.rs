@@ -1,4 +1,5 @@
-//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017).
+//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017), and of rounded rows: what those
+//! of other layers add, whose gradient is no such product and is written down (decision 0024).
 //!
 //! # What is summed
 //! Record i puts a matrix of integers into the sum, q_i[j][k] = round(a_i[j]·d_i[k]), the integer nearest to the exact product of two
@@ -118,6 +119,48 @@ impl RoundedProducts {
     }
 }
 
+/// The running sum of rows of numbers, each rounded to the nearest integer by the addition itself: a product with 1, so all of the above holds.
+pub(crate) struct RoundedRows {
+    /// Each starts at [`ORIGIN`].
+    sums: Vec<f32>,
+    /// What is used of [`WINDOW`].
+    used: f64,
+}
+
+impl RoundedRows {
+    pub(crate) fn new(elements: usize) -> Self {
+        Self {
+            sums: vec![ORIGIN; elements],
+            used: 0.0,
+        }
+    }
+
+    /// Adds a record's row, whose last bits are 1; `most` is the magnitude of its largest entry. `total` is complete after [`Self::finish`].
+    pub(crate) fn add(&mut self, row: &[f32], most: f32, total: &mut [i64]) {
+        let bound = f64::from(most) + 0.5;
+        if bound > WINDOW {
+            let pairs = total.iter_mut().zip(row);
+            pairs.for_each(|(total, value)| *total += nearest(f64::from(*value)));
+            return;
+        }
+        if self.used + bound > WINDOW {
+            self.finish(total);
+        }
+        self.used += bound;
+        let pairs = self.sums.iter_mut().zip(row);
+        pairs.for_each(|(sum, value)| *sum += value);
+    }
+
+    /// Moves what was summed into `total` and starts again.
+    pub(crate) fn finish(&mut self, total: &mut [i64]) {
+        if self.used > 0.0 {
+            self.used = 0.0;
+            let pairs = self.sums.iter_mut().zip(total);
+            pairs.for_each(|(sum, total)| *total += taken(sum));
+        }
+    }
+}
+
 /// The integer that a sum stands for; the sum starts again.
 #[expect(
     clippy::cast_possible_truncation,
@@ -197,6 +240,24 @@ mod tests {
                 alone.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
             }
             prop_assert_eq!(sum(&inputs, &deltas, true), alone);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_of_rows_are_the_sums_of_integers_rounded_one_by_one((_, rows) in factors()) {
+            let mut total = vec![0; rows.columns()];
+            let mut sum = RoundedRows::new(rows.columns());
+            for (row, measure) in rows.iter_rows().zip(measure_rows(&rows)) {
+                sum.add(row, measure.most, &mut total);
+            }
+            sum.finish(&mut total);
+            let mut expected = vec![0; rows.columns()];
+            for row in rows.iter_rows() {
+                let pairs = expected.iter_mut().zip(row);
+                pairs.for_each(|(sum, value)| *sum += nearest(f64::from(*value)));
+            }
+            prop_assert_eq!(total, expected);
         }
     }
 
