@@ -539,6 +539,22 @@ fn job_document() -> JobDocument {
 }
 
 /// Jobs that ask for all that an algorithm may be asked for.
+/// The job's inputs are a number and a category of two levels.
+fn document_of_layers() -> JobDocument {
+    let mut document = job_document();
+    let layers = r#"[
+        {"embedding": {"columns": [{"first": 1, "levels": 2, "outputs": 3}]}},
+        {"residual": {"layers": ["layer_norm", {"dense": {"outputs": 4}}, "tanh"]}},
+        {"image": {"channels": 1, "height": 2, "width": 2}},
+        {"conv2d": {"outputs": 2, "kernel": 3, "padding": 1}},
+        "relu", "max_pool", "flatten",
+        {"dense": {"outputs": 1}}
+    ]"#;
+    document.model.layers = serde_json::from_str(layers).unwrap();
+    Job::new(document.clone()).unwrap();
+    document
+}
+
 fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,
@@ -696,6 +712,7 @@ fn documents() {
     write_as("job-document", "fedavg", averaged);
     for (name, document) in documents_with_options()
         .into_iter()
+        .chain([("layers", document_of_layers())])
         .chain(asking_documents())
     {
         let json = serde_json::to_vec(&document).unwrap();
@@ -708,6 +725,13 @@ fn documents() {
     let layers = vec![Layer::Dense { outputs: 1 }];
     let model = ModelSpec::new(3, layers, Loss::BinaryCrossEntropy).unwrap();
     write("model-spec", serde_json::to_vec(&model).unwrap());
+    let layers = document_of_layers().model.layers;
+    let model_of_layers = ModelSpec::new(2, layers, Loss::BinaryCrossEntropy).unwrap();
+    write_as(
+        "model-spec",
+        "layers",
+        serde_json::to_vec(&model_of_layers).unwrap(),
+    );
     let bytes: Vec<u8> = [1.0_f32, -2.0, 0.5, 0.0]
         .iter()
         .flat_map(|v| v.to_le_bytes())
