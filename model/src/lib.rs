@@ -7,6 +7,7 @@
 mod arriving;
 mod average;
 mod encoding;
+mod loss_cap;
 mod optimizer;
 mod parameters;
 mod spec;
@@ -18,7 +19,7 @@ pub use encoding::ModelHash;
 pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,
-    SpecFault, Tensor,
+    Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError, SpecFault,
+    Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

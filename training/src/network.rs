@@ -25,6 +25,8 @@ pub(crate) struct Network {
     /// Columns of the values before the first stage and after each.
     widths: Vec<usize>,
     loss: Loss,
+    /// Most of a record's loss that its coordinate tells.
+    loss_cap: f64,
     chunk_records: usize,
     /// The first stage that has parameters; nothing flows back beyond it.
     first_trained: usize,
@@ -85,6 +87,7 @@ impl Network {
             stages,
             widths,
             loss: spec.loss(),
+            loss_cap: spec.loss_cap(),
             chunk_records: (MAX_CHUNK_ELEMENTS / elements).clamp(1, MAX_CHUNK_RECORDS),
             first_trained,
         })
@@ -126,6 +129,11 @@ impl Network {
     /// Columns of the last stage's output.
     pub(crate) fn outputs(&self) -> usize {
         *self.widths.last().expect("the inputs have a width")
+    }
+
+    /// Most of a record's loss that is counted.
+    pub(crate) fn loss_cap(&self) -> f64 {
+        self.loss_cap
     }
 
     /// What left the last stage, [records, outputs].

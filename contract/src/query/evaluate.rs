@@ -1,7 +1,7 @@
 //! `evaluate`: how well a released model does on records that it was not trained on: confusion counts, two histograms of scores, loss.
 
 use consort_aggregation::Canonical;
-use consort_model::{LOSS_CAP, Loss, ModelSpec};
+use consort_model::{Loss, ModelSpec};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, Scores};
@@ -119,6 +119,8 @@ impl Evaluate {
 pub struct EvaluateVector {
     threshold: f64,
     bins: usize,
+    /// Of the loss.
+    cap: f64,
     count: Block,
     /// True positives, false positives, false negatives, true negatives.
     confusion: Block,
@@ -147,6 +149,7 @@ impl EvaluateVector {
         Ok(Self {
             threshold: evaluate.threshold,
             bins,
+            cap: model.loss_cap(),
             count: blocks[0],
             confusion: blocks[1],
             scores: blocks[2],
@@ -173,19 +176,19 @@ impl EvaluateVector {
         let bin = bin_of(2.0 * score - 1.0, self.bins);
         self.scores
             .put(row, bin + if positive { self.bins } else { 0 }, 1.0);
-        let loss = cross_entropy(logit, positive).min(LOSS_CAP);
-        self.loss.put(row, 0, loss / LOSS_CAP);
+        let loss = cross_entropy(logit, positive).min(self.cap);
+        self.loss.put(row, 0, loss / self.cap);
         Some(())
     }
 
     pub(super) fn answer(&self, sum: &Noised<'_>) -> (Estimate, Answer) {
         let count = sum.block(&self.count).at(0);
-        let loss = sum.block(&self.loss).at(0).times(LOSS_CAP).quotient(&count);
+        let loss = sum.block(&self.loss).at(0).times(self.cap).quotient(&count);
         let answer = Scores::of(
             self.threshold,
             &sum.block(&self.confusion),
             &sum.block(&self.scores),
-            loss.within(0.0, LOSS_CAP),
+            loss.within(0.0, self.cap),
         );
         (count, Answer::Evaluate(answer))
     }
