@@ -26,10 +26,7 @@ fn job(loss_weight: f64) -> Job {
         scale: 1.0,
         clip: 5.0,
     };
-    let target = TargetSpec {
-        column: "ill".to_owned(),
-        positive_above: 0.5,
-    };
+    let target = TargetSpec::binary("ill", 0.5);
     let members = (1..=5).map(|i| OrganisationId::new(&format!("clinic-{i}")).unwrap());
     let document = JobDocument {
         name: label("small"),
