@@ -119,7 +119,7 @@ impl World {
         let taken = Digest::of(newest.as_bytes());
         let watch = ManifestWatch {
             path: self.file(),
-            roots: self.roots(),
+            roots: RootsWatch::new(self.roots()),
             roster: self.roster.clone(),
             history,
             in_force: in_force.clone(),

@@ -153,12 +153,38 @@ class OneHotFeature(_message.Message):
     def __init__(self, column: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TargetSpec(_message.Message):
-    __slots__ = ("column", "positive_above")
+    __slots__ = ("column", "positive_above", "classes", "number", "count")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     POSITIVE_ABOVE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     column: str
     positive_above: float
-    def __init__(self, column: _Optional[str] = ..., positive_above: _Optional[float] = ...) -> None: ...
+    classes: ClassesTarget
+    number: NumberTarget
+    count: CountTarget
+    def __init__(self, column: _Optional[str] = ..., positive_above: _Optional[float] = ..., classes: _Optional[_Union[ClassesTarget, _Mapping]] = ..., number: _Optional[_Union[NumberTarget, _Mapping]] = ..., count: _Optional[_Union[CountTarget, _Mapping]] = ...) -> None: ...
+
+class ClassesTarget(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NumberTarget(_message.Message):
+    __slots__ = ("least", "most")
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    least: float
+    most: float
+    def __init__(self, least: _Optional[float] = ..., most: _Optional[float] = ...) -> None: ...
+
+class CountTarget(_message.Message):
+    __slots__ = ("most",)
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    most: int
+    def __init__(self, most: _Optional[int] = ...) -> None: ...
 
 class ModelSpec(_message.Message):
     __slots__ = ("layers", "loss", "seed")
