@@ -3,6 +3,7 @@
 //! own.
 
 pub mod algorithm;
+mod embedded;
 pub mod features;
 pub mod identity;
 pub mod job;
@@ -15,6 +16,7 @@ pub mod query;
 pub mod reach;
 pub mod requirements;
 pub mod roster;
+pub mod target_fit;
 pub mod thresholds;
 pub mod vote;
 
@@ -22,7 +24,8 @@ pub use algorithm::{
     AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, Rotation,
     Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
-pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
+pub use embedded::EmbeddingError;
+pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetKind, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use job_text::JobTextError;

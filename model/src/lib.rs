@@ -7,6 +7,7 @@
 mod arriving;
 mod average;
 mod encoding;
+mod loss_cap;
 mod optimizer;
 mod parameters;
 mod spec;
@@ -15,10 +16,10 @@ mod step;
 pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
-pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
+pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,
-    SpecFault, Tensor,
+    EmbeddedColumn, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS, MAX_PARAMETERS,
+    ModelSpec, Operation, OperationKind, Shape, SpecError, SpecFault, Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

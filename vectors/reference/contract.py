@@ -5,6 +5,8 @@ import struct
 from fractions import Fraction
 
 from encoding import canonical, digest, fixed, identity, listed, schema_hash, sha256, sign, signed
+from layers import count as parameter_count
+from layers import parts as layer_parts
 
 CLINICS = ["aachen", "bergen", "bergen-2", "cork", "delft", "evora", "fano", "ghent", "huelva", "ivrea"]
 
@@ -191,14 +193,26 @@ def feature_parts(feature):
     return ["one_hot", f["column"], *listed(f["levels"])]
 
 
+def target_parts(target):
+    if "positive_above" in target:
+        return [target["column"], real(target["positive_above"])]
+    if "classes" in target:
+        return [target["column"], "classes", *listed(target["classes"])]
+    if "number" in target:
+        return [target["column"], "number", real(target["number"]["least"]), real(target["number"]["most"])]
+    return [target["column"], "count", target["count"]["most"]]
+
+
 NO_MODEL = {"layers": [], "loss": "binary_cross_entropy", "seed": "00" * 32}
 
 
 def model_bytes(job):
-    layers = job.get("model", NO_MODEL)["layers"]
-    shown = [["dense", layer["dense"]["outputs"]] if isinstance(layer, dict) else [layer] for layer in layers]
-    inputs = inputs_of(job["data"]["features"])
-    return canonical("consort/model/spec/v1", inputs, *listed(shown), job.get("model", NO_MODEL)["loss"])
+    model = job.get("model", NO_MODEL)
+    return spec_bytes(inputs_of(job["data"]["features"]), model["layers"], model["loss"])
+
+
+def spec_bytes(inputs, layers, loss):
+    return canonical("consort/model/spec/v1", inputs, *listed([layer_parts(layer) for layer in layers]), loss)
 
 
 def dp_fedsgd_parts(a):
@@ -238,7 +252,7 @@ def stats_parts(a):
 def evaluate_parts(a):
     weights = [real(a["weights"][name]) for name in ("count", "confusion", "scores", "loss")]
     hashed = bytes.fromhex(a["parameters"])
-    return ["evaluate", a["model_of"], hashed, real(a["threshold"]), a["bins"], *weights, a["max_records_per_member"]]
+    return ["evaluate", a["model_of"], hashed, real(a.get("threshold", 0.0)), a.get("bins", 0), *weights, a["max_records_per_member"]]
 
 
 ALGORITHMS = {"dp_fedsgd": dp_fedsgd_parts, "fedavg": fedavg_parts, "stats": stats_parts, "evaluate": evaluate_parts}
@@ -271,6 +285,8 @@ def option_parts(a):
             parts += schedule_parts(label, a[label])
     if "proximal" in a:
         parts += ["proximal", real(a["proximal"])]
+    if a.get("scaffold"):
+        parts += ["scaffold"]
     if "sampling" in a:
         parts += ["sampling", real(a["sampling"]["rate"]), a["sampling"]["max_batch"]]
     return parts
@@ -293,8 +309,7 @@ def job_bytes(job, numbers, asks={}):
         job["dataset"],
         *listed(sorted(job["members"])),
         data["missing"],
-        data["target"]["column"],
-        real(data["target"]["positive_above"]),
+        *target_parts(data["target"]),
         *listed(feature_parts(f) for f in data["features"]),
         model_bytes(job),
         bytes.fromhex(job.get("model", NO_MODEL).get("seed", NO_MODEL["seed"])),
@@ -310,12 +325,7 @@ def job_bytes(job, numbers, asks={}):
 
 
 def parameters(job):
-    width, count = inputs_of(job["data"]["features"]), 0
-    for layer in job["model"]["layers"]:
-        if isinstance(layer, dict):
-            outputs = layer["dense"]["outputs"]
-            count, width = count + width * outputs + outputs, outputs
-    return count
+    return parameter_count(job["model"]["layers"], inputs_of(job["data"]["features"]))
 
 
 def plan(job, numbers, s, g, coordinates=None):

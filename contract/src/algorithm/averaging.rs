@@ -6,18 +6,19 @@ use consort_aggregation::{
     EncodeError, EncodedUpdate, FixedPoint, FixedPointError, Layer, Quantisation, RotationSeed,
     UpdateBuilder, VectorSchema,
 };
-use consort_model::{AverageRule, LOSS_CAP, ModelSpec, OptimizerState, StepError};
+use consort_model::{AverageRule, ModelSpec, OptimizerState, Scaffold, ServerOptimizer, StepError};
 use consort_privacy::{LocalRule, PrivateModelUpdate};
 use rand_core::{CryptoRng, RngCore};
 
 use super::schedule::{Schedule, share};
 use super::{FedAvg, optimizer};
+use crate::job::Job;
 use crate::organisation::JobId;
 use crate::plan::{PlanError, field, narrow};
 
-/// Largest mean loss of a site that the last element carries, in nats: four times [`LOSS_CAP`], because it comes with noise on it
-/// and what is cut off would be a bias.
-pub const LOSS_RANGE: f64 = 4.0 * LOSS_CAP;
+/// Largest mean loss of a site that the last element carries, in caps of the model's loss: it comes with noise on it, and what is cut
+/// off would be a bias.
+pub const LOSS_RANGE_IN_CAPS: f64 = 4.0;
 
 /// The public constants of a job's updates and of the server's step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,12 +26,15 @@ pub struct Averaging {
     local: LocalRule,
     local_schedule: Option<Schedule>,
     rounds: u32,
+    local_steps: u32,
     step: AverageRule,
     update_clip: f64,
     range: f64,
     values: Quantisation,
-    /// Nats of the mean loss for one clip norm of the loss query's sum; nothing when no loss is asked.
-    nats: Option<f64>,
+    /// Mean loss for one clip norm of the loss query's sum; nothing when no loss is asked.
+    loss_unit: Option<f64>,
+    /// Largest mean loss that is carried.
+    loss_range: f64,
 }
 
 /// Why an update is not in the ring. Nothing left.
@@ -55,9 +59,10 @@ impl EncodeFault {
 }
 
 impl Averaging {
-    pub(crate) fn new(a: &FedAvg) -> Result<Self, PlanError> {
-        let nats = LOSS_CAP / (a.loss_weight * a.local_divisor);
-        if a.loss_weight > 0.0 && !nats.is_finite() {
+    /// `loss_cap` is that of the job's model.
+    pub(crate) fn new(a: &FedAvg, loss_cap: f64) -> Result<Self, PlanError> {
+        let loss_unit = loss_cap / (a.loss_weight * a.local_divisor);
+        if a.loss_weight > 0.0 && !loss_unit.is_finite() {
             let problem = "it is too small to be divided by; 0 asks no loss";
             return Err(field("fedavg.loss_weight", &problem));
         }
@@ -65,6 +70,7 @@ impl Averaging {
             local: local_rule(a)?,
             local_schedule: a.local_schedule,
             rounds: a.rounds,
+            local_steps: a.local_steps,
             step: AverageRule::new(
                 narrow(a.learning_rate),
                 optimizer(a.momentum, a.server_optimizer)?,
@@ -72,7 +78,8 @@ impl Averaging {
             update_clip: a.update_clip,
             range: a.value_range(),
             values: a.quantisation(),
-            nats: (a.loss_weight > 0.0).then_some(nats),
+            loss_unit: (a.loss_weight > 0.0).then_some(loss_unit),
+            loss_range: LOSS_RANGE_IN_CAPS * loss_cap,
         };
         averaging
             .coder(None)
@@ -84,6 +91,16 @@ impl Averaging {
     pub fn local_rule(&self, round: u32) -> LocalRule {
         self.local
             .scaled(share(self.local_schedule, round, self.rounds))
+    }
+
+    /// K·η_l: the learning rates of the round's local steps together.
+    pub fn local_way(&self, round: u32) -> f32 {
+        narrow(f64::from(self.local_steps)) * self.local_rule(round).learning_rate()
+    }
+
+    /// Largest L2 norm of one member's update.
+    pub fn update_clip(&self) -> f64 {
+        self.update_clip
     }
 
     /// Q, and whether updates are rotated.
@@ -124,8 +141,8 @@ impl Averaging {
             .encode(&mut values, &layers, rng, |piece| {
                 builder.push(piece).ok();
             })?;
-        let nats = loss * self.nats.unwrap_or(0.0);
-        let mut loss = [narrow(nats.clamp(-LOSS_RANGE, LOSS_RANGE))];
+        let mean = loss * self.loss_unit.unwrap_or(0.0);
+        let mut loss = [narrow(mean.clamp(-self.loss_range, self.loss_range))];
         let query = Layer {
             name: "loss query",
             elements: 1,
@@ -137,28 +154,33 @@ impl Averaging {
         Ok(builder.finish()?)
     }
 
-    /// The server's step by the survivors' average of a job's round, at this share of its learning rate, and the loss that the last
-    /// element tells.
+    /// The server's step by the survivors' average of a job's round, and the loss that the last element tells.
     ///
     /// # Errors
     /// [`StepError`] when the sum does not fit the model or the step diverges.
     pub(crate) fn advance(
         &self,
-        of: (&JobId, u32),
-        share: f32,
+        of: (&JobId, &Job),
+        round: u32,
         state: &OptimizerState,
         sum: &[i64],
         survivors: u32,
         workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
+        let (id, job) = of;
         let (loss, update) = sum
             .split_last()
             .expect("a schema has the loss element at least");
         let average = self
-            .coder(self.rotation(of.0, of.1))
+            .coder(self.rotation(id, round))
             .expect("the plan has made this coder")
             .decode_average_with(update, survivors, workers);
-        let rule = self.step.scaled(share);
+        let mut rule = self.step.scaled(job.algorithm().rate_share(round));
+        if job.has_control() {
+            let members = job.thresholds().cohort();
+            let scaffold = Scaffold::of_round(survivors, members, self.local_way(round))?;
+            rule = rule.optimized_by(ServerOptimizer::Scaffold(scaffold));
+        }
         let stepped = state.step_by_average(&rule, average, workers)?;
         Ok((stepped, self.noised_loss(*loss, survivors)))
     }
@@ -167,7 +189,7 @@ impl Averaging {
     pub(crate) fn noised_loss(&self, sum: i64, survivors: u32) -> Option<f64> {
         let coder = self.loss_coder().ok()?;
         let mean = coder.decode_average(&[sum], survivors);
-        self.nats
+        self.loss_unit
             .and_then(|_| mean.first().map(|loss| f64::from(*loss)))
     }
 
@@ -184,7 +206,12 @@ impl Averaging {
 
     /// One element by itself: neither clipped with the update nor rotated into it.
     fn loss_coder(&self) -> Result<FixedPoint, FixedPointError> {
-        FixedPoint::new(LOSS_RANGE, LOSS_RANGE, self.values.quantised, None)
+        FixedPoint::new(
+            self.loss_range,
+            self.loss_range,
+            self.values.quantised,
+            None,
+        )
     }
 }
 

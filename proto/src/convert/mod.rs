@@ -4,8 +4,10 @@ mod audit;
 mod consent;
 mod job;
 mod keys;
+mod model;
 mod query;
 mod round;
+mod target;
 
 pub use audit::{
     COSIGNATURE_BYTES, ShownHead, cosign_from_wire, prove_head_from_wire, shown_head_from_wire,

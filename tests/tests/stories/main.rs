@@ -17,5 +17,6 @@ mod program;
 mod refusals;
 mod sealed_data;
 mod statistics;
+mod targets;
 mod uplink;
 mod witnesses;
