@@ -537,7 +537,7 @@ fn job_document() -> JobDocument {
 }
 
 /// Jobs that ask for all that an algorithm may be asked for.
-fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,
         beta2: 0.99,
@@ -571,7 +571,16 @@ fn documents_with_options() -> [(&'static str, JobDocument); 2] {
         a.local_schedule = Some(cosine);
         a.proximal = Some(0.25);
     }
-    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
+    let mut controlled = averaged_document();
+    if let Algorithm::FedAvg(a) = &mut controlled.algorithm {
+        a.momentum = 0.0;
+        a.scaffold = true;
+    }
+    [
+        ("dp-fedsgd-options", summed),
+        ("fedavg-options", averaged),
+        ("fedavg-scaffold", controlled),
+    ]
 }
 
 fn averaged_document() -> JobDocument {
@@ -594,6 +603,7 @@ fn averaged_document() -> JobDocument {
             schedule: None,
             local_schedule: None,
             proximal: None,
+            scaffold: false,
         }),
         ..job_document()
     }

@@ -16,7 +16,7 @@ mod step;
 pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
-pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
+pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
     Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError, SpecFault,

@@ -290,9 +290,12 @@ impl WithSimd for MeasureRows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) -> Vec<RowMeasure> {
-        let rows = 0..self.matrix.rows();
-        rows.map(|row| measure(self.matrix.padded_row(row)))
-            .collect()
+        // A loop, not an iterator of a closure: what is not inlined here is compiled for the least of all processors.
+        let mut measures = Vec::with_capacity(self.matrix.rows());
+        for row in 0..self.matrix.rows() {
+            measures.push(measure(self.matrix.padded_row(row)));
+        }
+        measures
     }
 }
 
@@ -333,8 +336,79 @@ impl WithSimd for ScaleRows<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         for (row, factor) in self.matrix.rows_mut().zip(self.factors) {
-            row.iter_mut()
-                .for_each(|value| *value = odd(narrow(f64::from(*value) * factor)));
+            for value in row {
+                *value = odd(narrow(f64::from(*value) * factor));
+            }
+        }
+    }
+}
+
+/// Adds each row's entries, each rounded to the nearest integer, to `totals`.
+///
+/// # Panics
+/// If there is not one total for each column.
+pub(crate) fn add_nearest(totals: &mut [i64], matrix: &Matrix) {
+    assert_eq!(matrix.columns(), totals.len(), "one total for each column");
+    AutoArch::new().dispatch(AddNearest { totals, matrix });
+}
+
+struct AddNearest<'a> {
+    totals: &'a mut [i64],
+    matrix: &'a Matrix,
+}
+
+impl WithSimd for AddNearest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        for row in self.matrix.iter_rows() {
+            for (total, value) in self.totals.iter_mut().zip(row) {
+                *total += nearest(f64::from(*value));
+            }
+        }
+    }
+}
+
+/// The integer nearest to a number of magnitude below 2^51.
+#[inline(always)]
+pub(crate) fn nearest(value: f64) -> i64 {
+    // Between 2^52 and 2^53 the doubles are the integers, so that their difference is that of their bits.
+    const MIDDLE: f64 = 6_755_399_441_055_744.0;
+    let sum = (value + MIDDLE).to_bits().cast_signed();
+    sum - MIDDLE.to_bits().cast_signed()
+}
+
+/// Moves sums of integers into `totals`: each sum is an integer away from `origin` and starts there again.
+///
+/// Both are floats from 2^23 to 2^24, where neighbours are one apart: their difference is that of their bits.
+///
+/// # Panics
+/// If the slices differ in length.
+pub(crate) fn take_integers(sums: &mut [f32], origin: f32, totals: &mut [i64]) {
+    assert_eq!(sums.len(), totals.len(), "one total for each sum");
+    AutoArch::new().dispatch(TakeIntegers {
+        sums,
+        origin,
+        totals,
+    });
+}
+
+struct TakeIntegers<'a> {
+    sums: &'a mut [f32],
+    origin: f32,
+    totals: &'a mut [i64],
+}
+
+impl WithSimd for TakeIntegers<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let origin = self.origin.to_bits().cast_signed();
+        for (sum, total) in self.sums.iter_mut().zip(self.totals) {
+            *total += i64::from(sum.to_bits().cast_signed().wrapping_sub(origin));
+            *sum = self.origin;
         }
     }
 }

@@ -16,7 +16,9 @@
 
 use std::ops::Range;
 
-use crate::kernel::{RowMeasure, add_transposed_product, has_fused_multiply_add};
+use crate::kernel::{
+    RowMeasure, add_transposed_product, has_fused_multiply_add, nearest, take_integers,
+};
 use crate::matrix::Matrix;
 
 /// Where a sum starts: in the middle of the floats whose neighbours are the integers beside them.
@@ -36,6 +38,8 @@ pub(crate) struct RoundedProducts {
     /// What is used of [`WINDOW`].
     used: f64,
     fused: bool,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
 }
 
 impl RoundedProducts {
@@ -52,7 +56,13 @@ impl RoundedProducts {
             transposed,
             used: 0.0,
             fused: has_fused_multiply_add(),
+            spilled: false,
         }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// Adds each record's rounded product of its row of `inputs` and its row of `deltas`, whose last bits are 1. `total` is the weight's
@@ -68,6 +78,7 @@ impl RoundedProducts {
             .map(|(input, delta)| f64::from(input.most) * f64::from(delta.most) + 0.5)
             .collect();
         if !self.fused || bounds.iter().any(|bound| *bound > WINDOW) {
+            self.spilled = true;
             add_one_by_one(inputs, deltas, total);
             return;
         }
@@ -80,6 +91,7 @@ impl RoundedProducts {
             }
             self.add_records(inputs, deltas, from..to);
             if to < bounds.len() {
+                self.spilled = true;
                 self.finish(total);
             }
             from = to;
@@ -100,33 +112,22 @@ impl RoundedProducts {
             return;
         }
         self.used = 0.0;
-        let columns = self.sums.columns();
         if self.transposed {
             let outputs = self.sums.rows();
+            let mut taken = vec![0; self.sums.columns()];
             for (output, row) in self.sums.rows_mut().enumerate() {
-                for (input, sum) in row.iter_mut().enumerate() {
-                    total[input * outputs + output] += taken(sum);
+                take_integers(row, ORIGIN, &mut taken);
+                for (input, taken) in taken.iter_mut().enumerate() {
+                    total[input * outputs + output] += std::mem::take(taken);
                 }
             }
         } else {
+            let columns = self.sums.columns();
             for (row, total) in self.sums.rows_mut().zip(total.chunks_exact_mut(columns)) {
-                for (sum, total) in row.iter_mut().zip(total) {
-                    *total += taken(sum);
-                }
+                take_integers(row, ORIGIN, total);
             }
         }
     }
-}
-
-/// The integer that a sum stands for; the sum starts again.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "an integer of magnitude below 2^22"
-)]
-fn taken(sum: &mut f32) -> i64 {
-    let value = (*sum - ORIGIN) as i32;
-    *sum = ORIGIN;
-    i64::from(value)
 }
 
 /// The same integers, each product rounded by itself: for products outside the window, and for processors without the instruction.
@@ -139,14 +140,6 @@ fn add_one_by_one(inputs: &Matrix, deltas: &Matrix, total: &mut [i64]) {
             }
         }
     }
-}
-
-/// The integer nearest to a number of magnitude below 2^51.
-#[expect(clippy::cast_possible_truncation, reason = "an integer below 2^51")]
-pub(crate) fn nearest(value: f64) -> i64 {
-    // Between 2^52 and 2^53 the doubles are the integers.
-    const MIDDLE: f64 = 6_755_399_441_055_744.0;
-    ((value + MIDDLE) - MIDDLE) as i64
 }
 
 #[cfg(test)]

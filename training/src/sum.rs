@@ -3,10 +3,10 @@
 use consort_model::{ModelSpec, Parameters};
 use consort_privacy::{GridError, RecordCap, RecordSum};
 
-use crate::kernel::{RowMeasure, measure_rows, scale_rows_to_odd};
+use crate::kernel::{RowMeasure, add_nearest, measure_rows, scale_rows_to_odd};
 use crate::matrix::Matrix;
 use crate::network::{Network, Trace};
-use crate::rounded::{RoundedProducts, nearest};
+use crate::rounded::RoundedProducts;
 use crate::threads::over_chunks;
 use crate::{Batch, Clipping, TrainingError};
 
@@ -64,19 +64,15 @@ pub fn clipped_sum(
         for chunk in chunks {
             part.add_chunk(chunk, &mut trace);
         }
-        part.finish()
+        part
     });
-    let mut sum = RecordSum::new(clipping.grid(), cap, sum_elements(spec));
-    let (mut clipped, mut zeroed) = (0, 0);
-    for part in parts {
-        sum.add_rounded(&part.total, part.records)?;
-        clipped += part.clipped;
-        zeroed += part.zeroed;
-    }
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().expect("at least one thread works").finish();
+    parts.for_each(|part| whole.take_in(part));
     Ok(ClippedSum {
-        sum,
-        clipped,
-        zeroed,
+        sum: RecordSum::of_rounded(clipping.grid(), cap, whole.total, whole.records)?,
+        clipped: whole.clipped,
+        zeroed: whole.zeroed,
     })
 }
 
@@ -184,10 +180,7 @@ impl<'n> Part<'n> {
             let measures = inputs.iter().copied().zip(deltas.iter().copied());
             let (values, deltas) = (&trace.values[stage], &trace.deltas[stage + 1]);
             products.add(values, deltas, measures, weight);
-            for row in deltas.iter_rows() {
-                let pairs = bias.iter_mut().zip(row);
-                pairs.for_each(|(bias, delta)| *bias += nearest(f64::from(*delta)));
-            }
+            add_nearest(bias, deltas);
         }
     }
 
@@ -201,6 +194,28 @@ impl<'n> Part<'n> {
         }
         self
     }
+
+    /// Adds what another thread added up. What its weights did not need of its total has never been touched, and is not now: with many
+    /// parameters and few records that is nearly all of it.
+    fn take_in(&mut self, mut other: Self) {
+        let (mut total, mut more) = (self.total.as_mut_slice(), other.total.as_slice());
+        for (stage, products) in other.network.trained().zip(&mut other.weights) {
+            let shape = other.network.shape(stage);
+            let (weight, bias, rest) = parts_of(total, shape);
+            let (other_weight, after) = more.split_at(weight.len());
+            let (other_bias, after) = after.split_at(bias.len());
+            (total, more) = (rest, after);
+            if products.has_spilled() {
+                add(weight, other_weight);
+            }
+            products.finish(weight);
+            add(bias, other_bias);
+        }
+        add(total, more);
+        self.records += other.records;
+        self.clipped += other.clipped;
+        self.zeroed += other.zeroed;
+    }
 }
 
 /// A dense layer's weight and bias at the front of a flat vector, and the rest.
@@ -211,6 +226,10 @@ fn parts_of<T>(
     let (weight, rest) = flat.split_at_mut(inputs * outputs);
     let (bias, rest) = rest.split_at_mut(outputs);
     (weight, bias, rest)
+}
+
+fn add(sums: &mut [i64], more: &[i64]) {
+    sums.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
 }
 
 /// The L2 norm of each record's gradient, from the squares of both factors of each layer.

@@ -179,12 +179,16 @@ fn accuracy_against_epsilon() {
     println!("|---|---|---|---|---|---|");
     const EPSILONS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 8.0];
     for sites in [5, 20] {
-        EPSILONS.map(|epsilon| digits_case(sites, epsilon, None).median("digits"));
+        for epsilon in EPSILONS {
+            digits_case(sites, epsilon, None).median("digits");
+        }
         digits_case(sites, 1.0, Some(sites)).median("digits");
         digits_case(sites, 1.0, None).without_noise("digits");
     }
     let demo = |name: &str, demo: &DemoJob, sites: &[Site]| {
-        EPSILONS.map(|epsilon| demo_case(demo, sites, epsilon).median(name));
+        for epsilon in EPSILONS {
+            demo_case(demo, sites, epsilon).median(name);
+        }
         demo_case(demo, sites, 1.0).without_noise(name);
     };
     demo("breast cancer", &BREAST_CANCER, &clinics(5).unwrap());
