@@ -176,6 +176,16 @@ async fn attest(
     // A manifest that came into force since is the one that this connection is about.
     broker.rules_of_peers.now();
     let outcome = channel::accept(stream, channel).await;
+    let mut facts = Vec::new();
+    if let Err(error) = &outcome
+        && error.is_of_a_stranger()
+    {
+        match strangers.recorded(address.ip(), Instant::now()) {
+            Some(0) => {}
+            Some(count) => facts.push(Fact::of_consortium(Event::RefusalsLeftOut { count })),
+            None => return Ok(None),
+        }
+    }
     let event = match &outcome {
         Ok(stream) => {
             let peer = stream.peer();
@@ -187,11 +197,23 @@ async fn attest(
                 report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
             }
         }
-        Err(ChannelError::PeerRefused(refused))
-            if refused.is_of_a_stranger()
-                && !strangers.is_recorded(address.ip(), Instant::now()) =>
-        {
-            return Ok(None);
+        Err(ChannelError::CertificateRefused(refused)) => {
+            let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
+            tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
+            let code = record::code(reason);
+            match member {
+                Some(member) => Event::EvidenceVerdict {
+                    organisation: record::organisation(member),
+                    accepted: false,
+                    code,
+                    simulated: false,
+                    report: report_hash(&refused.evidence),
+                },
+                None => Event::MemberRefused {
+                    organisation: record::organisation(record::UNKNOWN),
+                    code,
+                },
+            }
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
@@ -222,7 +244,11 @@ async fn attest(
         .map_or_else(|error| error.code(), |_| "accepted");
     metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
     let broker = Arc::clone(broker);
-    let append = move || broker.journal.append(Fact::of_consortium(event));
+    facts.push(Fact::of_consortium(event));
+    let append = move || {
+        let mut facts = facts.into_iter();
+        facts.try_for_each(|fact| broker.journal.append(fact))
+    };
     let logged = tokio::task::spawn_blocking(append).await;
     logged.map_err(|_| ReleaseFault::Lost)??;
     Ok(outcome.ok())

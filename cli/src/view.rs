@@ -189,6 +189,7 @@ pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<S
 
 /// The most of a record's loss that is counted.
 fn loss_cap(model: &wire::ModelSpec) -> Option<f64> {
+    use wire::layer::Kind;
     let loss = match model.loss() {
         wire::Loss::Unspecified => return None,
         wire::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
@@ -198,8 +199,16 @@ fn loss_cap(model: &wire::ModelSpec) -> Option<f64> {
     };
     // A model of classes ends in a dense layer with an output for each; the caps of the others know no outputs.
     let outputs = match model.layers.last()?.kind.as_ref()? {
-        wire::layer::Kind::Dense(dense) => dense.outputs,
-        wire::layer::Kind::Relu(_) | wire::layer::Kind::Tanh(_) => 1,
+        Kind::Dense(dense) => dense.outputs,
+        Kind::Relu(_)
+        | Kind::Tanh(_)
+        | Kind::Image(_)
+        | Kind::Conv2d(_)
+        | Kind::MaxPool(_)
+        | Kind::Flatten(_)
+        | Kind::LayerNorm(_)
+        | Kind::Embedding(_)
+        | Kind::Residual(_) => 1,
     };
     Some(loss.cap(outputs))
 }

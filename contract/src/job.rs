@@ -7,6 +7,7 @@ use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, JobKind, NumberRule, first_broken, positive};
+use crate::embedded::{self, EmbeddingError};
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
@@ -294,6 +295,9 @@ pub enum JobError {
     /// The architecture does not fit.
     #[error("the model does not fit: {0}")]
     Model(#[from] SpecError),
+    /// What is to be embedded is no category.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
     /// The model does not learn the target.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -311,6 +315,7 @@ impl JobError {
             Self::Stranger(_) => "job_member_not_in_roster",
             Self::Thresholds(error) => error.code(),
             Self::Model(error) => error.code(),
+            Self::Embedding(error) => error.code(),
             Self::Target(error) => error.code(),
             Self::Query(error) => error.code(),
         }
@@ -355,8 +360,9 @@ impl Job {
             JobKind::Training | JobKind::Evaluate => {
                 let target = document.data.target();
                 check_loss(target, document.model.loss)?;
-                let layers = document.model.layers.clone();
-                let model = ModelSpec::new(inputs, layers, document.model.loss)?;
+                let layers = &document.model.layers;
+                let model = ModelSpec::new(inputs, layers.clone(), document.model.loss)?;
+                embedded::check(&document.data, layers)?;
                 check_outputs(target, &model)?;
                 model
             }

@@ -94,8 +94,8 @@ pub(crate) fn check_outputs(target: &TargetSpec, model: &ModelSpec) -> Result<()
 
 /// Outputs of a model for one record; none if it has no layers.
 pub fn outputs_of(model: &ModelSpec) -> usize {
-    let last = model.shapes().last();
-    last.map_or(0, |shape| {
-        usize::try_from(shape.outputs).unwrap_or(usize::MAX)
+    let last = model.operations().last();
+    last.map_or(0, |last| {
+        usize::try_from(last.output.elements()).unwrap_or(usize::MAX)
     })
 }

@@ -18,6 +18,7 @@ use crate::config::{self, ConfigError};
 use crate::disk;
 use crate::node::{NodeConfig, NodeError};
 use crate::peers::RosterDirectory;
+use crate::roots::RootsWatch;
 
 /// Between two looks at the file. A change is taken when two looks saw the same, so that no half-written file is judged: within
 /// half a second of its last byte. A look reads and hashes one small file.
@@ -264,7 +265,7 @@ fn file_name(version: u64) -> String {
 /// Looks after the manifest's file while the daemon runs.
 pub struct ManifestWatch {
     path: PathBuf,
-    roots: Vec<PathBuf>,
+    roots: RootsWatch,
     roster: Arc<Roster>,
     history: ManifestHistory,
     in_force: Arc<InForce>,
@@ -285,11 +286,13 @@ struct Failed {
 /// Looks between two tries of content that was not taken: five seconds.
 const RETRY_LOOKS: u32 = 25;
 
-/// A manifest that came into force while the daemon ran.
+/// A manifest that came into force while the daemon ran, or other roots, revocation lists or collateral under the one in force.
 #[derive(Debug)]
 pub struct ManifestChange {
     /// The manifest.
     pub manifest: ManifestId,
+    /// Whether it was not in force before.
+    pub is_new: bool,
     /// The hashes of the simulated roots that its policy accepts.
     pub simulated_roots: usize,
     /// The sessions whose evidence failed it; they are cut already.
@@ -308,7 +311,7 @@ impl ManifestWatch {
         let taken = Digest::of(newest.unwrap_or_default().as_bytes());
         Self {
             path: config.manifest.clone(),
-            roots: config.roots.clone(),
+            roots: RootsWatch::new(config.roots.clone()),
             roster,
             history,
             in_force,
@@ -356,7 +359,9 @@ impl ManifestWatch {
 
     fn take(&mut self, bytes: &[u8], now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
         let signed = parsed(&self.path, bytes)?;
-        let taken = self.history.take_signed(&self.path, signed, &self.roots)?;
+        let taken = self
+            .history
+            .take_signed(&self.path, signed, self.roots.files())?;
         let simulated_roots = taken.verifier.policy().simulated_roots().len();
         let rules = rules(&self.roster, &taken.manifest, taken.verifier);
         let manifest = rules.manifest;
@@ -365,6 +370,33 @@ impl ManifestWatch {
         }
         Ok(Some(ManifestChange {
             manifest,
+            is_new: true,
+            simulated_roots,
+            dropped: self.in_force.replace(rules, now),
+        }))
+    }
+
+    /// One look at the files of roots, revocation lists and collateral, now and then. What they hold is put in force under the manifest that
+    /// is, and the sessions that live are judged again.
+    ///
+    /// # Errors
+    /// [`NodeError`], once for each content: what was in force stays so.
+    pub fn look_at_roots(&mut self, now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
+        if !self.roots.has_changed() {
+            return Ok(None);
+        }
+        // One that was adopted and is not in force yet reads the files when it comes into force.
+        let in_force = self.in_force.rules().manifest.hash;
+        let newest = self.history.newest().cloned();
+        let Some(manifest) = newest.filter(|newest| *newest.hash().as_bytes() == in_force) else {
+            return Ok(None);
+        };
+        let verifier = verifier(&manifest.signed().document, self.roots.files())?;
+        let simulated_roots = verifier.policy().simulated_roots().len();
+        let rules = rules(&self.roster, &manifest, verifier);
+        Ok(Some(ManifestChange {
+            manifest: rules.manifest,
+            is_new: false,
             simulated_roots,
             dropped: self.in_force.replace(rules, now),
         }))
@@ -377,7 +409,8 @@ impl ManifestWatch {
             tokio::time::sleep(LOOK_INTERVAL).await;
             // Judging every session takes milliseconds for each.
             let looked = tokio::task::spawn_blocking(move || {
-                let found = self.look(SystemTime::now());
+                let now = SystemTime::now();
+                let found = [self.look(now), self.look_at_roots(now)];
                 (self, found)
             });
             let Ok((watch, found)) = looked.await else {
@@ -385,14 +418,23 @@ impl ManifestWatch {
                 return;
             };
             self = watch;
-            match found {
-                Ok(None) => {}
-                Ok(Some(change)) => {
-                    tell(&change);
-                    changed(change);
-                }
-                Err(error) => {
-                    tracing::error!(target: ALERT, alert = "manifest_refused", code = error.code(), %error, "the file holds no manifest that can follow; what was in force stays so");
+            let aged = self.in_force.cut_aged();
+            if aged > 0 {
+                tracing::info!(
+                    aged,
+                    "connections past their age were cut; their peers attest anew"
+                );
+            }
+            for (found, alert) in found.into_iter().zip(REFUSED) {
+                match found {
+                    Ok(None) => {}
+                    Ok(Some(change)) => {
+                        tell(&change);
+                        changed(change);
+                    }
+                    Err(error) => {
+                        tracing::error!(target: ALERT, alert, code = error.code(), %error, "a file that was changed cannot be used; what was in force stays so");
+                    }
                 }
             }
         }
@@ -402,17 +444,25 @@ impl ManifestWatch {
 /// The target of events that a person should look at.
 pub const ALERT: &str = "consort::alert";
 
+/// The alerts for a file of the manifest, and for those of roots, that cannot be used.
+const REFUSED: [&str; 2] = ["manifest_refused", "trust_files_refused"];
+
 fn tell(change: &ManifestChange) {
     let version = change.manifest.version;
     let hash = Digest::new(change.manifest.hash);
-    tracing::info!(version, %hash, dropped = change.dropped.len(), "a new manifest is in force");
+    let what = if change.is_new {
+        "a new manifest is in force"
+    } else {
+        "other roots, revocation lists or collateral are in force"
+    };
+    tracing::info!(version, %hash, dropped = change.dropped.len(), "{what}");
     show_version(version);
-    if change.simulated_roots > 0 {
+    if change.is_new && change.simulated_roots > 0 {
         tracing::warn!(target: ALERT, alert = "dangerous_simulated_roots", version, "the new manifest accepts SIMULATED machines: their evidence proves nothing about hardware");
     }
     for dropped in &change.dropped {
         let (peer, code) = (dropped.peer.organisation(), dropped.cause.code());
-        tracing::error!(target: ALERT, alert = "session_dropped", organisation = peer, code, version, "a session's evidence fails the new manifest; it is cut");
+        tracing::error!(target: ALERT, alert = "session_dropped", organisation = peer, code, version, "a session's evidence fails what is in force now; it is cut");
     }
 }
 

@@ -19,7 +19,7 @@ pub use encoding::ModelHash;
 pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError, SpecFault,
-    Tensor,
+    EmbeddedColumn, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS, MAX_PARAMETERS,
+    ModelSpec, Operation, OperationKind, Shape, SpecError, SpecFault, Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

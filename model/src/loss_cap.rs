@@ -29,7 +29,9 @@ impl Loss {
 impl ModelSpec {
     /// [`Loss::cap`] of this model.
     pub fn loss_cap(&self) -> f64 {
-        let outputs = self.shapes().last().map_or(1, |shape| shape.outputs);
+        let last = self.operations().last();
+        let outputs = last.map_or(1, |last| last.output.elements());
+        let outputs = u32::try_from(outputs).unwrap_or(u32::MAX);
         self.loss().cap(outputs)
     }
 }

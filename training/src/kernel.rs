@@ -52,7 +52,18 @@ pub(crate) fn add_transposed_product(
 pub(crate) fn add_product(out: &mut Matrix, left: &Matrix, right: &Matrix) {
     assert_eq!(left.columns(), right.rows());
     assert_eq!((out.rows(), out.columns()), (left.rows(), right.columns()));
-    multiply(out, right, Straight(left), 0..right.rows());
+    multiply(out, right, Straight(left, 0), 0..right.rows());
+}
+
+/// The same for as many rows of `left` as `out` has, from `first` on.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub(crate) fn add_product_of_rows(out: &mut Matrix, left: &Matrix, first: usize, right: &Matrix) {
+    assert_eq!(left.columns(), right.rows());
+    assert_eq!(out.columns(), right.columns());
+    assert!(first + out.rows() <= left.rows());
+    multiply(out, right, Straight(left, first), 0..right.rows());
 }
 
 /// `out[i][j] += Σ_k left[i][k]·right[j][k]`, for few j: each is a product of two rows.
@@ -103,8 +114,9 @@ impl<'m> Left for Transposed<'m> {
     }
 }
 
+/// From a row on.
 #[derive(Clone, Copy)]
-struct Straight<'m>(&'m Matrix);
+struct Straight<'m>(&'m Matrix, usize);
 
 impl<'m> Left for Straight<'m> {
     const WIDE: bool = true;
@@ -115,7 +127,7 @@ impl<'m> Left for Straight<'m> {
 
     #[inline(always)]
     fn rows<const R: usize>(&self, first: usize, from: usize, depth: usize) -> [&[f32]; R] {
-        from_fn(|row| &self.0.padded_row(first + row)[from..][..depth])
+        from_fn(|row| &self.0.padded_row(self.1 + first + row)[from..][..depth])
     }
 
     #[inline(always)]
@@ -315,6 +327,18 @@ fn measure(row: &[f32]) -> RowMeasure {
     }
 }
 
+/// Measures some numbers without padding.
+pub(crate) fn measure_part(part: &[f32]) -> RowMeasure {
+    let (whole, rest) = part.as_chunks::<PAD>();
+    let mut last = [0.0; PAD];
+    last[..rest.len()].copy_from_slice(rest);
+    let (whole, last) = (measure(whole.as_flattened()), measure(&last));
+    RowMeasure {
+        square: whole.square + last.square,
+        most: whole.most.max(last.most),
+    }
+}
+
 /// Multiplies each row by its factor, in f64 and then rounded, and makes the last bit of every float 1; what is below the normal
 /// floats becomes 0. Why the bit: see `crate::rounded`.
 ///
@@ -338,33 +362,6 @@ impl WithSimd for ScaleRows<'_> {
         for (row, factor) in self.matrix.rows_mut().zip(self.factors) {
             for value in row {
                 *value = odd(narrow(f64::from(*value) * factor));
-            }
-        }
-    }
-}
-
-/// Adds each row's entries, each rounded to the nearest integer, to `totals`.
-///
-/// # Panics
-/// If there is not one total for each column.
-pub(crate) fn add_nearest(totals: &mut [i64], matrix: &Matrix) {
-    assert_eq!(matrix.columns(), totals.len(), "one total for each column");
-    AutoArch::new().dispatch(AddNearest { totals, matrix });
-}
-
-struct AddNearest<'a> {
-    totals: &'a mut [i64],
-    matrix: &'a Matrix,
-}
-
-impl WithSimd for AddNearest<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self) {
-        for row in self.matrix.iter_rows() {
-            for (total, value) in self.totals.iter_mut().zip(row) {
-                *total += nearest(f64::from(*value));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017).
+//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017), and of rounded rows: what those
+//! of other layers add, whose gradient is no such product and is written down (decision 0024).
 //!
 //! # What is summed
 //! Record i puts a matrix of integers into the sum, q_i[j][k] = round(a_i[j]·d_i[k]), the integer nearest to the exact product of two
@@ -130,6 +131,57 @@ impl RoundedProducts {
     }
 }
 
+/// The running sum of rows of numbers, each rounded to the nearest integer by the addition itself: a product with 1, so all of the above holds.
+pub(crate) struct RoundedRows {
+    /// Each starts at [`ORIGIN`].
+    sums: Vec<f32>,
+    /// What is used of [`WINDOW`].
+    used: f64,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
+}
+
+impl RoundedRows {
+    pub(crate) fn new(elements: usize) -> Self {
+        Self {
+            sums: vec![ORIGIN; elements],
+            used: 0.0,
+            spilled: false,
+        }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
+    }
+
+    /// Adds a record's row, whose last bits are 1; `most` is the magnitude of its largest entry. `total` is complete after [`Self::finish`].
+    pub(crate) fn add(&mut self, row: &[f32], most: f32, total: &mut [i64]) {
+        let bound = f64::from(most) + 0.5;
+        if bound > WINDOW {
+            self.spilled = true;
+            let pairs = total.iter_mut().zip(row);
+            pairs.for_each(|(total, value)| *total += nearest(f64::from(*value)));
+            return;
+        }
+        if self.used + bound > WINDOW {
+            self.spilled = true;
+            self.finish(total);
+        }
+        self.used += bound;
+        let pairs = self.sums.iter_mut().zip(row);
+        pairs.for_each(|(sum, value)| *sum += value);
+    }
+
+    /// Moves what was summed into `total` and starts again.
+    pub(crate) fn finish(&mut self, total: &mut [i64]) {
+        if self.used > 0.0 {
+            self.used = 0.0;
+            take_integers(&mut self.sums, ORIGIN, total);
+        }
+    }
+}
+
 /// The same integers, each product rounded by itself: for products outside the window, and for processors without the instruction.
 fn add_one_by_one(inputs: &Matrix, deltas: &Matrix, total: &mut [i64]) {
     for (inputs, deltas) in inputs.iter_rows().zip(deltas.iter_rows()) {
@@ -190,6 +242,24 @@ mod tests {
                 alone.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
             }
             prop_assert_eq!(sum(&inputs, &deltas, true), alone);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_of_rows_are_the_sums_of_integers_rounded_one_by_one((_, rows) in factors()) {
+            let mut total = vec![0; rows.columns()];
+            let mut sum = RoundedRows::new(rows.columns());
+            for (row, measure) in rows.iter_rows().zip(measure_rows(&rows)) {
+                sum.add(row, measure.most, &mut total);
+            }
+            sum.finish(&mut total);
+            let mut expected = vec![0; rows.columns()];
+            for row in rows.iter_rows() {
+                let pairs = expected.iter_mut().zip(row);
+                pairs.for_each(|(sum, value)| *sum += nearest(f64::from(*value)));
+            }
+            prop_assert_eq!(total, expected);
         }
     }
 

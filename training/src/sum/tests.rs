@@ -1,5 +1,7 @@
 //! The clipped sum against automatic differentiation, one record at a time, and at its limits.
 
+mod layers;
+
 use super::*;
 use crate::{LossWeight, oracle, reference};
 use consort_model::{Layer, Loss};
@@ -105,31 +107,45 @@ fn losses() -> impl Strategy<Value = (Loss, u32, fn(u8) -> f32)> {
 }
 
 fn case(records: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Case> {
+    let shape = (1..6_u32, hidden_layers());
+    cases(shape, records)
+}
+
+/// Records of models of some widths and hidden layers, to which a loss and a last layer are added.
+fn cases(
+    shape: impl Strategy<Value = (u32, Vec<Layer>)>,
+    records: impl Into<prop::collection::SizeRange>,
+) -> impl Strategy<Value = Case> {
     let labels = prop::collection::vec(any::<u8>(), records);
-    let shape = (1..6_u32, hidden_layers(), losses(), labels);
-    shape.prop_flat_map(|(inputs, mut layers, (loss, outputs, label), labels)| {
-        layers.push(Layer::Dense { outputs });
-        let spec = ModelSpec::new(inputs, layers, loss).unwrap();
-        // Wide layers would drive e^z, and with it what f32 rounds, past what the tolerances are made for.
-        let most = if spec.shapes().iter().any(|shape| shape.outputs > 15) {
-            0.4
-        } else {
-            1.5_f32
-        };
-        let most = if loss == Loss::Poisson {
-            most / 3.0
-        } else {
-            most
-        };
-        let parameters = prop::collection::vec(-most..most, spec.parameter_count());
-        let features = prop::collection::vec(-3_f32..3.0, labels.len() * inputs as usize);
-        (parameters, features).prop_map(move |(parameters, features)| Case {
-            spec: spec.clone(),
-            parameters,
-            features,
-            labels: labels.iter().map(|byte| label(*byte)).collect(),
-        })
-    })
+    (shape, losses(), labels).prop_flat_map(
+        |((inputs, mut layers), (loss, outputs, label), labels)| {
+            layers.push(Layer::Dense { outputs });
+            let spec = ModelSpec::new(inputs, layers, loss).unwrap();
+            // Wide layers would drive e^z, and with it what f32 rounds, past what the tolerances are made for.
+            let most = if spec
+                .operations()
+                .iter()
+                .any(|one| one.output.elements() > 15)
+            {
+                0.4
+            } else {
+                1.5_f32
+            };
+            let most = if loss == Loss::Poisson {
+                most / 3.0
+            } else {
+                most
+            };
+            let parameters = prop::collection::vec(-most..most, spec.parameter_count());
+            let features = prop::collection::vec(-3_f32..3.0, labels.len() * inputs as usize);
+            (parameters, features).prop_map(move |(parameters, features)| Case {
+                spec: spec.clone(),
+                parameters,
+                features,
+                labels: labels.iter().map(|byte| label(*byte)).collect(),
+            })
+        },
+    )
 }
 
 /// Largest difference between two vectors.
