@@ -166,6 +166,12 @@ impl Semantics {
                 nonce,
                 simulated,
                 ..
+            }
+            | Event::StateKeyReleased {
+                organisation,
+                nonce,
+                simulated,
+                ..
             } => {
                 if !self.accepted.contains(organisation) {
                     return broken(
@@ -323,6 +329,7 @@ impl Job {
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
+            | Event::StateKeyReleased { .. }
             | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. } => Ok(Vec::new()),
         }
@@ -489,6 +496,7 @@ impl Attempt {
             | Event::MemberRefused { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
+            | Event::StateKeyReleased { .. }
             | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. }
             | Event::Vote { .. }

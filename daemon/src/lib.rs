@@ -12,5 +12,6 @@ pub mod own_rules;
 pub mod peers;
 pub mod program;
 pub mod record;
+pub mod starting;
 pub mod strangers;
 pub mod telemetry;
