@@ -241,16 +241,15 @@ fn a_torn_write_leaves_the_moment_before_and_any_other_damage_a_moment_or_nothin
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.redb");
     let entry = |i: u64| format!("entry {i}").into_bytes();
+    // Read while the store is open, as a crash would leave it.
+    let below = Arc::new(EmbeddedStore::open(&file).unwrap());
+    let records = SealedRecords::create(below, state_key(1), "clinic-1").unwrap();
     let write = |i| {
-        let below = Arc::new(EmbeddedStore::open(&file).unwrap());
-        let records = SealedRecords::create(below, state_key(1), "clinic-1").unwrap();
         let change = put("ledger", &format!("records/{i:020}"), &entry(i));
         records.change(&[change]).unwrap();
+        std::fs::read(&file).unwrap()
     };
-    write(0);
-    let before = std::fs::read(&file).unwrap();
-    write(1);
-    let after = std::fs::read(&file).unwrap();
+    let (before, after) = (write(0), write(1));
     assert_eq!(before.len(), after.len(), "nothing grew");
     let torn = folder.path().join("torn.redb");
     let moment = |bytes: &[u8]| {
