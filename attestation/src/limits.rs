@@ -10,5 +10,8 @@ pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// [`crate::policy::SessionRules::max_age`] may say less.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// How much longer than its age a connection lives whose peer does not leave by itself: what is under way may end.
+pub const AGE_GRACE: Duration = Duration::from_secs(30);
+
 /// The most bytes of a frame. Evidence is at most 16 KiB; there is room for other hardware's and nothing more.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;

@@ -172,6 +172,8 @@ reasons! {
     TdxUnknownRoot = "tdx-unknown-root", "policy";
     /// There is no collateral under this root for the quote's family of platforms.
     TdxCollateralMissing = "tdx-collateral-missing", "Intel PCS API, TCB info";
+    /// The quote comes from another provisioning enclave than the collateral is about.
+    TdxPceId = "tdx-pce-id", "Intel PCS API, TCB info";
     /// A certificate of the quote is not valid yet.
     TdxCertificateNotYetValid = "tdx-certificate-not-yet-valid", "RFC 5280, section 4.1.2.5";
     /// A certificate of the quote has expired.
@@ -218,6 +220,12 @@ reasons! {
     TdxTcbStatus = "tdx-tcb-status", "Intel PCS API, TCB info";
     /// The firmware level is open to an advisory that the policy does not accept.
     TdxAdvisory = "tdx-advisory", "Intel PCS API, TCB info";
+    /// The platform runs hyper-threads, and the policy does not allow that.
+    TdxSmt = "tdx-smt", "Intel, PCK certificate profile";
+    /// The platform may be extended with packages that come later, and the policy does not allow that.
+    TdxDynamicPlatform = "tdx-dynamic-platform", "Intel, PCK certificate profile";
+    /// Intel keeps the platform's root keys, and the policy does not allow that.
+    TdxCachedKeys = "tdx-cached-keys", "Intel, PCK certificate profile";
     /// The TDX module, or what loaded it, is below the policy's security versions.
     TdxTeeTcbSvn = "tdx-tee-tcb-svn", "Intel TDX Module ABI, TD report";
     /// The TDX module is not on the list.

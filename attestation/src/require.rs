@@ -1,12 +1,12 @@
 //! A check and its reason, and the checks removed one after the other, by which the verifier's tests are tried.
 
-use crate::reason::Reason;
+use std::fmt::Display;
 
-/// One check: it holds, or its reason is the verdict.
+/// One check: it holds, or its reason, which shows as its code, is the verdict.
 #[track_caller]
-pub(crate) fn require(holds: bool, check: Reason) -> Result<(), Reason> {
+pub(crate) fn require<C: Copy + Display>(holds: bool, check: C) -> Result<(), C> {
     #[cfg(test)]
-    let holds = holds || mutants::is_removed(std::panic::Location::caller(), check);
+    let holds = holds || mutants::is_removed(std::panic::Location::caller(), &check);
     if holds { Ok(()) } else { Err(check) }
 }
 
@@ -18,20 +18,22 @@ pub(crate) mod mutants {
     use std::collections::BTreeSet;
     use std::panic::Location;
 
-    use crate::reason::Reason;
-
-    /// Which check, and where it stands: file and line.
-    pub(crate) type Site = (Reason, &'static str, u32);
+    /// Which check, by its code, and where it stands: file and line.
+    pub(crate) type Site = (String, &'static str, u32);
 
     thread_local! {
         static REMOVED: RefCell<Option<Site>> = const { RefCell::new(None) };
         static SEEN: RefCell<BTreeSet<Site>> = const { RefCell::new(BTreeSet::new()) };
     }
 
-    pub(super) fn is_removed(location: &'static Location<'static>, check: Reason) -> bool {
-        let site = (check, location.file(), location.line());
+    pub(super) fn is_removed(
+        location: &'static Location<'static>,
+        check: &impl std::fmt::Display,
+    ) -> bool {
+        let site = (check.to_string(), location.file(), location.line());
+        let removed = REMOVED.with_borrow(|removed| removed.as_ref() == Some(&site));
         SEEN.with_borrow_mut(|seen| seen.insert(site));
-        REMOVED.with_borrow(|removed| *removed == Some(site))
+        removed
     }
 
     /// Runs something in a verifier that lacks this check.

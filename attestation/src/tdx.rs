@@ -10,4 +10,6 @@ mod quote;
 
 pub(crate) use collateral::Collateral;
 pub(crate) use library::{Appraisal, VERDICTS, appraise};
-pub(crate) use quote::{KNOWN_VERSIONS, Quote, Td, platform_id, version, without_padding};
+pub(crate) use quote::{
+    KNOWN_VERSIONS, PlatformFlags, Quote, Td, platform_id, version, without_padding,
+};

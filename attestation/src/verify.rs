@@ -11,6 +11,7 @@ mod checks;
 mod claims;
 mod explain;
 mod said;
+mod screen;
 mod tdx;
 
 use std::collections::BTreeMap;

@@ -150,6 +150,11 @@ pub enum Event {
         /// Why.
         code: Code,
     },
+    /// Strangers were refused oftener than each is recorded: these stand in no record of their own.
+    RefusalsLeftOut {
+        /// How many, since the last that was recorded.
+        count: u64,
+    },
     /// The evidence of a peer was judged.
     EvidenceVerdict {
         /// Whose.
@@ -337,6 +342,7 @@ impl Event {
             Self::Enrolment { .. } => "enrolment",
             Self::ManifestInForce { .. } => "manifest_in_force",
             Self::MemberRefused { .. } => "member_refused",
+            Self::RefusalsLeftOut { .. } => "refusals_left_out",
             Self::EvidenceVerdict { .. } => "evidence_verdict",
             Self::JobSubmitted { .. } => "job_submitted",
             Self::Vote { .. } => "vote",
@@ -364,6 +370,7 @@ impl Event {
             | Self::CoordinatorRestarted { .. }
             | Self::Enrolment { .. }
             | Self::ManifestInForce { .. }
+            | Self::RefusalsLeftOut { .. }
             | Self::StateKeyReleased { .. } => Scope::Consortium,
             Self::MemberRefused { .. } | Self::EvidenceVerdict { .. } | Self::KeyRefused { .. } => {
                 Scope::Any

@@ -148,6 +148,9 @@ impl Semantics {
                 self.put_in_force(*version, manifest)?
             }
             Event::MemberRefused { .. } => self.refused_peers += 1,
+            Event::RefusalsLeftOut { count } => {
+                self.refused_peers = self.refused_peers.saturating_add(*count);
+            }
             Event::EvidenceVerdict {
                 organisation,
                 accepted,
@@ -327,6 +330,7 @@ impl Job {
             | Event::Enrolment { .. }
             | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
+            | Event::RefusalsLeftOut { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
             | Event::StateKeyReleased { .. }
@@ -494,6 +498,7 @@ impl Attempt {
             | Event::Enrolment { .. }
             | Event::ManifestInForce { .. }
             | Event::MemberRefused { .. }
+            | Event::RefusalsLeftOut { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
             | Event::StateKeyReleased { .. }

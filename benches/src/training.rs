@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Steps of private and plain training on one model.
 #[derive(Parser)]
 struct Arguments {
-    /// The model: mlp, tabular, or a file with a declared one.
+    /// The model: mlp, tabular, cnn, or a file with a declared one.
     #[arg(long)]
     model: String,
     /// Records of a step.
@@ -37,11 +37,16 @@ const MLP: &str = r#"{"inputs": 784, "layers": [{"dense": {"outputs": 256}}, "re
 const TABULAR: &str = r#"{"inputs": 100, "layers": [{"dense": {"outputs": 256}}, "relu", {"dense": {"outputs": 2}}],
     "loss": "cross_entropy"}"#;
 
+const CNN: &str = r#"{"inputs": 784, "layers": [{"image": {"channels": 1, "height": 28, "width": 28}},
+    {"conv2d": {"outputs": 16, "kernel": 5}}, "relu", "max_pool", {"conv2d": {"outputs": 32, "kernel": 5}}, "relu", "max_pool", "flatten",
+    {"dense": {"outputs": 10}}], "loss": "cross_entropy"}"#;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let spec: ModelSpec = match arguments.model.as_str() {
         "mlp" => serde_json::from_str(MLP)?,
         "tabular" => serde_json::from_str(TABULAR)?,
+        "cnn" => serde_json::from_str(CNN)?,
         path => serde_json::from_slice(&std::fs::read(path).context("the model's file")?)?,
     };
     let parameters = Parameters::initial(&spec, &InitialSeed([7; 32]));

@@ -162,4 +162,10 @@ impl PeerDirectory for OwnParticipant {
         }
         Ok(binding(entry))
     }
+
+    fn owner(&self, role: Role, machine: &MachineBinding) -> Option<String> {
+        let entry = self.roster.member(&self.organisation)?;
+        let is_its = role == Role::Participant && binding(entry) == *machine;
+        is_its.then(|| self.organisation.as_str().to_owned())
+    }
 }

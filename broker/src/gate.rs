@@ -79,6 +79,18 @@ impl Gate {
     ) -> Result<Option<AttestedStream>, ReleaseFault> {
         (self.renew)();
         let outcome = channel::accept(stream, &self.channel).await;
+        let mut facts = Vec::new();
+        if let Err(error) = &outcome
+            && (error.is_of_a_stranger() || is_of_a_starting_participant(error))
+        {
+            match strangers.recorded(address.ip(), Instant::now()) {
+                Some(0) => {}
+                Some(count) => {
+                    facts.push(Fact::of_consortium(Event::RefusalsLeftOut { count }));
+                }
+                None => return Ok(None),
+            }
+        }
         let event = match &outcome {
             Ok(stream) => {
                 let peer = stream.peer();
@@ -90,13 +102,26 @@ impl Gate {
                     report: Hash(*Digest::of(peer.evidence().report()).as_bytes()),
                 }
             }
-            Err(ChannelError::PeerRefused(refused)) => {
-                // Whoever wants to shows bad evidence for a participant that starts: no key of the organisation's signed it.
-                let starting = refused.role == Role::StartingParticipant;
-                let of_a_stranger = starting || refused.is_of_a_stranger();
-                if of_a_stranger && !strangers.is_recorded(address.ip(), Instant::now()) {
-                    return Ok(None);
+            Err(ChannelError::CertificateRefused(refused)) => {
+                let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
+                tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
+                let code = record::code(reason);
+                match member {
+                    Some(member) => Event::EvidenceVerdict {
+                        organisation: record::organisation(member),
+                        accepted: false,
+                        code,
+                        simulated: false,
+                        report: report_hash(&refused.evidence),
+                    },
+                    None => Event::MemberRefused {
+                        organisation: record::organisation(record::UNKNOWN),
+                        code,
+                    },
                 }
+            }
+            Err(ChannelError::PeerRefused(refused)) => {
+                let starting = refused.role == Role::StartingParticipant;
                 tracing::warn!(%address, member = refused.organisation, role = %refused.role, code = refused.cause.code(), correlation = %refused.correlation, "a peer is refused");
                 let (organisation, code) = (
                     record::organisation(&refused.organisation),
@@ -126,10 +151,33 @@ impl Gate {
             .map_or_else(|error| error.code(), |_| "accepted");
         metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
         let journal = Arc::clone(&self.journal);
-        let append = move || journal.append(Fact::of_consortium(event));
+        facts.push(Fact::of_consortium(event));
+        let append = move || {
+            let mut facts = facts.into_iter();
+            facts.try_for_each(|fact| journal.append(fact))
+        };
         let logged = tokio::task::spawn_blocking(append).await;
         logged.map_err(|_| ReleaseFault::Lost)??;
         Ok(outcome.ok())
+    }
+}
+
+/// Whoever wants to shows bad evidence for a participant that starts: no key of the organisation's signed it.
+fn is_of_a_starting_participant(error: &ChannelError) -> bool {
+    match error {
+        ChannelError::PeerRefused(refused) => refused.role == Role::StartingParticipant,
+        ChannelError::CertificateRefused(refused) => refused.role == Role::StartingParticipant,
+        ChannelError::Io(_)
+        | ChannelError::Tls(_)
+        | ChannelError::Timeout
+        | ChannelError::FrameTooLarge
+        | ChannelError::Malformed(_)
+        | ChannelError::Name
+        | ChannelError::Address
+        | ChannelError::Attester(_)
+        | ChannelError::CertificateRefusedByPeer(_)
+        | ChannelError::ManifestDiffers(..)
+        | ChannelError::RefusedByPeer { .. } => false,
     }
 }
 

@@ -238,6 +238,11 @@ impl PeerDirectory for StartingParticipant {
         let entry = entry.filter(|_| organisation == self.organisation.as_str());
         entry.map(binding).ok_or(Refused::UnknownOrganisation)
     }
+
+    /// Nobody's: what is shown here is signed by no key that the organisation is known by.
+    fn owner(&self, _role: Role, _machine: &MachineBinding) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]

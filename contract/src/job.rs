@@ -7,6 +7,7 @@ use consort_model::{InitialSeed, Layer, Loss, ModelSpec, SpecError};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::{Algorithm, DpFedSgd, FedAvg, JobKind, NumberRule, first_broken, positive};
+use crate::embedded::{self, EmbeddingError};
 use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
@@ -293,6 +294,9 @@ pub enum JobError {
     /// The architecture does not fit.
     #[error("the model does not fit: {0}")]
     Model(#[from] SpecError),
+    /// What is to be embedded is no category.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
     /// What is asked does not fit.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -307,6 +311,7 @@ impl JobError {
             Self::Stranger(_) => "job_member_not_in_roster",
             Self::Thresholds(error) => error.code(),
             Self::Model(error) => error.code(),
+            Self::Embedding(error) => error.code(),
             Self::Query(error) => error.code(),
         }
     }
@@ -348,7 +353,10 @@ impl Job {
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
         let model = match document.algorithm.kind() {
             JobKind::Training | JobKind::Evaluate => {
-                ModelSpec::new(inputs, document.model.layers.clone(), document.model.loss)?
+                let layers = &document.model.layers;
+                let model = ModelSpec::new(inputs, layers.clone(), document.model.loss)?;
+                embedded::check(&document.data, layers)?;
+                model
             }
             JobKind::Stats if document.model == ModelDocument::none() => {
                 ModelSpec::without_layers(inputs)
@@ -359,6 +367,7 @@ impl Job {
             Algorithm::Query(query) => Some(query.vector(&document.data, &model)?),
             Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => None,
         };
+        document.algorithm.check_model(&model)?;
         Ok(Self {
             document,
             model,

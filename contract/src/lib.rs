@@ -3,6 +3,7 @@
 //! own.
 
 pub mod algorithm;
+mod embedded;
 pub mod features;
 pub mod identity;
 pub mod job;
@@ -22,6 +23,7 @@ pub use algorithm::{
     AdaptiveTerms, Algorithm, Averaging, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, Rotation,
     Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
+pub use embedded::EmbeddingError;
 pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};

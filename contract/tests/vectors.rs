@@ -262,6 +262,7 @@ fn the_parameters_with_which_a_job_starts_are_those_of_the_reference() {
         let layers = serde_json::from_value(at(case, "/layers").clone()).unwrap();
         let loss = serde_json::from_value(at(case, "/loss").clone()).unwrap();
         let spec = ModelSpec::new(small(case, "/inputs"), layers, loss).unwrap();
+        assert_eq!(spec.canonical_bytes(), bytes(case, "/model_bytes"));
         let start = Parameters::initial(&spec, &InitialSeed(array(case, "/seed")));
         let found = start.to_le_bytes();
         assert_eq!(found, bytes(case, "/parameters"), "{}", at(case, "/layers"));
@@ -364,6 +365,10 @@ fn the_steps_of_every_optimizer_and_schedule_are_those_of_the_reference_to_the_b
             );
             let hash = state.parameters().hash();
             assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
+            if job.has_control() {
+                let announced = job.announced(&state).hash();
+                assert_eq!(*announced.as_bytes(), array(round, "/announced"));
+            }
         }
     }
 }

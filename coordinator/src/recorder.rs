@@ -173,7 +173,10 @@ impl Recorder {
 
 /// Whether a record follows from a stored event. A refusal follows from none: what is refused is not stored.
 fn is_projected(event: &Event) -> bool {
-    !matches!(event, Event::MemberRefused { .. })
+    !matches!(
+        event,
+        Event::MemberRefused { .. } | Event::RefusalsLeftOut { .. }
+    )
 }
 
 /// SHA-256 of the report in evidence; of all of it when it holds none, which is refused evidence.

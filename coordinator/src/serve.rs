@@ -7,14 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use consort_aggregation::Digest;
 use consort_attestation::channel::{
-    self, AttestedStream, ChannelError, MAX_CONNECTION_AGE, ManifestId, RefusalCause, ServerChannel,
+    self, AGE_GRACE, AttestedStream, ChannelError, MAX_CONNECTION_AGE, ManifestId, RefusalCause,
+    ServerChannel,
 };
 use consort_audit::{Event, Fact, Hash};
 use consort_daemon::config;
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::manifest::ManifestChange;
 use consort_daemon::node::Node;
-use consort_daemon::record::{code, organisation};
+use consort_daemon::record::{UNKNOWN, code, organisation};
 use consort_daemon::strangers::StrangerLimit;
 use consort_daemon::telemetry;
 use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
@@ -56,9 +57,6 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Calls that a peer may open and reset before the server has looked at them; then the connection is closed (CVE-2023-44487).
 const MAX_RESETS: usize = 20;
-
-/// How much longer than its age a connection lives whose member does not leave.
-const AGE_GRACE: Duration = Duration::from_secs(30);
 
 /// Pause after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -233,10 +231,13 @@ fn in_force(manifest: &ManifestId) -> Fact {
     })
 }
 
-/// A manifest came into force. The members whose sessions it ended are quarantined, each alone; rounds go on with the others.
+/// A manifest came into force, or other collateral under it. The members whose sessions it ended are quarantined, each alone; rounds go on with the others.
 fn adopt(desk: &Desk, change: ManifestChange) {
     show_simulated(change.simulated_roots);
-    let mut facts = vec![in_force(&change.manifest)];
+    let mut facts = Vec::new();
+    if change.is_new {
+        facts.push(in_force(&change.manifest));
+    }
     for dropped in &change.dropped {
         let (peer, code) = (&dropped.peer, dropped.cause.code());
         let evidence = peer.evidence().to_bytes();
@@ -270,7 +271,6 @@ async fn attested_port(
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (sender, receiver) = mpsc::channel(HANDSHAKES);
-    let max_age = channel.max_age();
     let gate = tokio::spawn(admit(desk.clone(), channel, listener, sender));
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -281,8 +281,9 @@ async fn attested_port(
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // Members leave by themselves at this age; one that does not is cut a little later, open streams and all.
-        .max_connection_age(max_age)
+        // Members leave by themselves at the policy's age, and are cut a little later if they do not, by the policy of then. This is the
+        // longest that any policy allows.
+        .max_connection_age(MAX_CONNECTION_AGE)
         .max_connection_age_grace(AGE_GRACE)
         .add_service(
             RoundServiceServer::new(Rounds(desk.clone()))
@@ -344,6 +345,15 @@ async fn attest(
     address: SocketAddr,
 ) -> Option<AttestedStream> {
     let outcome = channel::accept(stream, channel).await;
+    let mut facts = Vec::new();
+    if let Err(error) = &outcome
+        && error.is_of_a_stranger()
+    {
+        let count = strangers.recorded(address.ip(), Instant::now())?;
+        if count > 0 {
+            facts.push(Fact::of_consortium(Event::RefusalsLeftOut { count }));
+        }
+    }
     let event = match &outcome {
         // A manifest came into force meanwhile that this peer fails: what ended the session has said so.
         Ok(stream) if stream.is_cut() => return None,
@@ -358,11 +368,21 @@ async fn attest(
                 &peer.evidence().to_bytes(),
             )
         }
-        Err(ChannelError::PeerRefused(refused))
-            if refused.is_of_a_stranger()
-                && !strangers.is_recorded(address.ip(), Instant::now()) =>
-        {
-            return None;
+        Err(ChannelError::CertificateRefused(refused)) => {
+            let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
+            tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
+            match member {
+                // Its machine spoke, and held the key: it is the organisation's, and does not hold.
+                Some(member) => {
+                    let board = &desk.services().board;
+                    board.quarantine(member, reason, OwnSession::GoesOn, now().unix_ms);
+                    verdict(member, false, reason, false, &refused.evidence)
+                }
+                None => Event::MemberRefused {
+                    organisation: organisation(UNKNOWN),
+                    code: code(reason),
+                },
+            }
         }
         Err(ChannelError::PeerRefused(refused)) => {
             tracing::warn!(%address, member = refused.organisation, code = refused.cause.code(), correlation = %refused.correlation, cause = %refused.cause, "a peer is refused");
@@ -402,9 +422,9 @@ async fn attest(
         .as_ref()
         .map_or_else(|error| error.code(), |_| "accepted");
     metrics::counter!("consort_evidence_verdicts_total", "code" => label).increment(1);
-    let fact = Fact::of_consortium(event);
+    facts.push(Fact::of_consortium(event));
     let services = desk.services().clone();
-    let recorded = tokio::task::spawn_blocking(move || services.recorder.append(vec![fact])).await;
+    let recorded = tokio::task::spawn_blocking(move || services.recorder.append(facts)).await;
     match recorded {
         Ok(Ok(())) => outcome.ok(),
         Ok(Err(error)) => {

@@ -12,6 +12,7 @@ pub mod own_rules;
 pub mod peers;
 pub mod program;
 pub mod record;
+mod roots;
 pub mod starting;
 pub mod strangers;
 pub mod telemetry;

@@ -64,6 +64,24 @@ impl PeerDirectory for RosterDirectory {
         }
         Ok(binding(entry))
     }
+
+    fn owner(&self, role: Role, machine: &MachineBinding) -> Option<String> {
+        let is_its = |entry: &RosterEntry| binding(entry) == *machine;
+        // A machine that hides its chip is told from others by its launch configuration alone, which any host can set.
+        if machine.chip_id == ChipId::HIDDEN {
+            return None;
+        }
+        match role {
+            Role::Coordinator => is_its(self.0.coordinator()).then(|| COORDINATOR.to_owned()),
+            Role::Participant => {
+                let mut owners = self.0.members().filter(|(_, entry)| is_its(entry));
+                let first = owners.next().map(|(name, _)| name.as_str().to_owned());
+                // Two on one machine cannot be told apart.
+                first.filter(|_| owners.next().is_none())
+            }
+            Role::Broker | Role::StartingParticipant => None,
+        }
+    }
 }
 
 impl RoundKeyJudge for RosterPeers {

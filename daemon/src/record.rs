@@ -18,6 +18,9 @@ pub fn organisation(name: &str) -> Organisation {
     Organisation::new(clean(name)).expect("clean() leaves 1 to 256 printable bytes")
 }
 
+/// Whom a record names of a peer that was refused before it said who it is.
+pub const UNKNOWN: &str = "unknown";
+
 /// A job's name in a record.
 pub fn job(name: &consort_contract::JobId) -> JobId {
     JobId::new(name.as_str()).expect("a job's name is a short printable word")

@@ -45,25 +45,16 @@ impl StrangerLimit {
         }
     }
 
-    /// Whether this refusal is to be recorded. The process log and a counter tell how many were left out.
-    pub fn is_recorded(&self, address: IpAddr, now: Instant) -> bool {
-        match self.record(address, now) {
-            Some(0) => true,
-            Some(left_out) => {
-                tracing::warn!(
-                    left_out,
-                    "refusals of strangers were left out of the log since the last that it has"
-                );
-                true
-            }
-            None => {
-                metrics::counter!("consort_stranger_refusals_left_out_total").increment(1);
-                false
-            }
+    /// For a refusal that is to be recorded, how many were left out since the last that was: that is recorded with it. A counter tells of each
+    /// that is left out.
+    pub fn recorded(&self, address: IpAddr, now: Instant) -> Option<u64> {
+        let recorded = self.record(address, now);
+        if recorded.is_none() {
+            metrics::counter!("consort_stranger_refusals_left_out_total").increment(1);
         }
+        recorded
     }
 
-    /// For a refusal that is to be recorded, how many were left out since the last that was.
     fn record(&self, address: IpAddr, now: Instant) -> Option<u64> {
         // Nothing panics between two changes under the lock.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use consort_aggregation::{
     Canonical, Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, Share,
     SharePair, Width, pack, split,
 };
+use consort_attestation::channel::wrap_evidence;
 use consort_attestation::simulated::{SimulatedTdxVendor, SimulatedVendor};
 use consort_attestation::{Attester, Product, ReportData};
 use consort_audit::{
@@ -312,6 +313,7 @@ fn attestation() {
     let attester = vendor.machine(consort_decoders::TD, start).unwrap();
     let quote = attester.attest(ReportData::new([0x5A; 64])).unwrap();
     write("tdx-quote", quote.to_bytes());
+    certificate(&evidence);
     write("tdx-collateral", vendor.collateral(start).unwrap());
     channel();
 }
@@ -333,6 +335,23 @@ fn certificate_table(vcek_der: &[u8]) -> Vec<u8> {
     }
     table.extend([0; 24]);
     [table, certificates].concat()
+}
+
+/// A certificate of the channel, and the extension by itself.
+fn certificate(evidence: &[u8]) {
+    let wrapped = wrap_evidence(evidence);
+    let oid = [1, 3, 6, 1, 5, 5, 7, 1, 35];
+    let mut params = rcgen::CertificateParams::default();
+    params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(
+        &oid,
+        wrapped.clone(),
+    )];
+    let key = rcgen::KeyPair::generate().unwrap();
+    write(
+        "channel-certificate",
+        params.self_signed(&key).unwrap().der(),
+    );
+    write("evidence-wrapper", wrapped);
 }
 
 /// The messages of the exchange in front of every connection.
@@ -520,7 +539,23 @@ fn job_document() -> JobDocument {
 }
 
 /// Jobs that ask for all that an algorithm may be asked for.
-fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+/// The job's inputs are a number and a category of two levels.
+fn document_of_layers() -> JobDocument {
+    let mut document = job_document();
+    let layers = r#"[
+        {"embedding": {"columns": [{"first": 1, "levels": 2, "outputs": 3}]}},
+        {"residual": {"layers": ["layer_norm", {"dense": {"outputs": 4}}, "tanh"]}},
+        {"image": {"channels": 1, "height": 2, "width": 2}},
+        {"conv2d": {"outputs": 2, "kernel": 3, "padding": 1}},
+        "relu", "max_pool", "flatten",
+        {"dense": {"outputs": 1}}
+    ]"#;
+    document.model.layers = serde_json::from_str(layers).unwrap();
+    Job::new(document.clone()).unwrap();
+    document
+}
+
+fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,
         beta2: 0.99,
@@ -554,7 +589,16 @@ fn documents_with_options() -> [(&'static str, JobDocument); 2] {
         a.local_schedule = Some(cosine);
         a.proximal = Some(0.25);
     }
-    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
+    let mut controlled = averaged_document();
+    if let Algorithm::FedAvg(a) = &mut controlled.algorithm {
+        a.momentum = 0.0;
+        a.scaffold = true;
+    }
+    [
+        ("dp-fedsgd-options", summed),
+        ("fedavg-options", averaged),
+        ("fedavg-scaffold", controlled),
+    ]
 }
 
 fn averaged_document() -> JobDocument {
@@ -577,6 +621,7 @@ fn averaged_document() -> JobDocument {
             schedule: None,
             local_schedule: None,
             proximal: None,
+            scaffold: false,
         }),
         ..job_document()
     }
@@ -667,6 +712,7 @@ fn documents() {
     write_as("job-document", "fedavg", averaged);
     for (name, document) in documents_with_options()
         .into_iter()
+        .chain([("layers", document_of_layers())])
         .chain(asking_documents())
     {
         let json = serde_json::to_vec(&document).unwrap();
@@ -679,6 +725,13 @@ fn documents() {
     let layers = vec![Layer::Dense { outputs: 1 }];
     let model = ModelSpec::new(3, layers, Loss::BinaryCrossEntropy).unwrap();
     write("model-spec", serde_json::to_vec(&model).unwrap());
+    let layers = document_of_layers().model.layers;
+    let model_of_layers = ModelSpec::new(2, layers, Loss::BinaryCrossEntropy).unwrap();
+    write_as(
+        "model-spec",
+        "layers",
+        serde_json::to_vec(&model_of_layers).unwrap(),
+    );
     let bytes: Vec<u8> = [1.0_f32, -2.0, 0.5, 0.0]
         .iter()
         .flat_map(|v| v.to_le_bytes())

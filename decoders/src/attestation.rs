@@ -2,7 +2,7 @@
 
 use crate::{Decoder, Outcome, code, text};
 use consort_attestation::attester::CertificateTable;
-use consort_attestation::channel::message_of;
+use consort_attestation::channel::{PeerCertificate, message_of, unwrap_evidence, wrap_evidence};
 use consort_attestation::measure::LaunchImage;
 use consort_attestation::simulated::{SimulatedMachine, TdDeclaration};
 use consort_attestation::{
@@ -57,6 +57,14 @@ pub(crate) const DECODERS: &[Decoder] = &[
     Decoder {
         name: "channel-message",
         decode: channel_message,
+    },
+    Decoder {
+        name: "channel-certificate",
+        decode: channel_certificate,
+    },
+    Decoder {
+        name: "evidence-wrapper",
+        decode: evidence_wrapper,
     },
 ];
 
@@ -207,5 +215,19 @@ fn firmware(bytes: &[u8]) -> Outcome {
 fn channel_message(bytes: &[u8]) -> Outcome {
     let (_, again) = message_of(bytes).ok_or_else(|| "channel_malformed".to_owned())?;
     assert_eq!(again, bytes);
+    Ok(())
+}
+
+/// What TLS hands on before a peer has shown its key.
+fn channel_certificate(bytes: &[u8]) -> Outcome {
+    let certificate = PeerCertificate::parse(bytes).map_err(code!())?;
+    assert!(bytes.len() > certificate.spki().len() + certificate.evidence_bytes().len());
+    Ok(())
+}
+
+/// A certificate's extension: it has one form.
+fn evidence_wrapper(bytes: &[u8]) -> Outcome {
+    let evidence = unwrap_evidence(bytes).map_err(code!())?;
+    assert_eq!(wrap_evidence(evidence), bytes);
     Ok(())
 }

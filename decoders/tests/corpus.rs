@@ -61,6 +61,8 @@ fn a_valid_message_that_is_cut_anywhere_is_refused_or_a_shorter_message() {
         "packed-vector",
         "aggregate-sum",
         "evidence",
+        "evidence-wrapper",
+        "channel-certificate",
         "tdx-quote",
         "tdx-collateral",
         "parameters",

@@ -15,10 +15,10 @@ mod step;
 pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
-pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
+pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    LOSS_CAP, Layer, LayerShape, Layout, Loss, MAX_LAYERS, MAX_PARAMETERS, ModelSpec, SpecError,
-    SpecFault, Tensor,
+    EmbeddedColumn, LOSS_CAP, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS,
+    MAX_PARAMETERS, ModelSpec, Operation, OperationKind, Shape, SpecError, SpecFault, Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

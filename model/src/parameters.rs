@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::encoding::{ModelHash, Parts, hash_floats, write_le};
-use crate::spec::{Layer, ModelSpec};
+use crate::spec::{ModelSpec, Operation, OperationKind};
 
 /// What the hash of parameters is labelled with.
 pub(crate) const PARAMETERS_LABEL: &str = "consort/model/parameters/v1";
@@ -32,10 +32,10 @@ impl Parameters {
 
     /// The parameters a training starts from: the same on every machine for the same model and seed.
     ///
-    /// A logistic model starts at zero. Else biases are zero and weights are uniform on (−b, b) with
-    /// b = √(6/inputs) before a ReLU (He et al. 2015, section 2.2) and √(6/(inputs+outputs)) elsewhere
-    /// (Glorot and Bengio 2010, equation 16). Integers from SHA-256 become floats by exact operations; the only
-    /// rounded ones are a division, a square root and one multiplication, all fixed by IEEE 754.
+    /// A logistic model starts at zero. Else biases are zero, the gain of a layer norm is 1, and all others are uniform on (−b, b): weights with
+    /// b = √(6/inputs) before a ReLU (He et al. 2015, section 2.2) and √(6/(inputs+outputs)) elsewhere (Glorot and Bengio 2010, equation
+    /// 16), where a convolution counts kernel² times its channels, and tables with b = √(6/(1+outputs)), of one input that is on. Integers from SHA-256 become
+    /// floats by exact operations; the only rounded ones are a division, a square root and one multiplication, all fixed by IEEE 754.
     pub fn initial(spec: &ModelSpec, seed: &InitialSeed) -> Self {
         let layout = spec.layout();
         let mut values = vec![0.0; layout.parameter_count()];
@@ -44,22 +44,29 @@ impl Parameters {
         }
         let mut uniform = UniformStream::new(seed);
         let mut tensors = layout.tensors().iter();
-        for (index, shape) in spec.shapes().iter().enumerate() {
-            if let Layer::Dense { .. } = spec.layers()[index] {
-                let fan = match spec.layers().get(index + 1) {
-                    Some(Layer::Relu) => u64::from(shape.inputs),
-                    Some(Layer::Tanh | Layer::Dense { .. }) | None => {
-                        u64::from(shape.inputs) + u64::from(shape.outputs)
+        let mut next = || tensors.next().expect("the layout has all that is trained");
+        for operation in spec.operations() {
+            match &operation.kind {
+                OperationKind::Dense | OperationKind::Conv2d { .. } => {
+                    let (weight, _bias) = (next(), next());
+                    let bound = uniform_bound(operation);
+                    values[weight.range()].fill_with(|| uniform.next() * bound);
+                }
+                OperationKind::LayerNorm => {
+                    let (gain, _bias) = (next(), next());
+                    values[gain.range()].fill(1.0);
+                }
+                OperationKind::Embedding(columns) => {
+                    for column in columns {
+                        let bound = (6.0 / exact_f32(1 + u64::from(column.outputs))).sqrt();
+                        values[next().range()].fill_with(|| uniform.next() * bound);
                     }
-                };
-                let bound = (6.0 / exact_f32(fan)).sqrt();
-                let weight = tensors
-                    .next()
-                    .expect("the layout has a weight for each dense layer");
-                values[weight.range()].fill_with(|| uniform.next() * bound);
-                tensors
-                    .next()
-                    .expect("the layout has a bias for each dense layer");
+                }
+                OperationKind::Relu
+                | OperationKind::Tanh
+                | OperationKind::Reshape
+                | OperationKind::MaxPool
+                | OperationKind::Add { .. } => {}
             }
         }
         Self(values)
@@ -175,6 +182,29 @@ impl ParametersError {
     }
 }
 
+/// How far from zero the weights of a dense layer or a convolution begin.
+fn uniform_bound(operation: &Operation) -> f32 {
+    let field = match &operation.kind {
+        OperationKind::Conv2d { kernel, .. } => u64::from(*kernel) * u64::from(*kernel),
+        OperationKind::Dense
+        | OperationKind::Relu
+        | OperationKind::Tanh
+        | OperationKind::Reshape
+        | OperationKind::MaxPool
+        | OperationKind::LayerNorm
+        | OperationKind::Embedding(_)
+        | OperationKind::Add { .. } => 1,
+    };
+    let inputs = field * u64::from(operation.input.pixels().1);
+    let outputs = field * u64::from(operation.output.pixels().1);
+    let fan = if operation.before_relu {
+        inputs
+    } else {
+        inputs + outputs
+    };
+    (6.0 / exact_f32(fan)).sqrt()
+}
+
 /// Uniform floats on (−1, 1), symmetric about zero, from SHA-256 in counter mode.
 struct UniformStream {
     /// The encoding of label, seed and block, of which each block changes the last eight bytes.
@@ -225,7 +255,7 @@ fn exact_f32(value: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Loss;
+    use crate::spec::{Layer, Loss};
 
     fn network() -> ModelSpec {
         let layers = vec![

@@ -269,6 +269,11 @@ impl PeerDirectory for Pinned {
         }
         Ok(binding(&self.entry))
     }
+
+    fn owner(&self, role: Role, machine: &MachineBinding) -> Option<String> {
+        let is_its = role == Role::Broker && binding(&self.entry) == *machine;
+        is_its.then(|| self.organisation.clone())
+    }
 }
 
 /// A call that failed: the connection, or the broker's no.

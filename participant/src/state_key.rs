@@ -192,9 +192,10 @@ impl Link {
 /// What a refusal says, of either side; nothing for a connection that failed otherwise and may pass the next time.
 fn said_no(error: &ChannelError) -> Option<String> {
     match error {
-        ChannelError::PeerRefused(_) | ChannelError::RefusedByPeer { .. } => {
-            Some(error.to_string())
-        }
+        ChannelError::PeerRefused(_)
+        | ChannelError::RefusedByPeer { .. }
+        | ChannelError::CertificateRefused(_)
+        | ChannelError::CertificateRefusedByPeer(_) => Some(error.to_string()),
         ChannelError::ManifestDiffers(..) => {
             Some("it is of another roster than this participant".to_owned())
         }

@@ -41,9 +41,18 @@ def request(text, key):
     data, model = spec["data"], spec["model"]
     data["missing"] = "MISSING_VALUES_" + data.get("missing", "refuse").upper()
     model["loss"] = "LOSS_" + model["loss"].upper()
-    model["layers"] = [{layer: {}} if isinstance(layer, str) else layer for layer in model["layers"]]
+    model["layers"] = layers(model["layers"])
     model["seed"] = base64.b64encode(bytes.fromhex(model.get("seed", "00" * 32))).decode()
     print(json.dumps({"spec": spec, "idempotency_key": key}))
+
+
+def layers(written):
+    def message(layer):
+        if isinstance(layer, str):
+            return {layer: {}}
+        return {"residual": {"layers": layers(layer["residual"]["layers"])}} if "residual" in layer else layer
+
+    return [message(layer) for layer in written]
 
 
 def request_json(text, key):

@@ -1,6 +1,6 @@
 //! A dense layer: `y = x·W + b`, and back.
 
-use crate::kernel::{add_product, add_row_products};
+use crate::kernel::{add_product, add_product_of_rows, add_row_products};
 use crate::matrix::{Matrix, PAD};
 
 /// Weight and bias of one layer, laid out for both directions.
@@ -42,5 +42,19 @@ impl Dense {
     pub(crate) fn backward(&self, deltas: &Matrix, before: &mut Matrix) {
         let transposed = self.transposed.as_ref();
         add_product(before, deltas, transposed.expect("made to flow back"));
+    }
+
+    /// The same for as many rows of `deltas` as `before` has, from `first` on.
+    ///
+    /// # Panics
+    /// If the layer was made as one from which nothing flows back.
+    pub(crate) fn backward_rows(&self, deltas: &Matrix, first: usize, before: &mut Matrix) {
+        let transposed = self.transposed.as_ref();
+        add_product_of_rows(
+            before,
+            deltas,
+            first,
+            transposed.expect("made to flow back"),
+        );
     }
 }

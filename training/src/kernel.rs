@@ -52,7 +52,18 @@ pub(crate) fn add_transposed_product(
 pub(crate) fn add_product(out: &mut Matrix, left: &Matrix, right: &Matrix) {
     assert_eq!(left.columns(), right.rows());
     assert_eq!((out.rows(), out.columns()), (left.rows(), right.columns()));
-    multiply(out, right, Straight(left), 0..right.rows());
+    multiply(out, right, Straight(left, 0), 0..right.rows());
+}
+
+/// The same for as many rows of `left` as `out` has, from `first` on.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub(crate) fn add_product_of_rows(out: &mut Matrix, left: &Matrix, first: usize, right: &Matrix) {
+    assert_eq!(left.columns(), right.rows());
+    assert_eq!(out.columns(), right.columns());
+    assert!(first + out.rows() <= left.rows());
+    multiply(out, right, Straight(left, first), 0..right.rows());
 }
 
 /// `out[i][j] += Σ_k left[i][k]·right[j][k]`, for few j: each is a product of two rows.
@@ -103,8 +114,9 @@ impl<'m> Left for Transposed<'m> {
     }
 }
 
+/// From a row on.
 #[derive(Clone, Copy)]
-struct Straight<'m>(&'m Matrix);
+struct Straight<'m>(&'m Matrix, usize);
 
 impl<'m> Left for Straight<'m> {
     const WIDE: bool = true;
@@ -115,7 +127,7 @@ impl<'m> Left for Straight<'m> {
 
     #[inline(always)]
     fn rows<const R: usize>(&self, first: usize, from: usize, depth: usize) -> [&[f32]; R] {
-        from_fn(|row| &self.0.padded_row(first + row)[from..][..depth])
+        from_fn(|row| &self.0.padded_row(self.1 + first + row)[from..][..depth])
     }
 
     #[inline(always)]
@@ -290,9 +302,12 @@ impl WithSimd for MeasureRows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) -> Vec<RowMeasure> {
-        let rows = 0..self.matrix.rows();
-        rows.map(|row| measure(self.matrix.padded_row(row)))
-            .collect()
+        // A loop, not an iterator of a closure: what is not inlined here is compiled for the least of all processors.
+        let mut measures = Vec::with_capacity(self.matrix.rows());
+        for row in 0..self.matrix.rows() {
+            measures.push(measure(self.matrix.padded_row(row)));
+        }
+        measures
     }
 }
 
@@ -309,6 +324,18 @@ fn measure(row: &[f32]) -> RowMeasure {
     RowMeasure {
         square: squares.iter().sum(),
         most: most.into_iter().fold(0.0, f32::max),
+    }
+}
+
+/// Measures some numbers without padding.
+pub(crate) fn measure_part(part: &[f32]) -> RowMeasure {
+    let (whole, rest) = part.as_chunks::<PAD>();
+    let mut last = [0.0; PAD];
+    last[..rest.len()].copy_from_slice(rest);
+    let (whole, last) = (measure(whole.as_flattened()), measure(&last));
+    RowMeasure {
+        square: whole.square + last.square,
+        most: whole.most.max(last.most),
     }
 }
 
@@ -333,8 +360,52 @@ impl WithSimd for ScaleRows<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         for (row, factor) in self.matrix.rows_mut().zip(self.factors) {
-            row.iter_mut()
-                .for_each(|value| *value = odd(narrow(f64::from(*value) * factor)));
+            for value in row {
+                *value = odd(narrow(f64::from(*value) * factor));
+            }
+        }
+    }
+}
+
+/// The integer nearest to a number of magnitude below 2^51.
+#[inline(always)]
+pub(crate) fn nearest(value: f64) -> i64 {
+    // Between 2^52 and 2^53 the doubles are the integers, so that their difference is that of their bits.
+    const MIDDLE: f64 = 6_755_399_441_055_744.0;
+    let sum = (value + MIDDLE).to_bits().cast_signed();
+    sum - MIDDLE.to_bits().cast_signed()
+}
+
+/// Moves sums of integers into `totals`: each sum is an integer away from `origin` and starts there again.
+///
+/// Both are floats from 2^23 to 2^24, where neighbours are one apart: their difference is that of their bits.
+///
+/// # Panics
+/// If the slices differ in length.
+pub(crate) fn take_integers(sums: &mut [f32], origin: f32, totals: &mut [i64]) {
+    assert_eq!(sums.len(), totals.len(), "one total for each sum");
+    AutoArch::new().dispatch(TakeIntegers {
+        sums,
+        origin,
+        totals,
+    });
+}
+
+struct TakeIntegers<'a> {
+    sums: &'a mut [f32],
+    origin: f32,
+    totals: &'a mut [i64],
+}
+
+impl WithSimd for TakeIntegers<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let origin = self.origin.to_bits().cast_signed();
+        for (sum, total) in self.sums.iter_mut().zip(self.totals) {
+            *total += i64::from(sum.to_bits().cast_signed().wrapping_sub(origin));
+            *sum = self.origin;
         }
     }
 }

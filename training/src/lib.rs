@@ -7,17 +7,24 @@
 
 mod batch;
 mod clipping;
+mod contribution;
+mod convolution;
 mod dense;
+mod embedding;
 mod error;
 mod evaluate;
 mod kernel;
 mod loss;
 mod matrix;
 mod network;
+mod norm;
 #[cfg(test)]
 mod oracle;
+mod place;
+mod pool;
 pub mod reference;
 mod rounded;
+mod stage;
 mod sum;
 mod threads;
 #[cfg(test)]

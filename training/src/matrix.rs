@@ -48,6 +48,16 @@ impl Matrix {
         (self.rows, self.columns) = (rows, columns);
     }
 
+    /// Becomes one with `rows` rows of `columns`, for whoever writes every entry: what was there stays if the columns are the same.
+    pub(crate) fn reset_to_be_written(&mut self, rows: usize, columns: usize) {
+        if self.columns == columns {
+            self.values.resize(rows * self.stride(), 0.0);
+            self.rows = rows;
+        } else {
+            self.reset(rows, columns);
+        }
+    }
+
     /// Writes [rows, columns] without padding into this matrix of that shape.
     pub(crate) fn fill_rows(&mut self, values: &[f32]) {
         let columns = self.columns;

@@ -1,49 +1,52 @@
 //! The declared layers, ready to be applied: one forward pass, one hand-written backward pass, many records at once.
 //!
-//! No automatic differentiation: the backward pass leaves what flows back to each layer's output, one row per record, from which
-//! the gradient of one record and that of the whole batch both follow. Every operation works on each row by itself, so no
+//! No automatic differentiation: the backward pass leaves what flows back to each layer's output, row by row for each record, from which
+//! the gradient of one record and that of the whole batch both follow. Every operation works on each record by itself, so no
 //! record can touch another's gradient.
 
-use consort_model::{Layer, Loss, ModelSpec, Parameters};
+use consort_model::{Loss, ModelSpec, Parameters};
 
-use crate::dense::Dense;
 use crate::loss::{check_labels, loss_and_deltas};
 use crate::matrix::Matrix;
+use crate::place::Place;
+use crate::stage::Stage;
 use crate::threads::cores;
 use crate::{Batch, TrainingError};
 
 /// Most records that pass the layers at once: enough for the matrix product to be fast, small enough for the caches.
 const MAX_CHUNK_RECORDS: usize = 96;
 
-/// Most elements of all activations of a chunk: 4 Mi, that is 16 MiB and as much for what flows back, so that wide layers do not
-/// multiply memory.
-const MAX_CHUNK_ELEMENTS: usize = 4 * 1024 * 1024;
+/// Most floats of a chunk of records on their way forward and back: 8 Mi, that is 32 MiB, so that wide layers do not multiply memory.
+const MAX_CHUNK_ELEMENTS: usize = 8 * 1024 * 1024;
+
+/// Most floats of a chunk where convolutions multiply long matrices for each record, so that few records suffice: 2 MiB, a second-level cache.
+const MAX_UNFOLDED_CHUNK_ELEMENTS: usize = 512 * 1024;
 
 /// A model with its parameters, ready to be applied to records.
 pub(crate) struct Network {
     stages: Vec<Stage>,
-    /// Columns of the values before the first stage and after each.
-    widths: Vec<usize>,
+    /// Where the values lie before the first stage and after each.
+    places: Vec<Place>,
     loss: Loss,
     chunk_records: usize,
     /// The first stage that has parameters; nothing flows back beyond it.
     first_trained: usize,
 }
 
-/// One layer.
-pub(crate) enum Stage {
-    Dense(Dense),
-    Relu,
-    Tanh,
-}
-
 /// What a chunk leaves behind on its way: the memory is used again for the next one.
 #[derive(Default)]
 pub(crate) struct Trace {
-    /// The features, then the output of each stage, [records, width] each.
+    /// The features, then the output of each stage.
     pub(crate) values: Vec<Matrix>,
     /// The derivative of each record's loss by `values`, as far as it is needed.
     pub(crate) deltas: Vec<Matrix>,
+    /// Where both lie.
+    pub(crate) places: Vec<Place>,
+    /// What convolutions unfolded; empty for other stages.
+    pub(crate) patches: Vec<Matrix>,
+    /// The gradient of each record, a row each, by stages that write it down; empty for others.
+    pub(crate) written: Vec<Matrix>,
+    pub(crate) scratch: Matrix,
     /// Each record's loss.
     pub(crate) losses: Vec<f32>,
 }
@@ -66,27 +69,32 @@ impl Network {
             .tensors()
             .iter()
             .map(|tensor| &values[tensor.range()]);
-        let mut next = || tensors.next().expect("two tensors for each dense layer");
-        let trained = |layer: &Layer| matches!(layer, Layer::Dense { .. });
-        let first_trained = spec.layers().iter().position(trained).unwrap_or(0);
-        let stage = |(index, layer): (usize, &Layer)| match layer {
-            Layer::Dense { .. } => {
-                let (weight, bias) = (next(), next());
-                Stage::Dense(Dense::new(weight, bias, index > first_trained))
-            }
-            Layer::Relu => Stage::Relu,
-            Layer::Tanh => Stage::Tanh,
+        let mut next = || tensors.next().expect("the layout has all that is trained");
+        let inputs = Place {
+            pixels: 1,
+            channels: spec.inputs() as usize,
+            spread: false,
         };
-        let stages = spec.layers().iter().enumerate().map(stage).collect();
-        let after = spec.shapes().iter().map(|shape| shape.outputs as usize);
-        let widths: Vec<_> = [spec.inputs() as usize].into_iter().chain(after).collect();
-        let elements = widths.iter().sum::<usize>();
+        let (mut stages, mut places) = (Vec::<Stage>::new(), vec![inputs]);
+        for operation in spec.operations() {
+            let flows_back = stages.iter().any(Stage::is_trained);
+            let stage = Stage::new(operation, places[stages.len()], flows_back, &mut next);
+            places.push(stage.output);
+            stages.push(stage);
+        }
+        let room = inputs.record_stride() + stages.iter().map(Stage::room).sum::<usize>();
+        let convolves = stages.iter().any(|stage| stage.output.spread);
+        let most = if convolves {
+            MAX_UNFOLDED_CHUNK_ELEMENTS
+        } else {
+            MAX_CHUNK_ELEMENTS
+        };
         Ok(Self {
+            first_trained: stages.iter().position(Stage::is_trained).unwrap_or(0),
             stages,
-            widths,
+            places,
             loss: spec.loss(),
-            chunk_records: (MAX_CHUNK_ELEMENTS / elements).clamp(1, MAX_CHUNK_RECORDS),
-            first_trained,
+            chunk_records: (most / room).clamp(1, MAX_CHUNK_RECORDS),
         })
     }
 
@@ -98,9 +106,9 @@ impl Network {
         &self,
         batch: &Batch<'a>,
     ) -> Result<impl Iterator<Item = Batch<'a>> + use<'a>, TrainingError> {
-        if batch.inputs() != self.widths[0] {
+        if batch.inputs() != self.places[0].channels {
             return Err(TrainingError::InputsOfAnotherModel {
-                expected: self.widths[0],
+                expected: self.places[0].channels,
                 found: batch.inputs(),
             });
         }
@@ -110,22 +118,16 @@ impl Network {
         Ok(batch.chunks(batch.records().div_ceil(even).max(1)))
     }
 
-    /// The stages that have parameters, in the order of the layout.
-    pub(crate) fn trained(&self) -> impl Iterator<Item = usize> {
+    /// The stages that have parameters, with their indices, in the order of the layout.
+    pub(crate) fn trained(&self) -> impl Iterator<Item = (usize, &Stage)> {
         let stages = self.stages.iter().enumerate();
-        stages
-            .filter(|(_, stage)| stage.is_trained())
-            .map(|(index, _)| index)
-    }
-
-    /// Inputs and outputs of a stage.
-    pub(crate) fn shape(&self, stage: usize) -> (usize, usize) {
-        (self.widths[stage], self.widths[stage + 1])
+        stages.filter(|(_, stage)| stage.is_trained())
     }
 
     /// Columns of the last stage's output.
     pub(crate) fn outputs(&self) -> usize {
-        *self.widths.last().expect("the inputs have a width")
+        let last = self.places.last().expect("the inputs have a place");
+        last.elements()
     }
 
     /// What left the last stage, [records, outputs].
@@ -135,20 +137,24 @@ impl Network {
 
     /// Applies the layers to a chunk of at least one record.
     pub(crate) fn forward(&self, chunk: &Batch<'_>, trace: &mut Trace) {
-        trace.values.resize_with(self.widths.len(), Matrix::default);
-        for (values, width) in trace.values.iter_mut().zip(&self.widths) {
-            values.reset(chunk.records(), *width);
+        let records = chunk.records();
+        trace.places.clone_from(&self.places);
+        trace.values.resize_with(self.places.len(), Matrix::default);
+        let stages = self.stages.len();
+        trace.patches.resize_with(stages, Matrix::default);
+        trace.written.resize_with(stages, Matrix::default);
+        for (values, place) in trace.values.iter_mut().zip(&self.places) {
+            place.reset_to_be_written(values, records);
         }
         trace.values[0].fill_rows(chunk.features());
         for (index, stage) in self.stages.iter().enumerate() {
-            let (before, after) = trace.values.split_at_mut(index + 1);
-            stage.forward(&before[index], &mut after[0]);
+            stage.forward(index, records, trace);
         }
     }
 
     /// Each record's loss and its derivative by the model's output, after [`Self::forward`].
     pub(crate) fn judge(&self, chunk: &Batch<'_>, trace: &mut Trace) {
-        trace.deltas.resize_with(self.widths.len(), Matrix::default);
+        trace.deltas.resize_with(self.places.len(), Matrix::default);
         let last = self.stages.len();
         trace.deltas[last].reset(chunk.records(), self.outputs());
         let rows = trace.deltas[last].rows_mut();
@@ -164,72 +170,21 @@ impl Network {
 
     /// Takes the derivatives back through the layers, after [`Self::judge`]: `deltas[i + 1]` is what flows back to the output of stage i.
     pub(crate) fn backward(&self, trace: &mut Trace) {
+        let (records, first) = (trace.losses.len(), self.first_trained);
+        let last = self.stages.len();
+        for index in first + 1..last {
+            self.places[index].reset(&mut trace.deltas[index], records);
+        }
+        for (index, stage) in self.stages.iter().enumerate().skip(first + 1).rev() {
+            stage.backward(index, records, first, trace);
+        }
+    }
+
+    /// Writes down the gradient of each record where it is no product of two rows, after [`Self::backward`].
+    pub(crate) fn write_gradients(&self, trace: &mut Trace) {
         let records = trace.losses.len();
-        for index in (self.first_trained + 1..self.stages.len()).rev() {
-            trace.deltas[index].reset(records, self.widths[index]);
-            let (before, after) = trace.deltas.split_at_mut(index + 1);
-            let values = (&trace.values[index], &trace.values[index + 1]);
-            self.stages[index].backward(values, &after[0], &mut before[index]);
+        for (index, stage) in self.stages.iter().enumerate() {
+            stage.write_gradients(index, records, trace);
         }
     }
-}
-
-impl Trace {
-    /// Sets one record's rows to zero everywhere.
-    pub(crate) fn forget(&mut self, record: usize) {
-        let all = self.values.iter_mut().chain(&mut self.deltas);
-        for matrix in all.filter(|matrix| record < matrix.rows()) {
-            matrix.row_mut(record).fill(0.0);
-        }
-    }
-}
-
-impl Stage {
-    fn is_trained(&self) -> bool {
-        match self {
-            Self::Dense(_) => true,
-            Self::Relu | Self::Tanh => false,
-        }
-    }
-
-    fn forward(&self, inputs: &Matrix, outputs: &mut Matrix) {
-        match self {
-            Self::Dense(dense) => dense.forward(inputs, outputs),
-            // f32::max would turn NaN into 0 and hide a damaged record.
-            Self::Relu => map(inputs, outputs, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Tanh => map(inputs, outputs, f32::tanh),
-        }
-    }
-
-    /// Adds what flows back to the stage's inputs; `values` are its inputs and outputs.
-    fn backward(&self, values: (&Matrix, &Matrix), deltas: &Matrix, before: &mut Matrix) {
-        match self {
-            Self::Dense(dense) => dense.backward(deltas, before),
-            // The derivative of max(x, 0) at 0 is taken as 0.
-            Self::Relu => chain(
-                values.1,
-                deltas,
-                before,
-                |y| if y > 0.0 { 1.0 } else { 0.0 },
-            ),
-            // d tanh(x)/dx = 1 − tanh²(x).
-            Self::Tanh => chain(values.1, deltas, before, |y| 1.0 - y * y),
-        }
-    }
-}
-
-/// Padding included: both functions take 0 to 0.
-fn map(inputs: &Matrix, outputs: &mut Matrix, function: impl Fn(f32) -> f32) {
-    let pairs = outputs
-        .padded_values_mut()
-        .iter_mut()
-        .zip(inputs.padded_values());
-    pairs.for_each(|(output, input)| *output = function(*input));
-}
-
-/// `before += deltas · slope(output)`; in the padding deltas are 0.
-fn chain(outputs: &Matrix, deltas: &Matrix, before: &mut Matrix, slope: impl Fn(f32) -> f32) {
-    let pairs = outputs.padded_values().iter().zip(deltas.padded_values());
-    let all = before.padded_values_mut().iter_mut().zip(pairs);
-    all.for_each(|(before, (output, delta))| *before += delta * slope(*output));
 }

@@ -5,7 +5,6 @@
 
 use consort_model::{ModelSpec, Parameters};
 
-use crate::kernel::add_transposed_product;
 use crate::matrix::Matrix;
 use crate::network::{Network, Trace};
 use crate::threads::over_chunks;
@@ -73,28 +72,19 @@ pub fn mean_gradient(
     Ok(mean)
 }
 
-/// The sum of the records' gradients: for each dense layer the weight, [inputs, outputs], then the bias, [1, outputs].
+/// The sum of the records' gradients, in the order of the layout.
 fn gradient_sum(network: &Network, chunks: &[Batch<'_>]) -> Vec<Matrix> {
-    let shapes = network.trained().map(|stage| network.shape(stage));
-    let zeros = shapes
-        .flat_map(|(inputs, outputs)| [Matrix::zeros(inputs, outputs), Matrix::zeros(1, outputs)]);
-    let mut sums: Vec<_> = zeros.collect();
+    let mut sums: Vec<_> = network.trained().map(|(_, stage)| stage.zeros()).collect();
     let mut trace = Trace::default();
     for chunk in chunks {
         network.forward(chunk, &mut trace);
         network.judge(chunk, &mut trace);
         network.backward(&mut trace);
-        for (stage, sums) in network.trained().zip(sums.chunks_exact_mut(2)) {
-            let deltas = &trace.deltas[stage + 1];
-            let records = 0..deltas.rows();
-            add_transposed_product(&mut sums[0], &trace.values[stage], deltas, records);
-            for row in deltas.iter_rows() {
-                let pairs = sums[1].row_mut(0).iter_mut().zip(row);
-                pairs.for_each(|(sum, delta)| *sum += delta);
-            }
+        for ((index, stage), sums) in network.trained().zip(&mut sums) {
+            stage.add_gradients(index, &mut trace, sums);
         }
     }
-    sums
+    sums.into_iter().flatten().collect()
 }
 
 #[expect(

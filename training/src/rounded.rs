@@ -1,4 +1,5 @@
-//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017).
+//! Exact sums of rounded outer products: what the records of a dense layer add to a clipped sum (decision 0017), and of rounded rows: what those
+//! of other layers add, whose gradient is no such product and is written down (decision 0024).
 //!
 //! # What is summed
 //! Record i puts a matrix of integers into the sum, q_i[j][k] = round(a_i[j]·d_i[k]), the integer nearest to the exact product of two
@@ -16,7 +17,9 @@
 
 use std::ops::Range;
 
-use crate::kernel::{RowMeasure, add_transposed_product, has_fused_multiply_add};
+use crate::kernel::{
+    RowMeasure, add_transposed_product, has_fused_multiply_add, nearest, take_integers,
+};
 use crate::matrix::Matrix;
 
 /// Where a sum starts: in the middle of the floats whose neighbours are the integers beside them.
@@ -36,6 +39,8 @@ pub(crate) struct RoundedProducts {
     /// What is used of [`WINDOW`].
     used: f64,
     fused: bool,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
 }
 
 impl RoundedProducts {
@@ -52,7 +57,13 @@ impl RoundedProducts {
             transposed,
             used: 0.0,
             fused: has_fused_multiply_add(),
+            spilled: false,
         }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// Adds each record's rounded product of its row of `inputs` and its row of `deltas`, whose last bits are 1. `total` is the weight's
@@ -68,6 +79,7 @@ impl RoundedProducts {
             .map(|(input, delta)| f64::from(input.most) * f64::from(delta.most) + 0.5)
             .collect();
         if !self.fused || bounds.iter().any(|bound| *bound > WINDOW) {
+            self.spilled = true;
             add_one_by_one(inputs, deltas, total);
             return;
         }
@@ -80,6 +92,7 @@ impl RoundedProducts {
             }
             self.add_records(inputs, deltas, from..to);
             if to < bounds.len() {
+                self.spilled = true;
                 self.finish(total);
             }
             from = to;
@@ -100,33 +113,73 @@ impl RoundedProducts {
             return;
         }
         self.used = 0.0;
-        let columns = self.sums.columns();
         if self.transposed {
             let outputs = self.sums.rows();
+            let mut taken = vec![0; self.sums.columns()];
             for (output, row) in self.sums.rows_mut().enumerate() {
-                for (input, sum) in row.iter_mut().enumerate() {
-                    total[input * outputs + output] += taken(sum);
+                take_integers(row, ORIGIN, &mut taken);
+                for (input, taken) in taken.iter_mut().enumerate() {
+                    total[input * outputs + output] += std::mem::take(taken);
                 }
             }
         } else {
+            let columns = self.sums.columns();
             for (row, total) in self.sums.rows_mut().zip(total.chunks_exact_mut(columns)) {
-                for (sum, total) in row.iter_mut().zip(total) {
-                    *total += taken(sum);
-                }
+                take_integers(row, ORIGIN, total);
             }
         }
     }
 }
 
-/// The integer that a sum stands for; the sum starts again.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "an integer of magnitude below 2^22"
-)]
-fn taken(sum: &mut f32) -> i64 {
-    let value = (*sum - ORIGIN) as i32;
-    *sum = ORIGIN;
-    i64::from(value)
+/// The running sum of rows of numbers, each rounded to the nearest integer by the addition itself: a product with 1, so all of the above holds.
+pub(crate) struct RoundedRows {
+    /// Each starts at [`ORIGIN`].
+    sums: Vec<f32>,
+    /// What is used of [`WINDOW`].
+    used: f64,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
+}
+
+impl RoundedRows {
+    pub(crate) fn new(elements: usize) -> Self {
+        Self {
+            sums: vec![ORIGIN; elements],
+            used: 0.0,
+            spilled: false,
+        }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
+    }
+
+    /// Adds a record's row, whose last bits are 1; `most` is the magnitude of its largest entry. `total` is complete after [`Self::finish`].
+    pub(crate) fn add(&mut self, row: &[f32], most: f32, total: &mut [i64]) {
+        let bound = f64::from(most) + 0.5;
+        if bound > WINDOW {
+            self.spilled = true;
+            let pairs = total.iter_mut().zip(row);
+            pairs.for_each(|(total, value)| *total += nearest(f64::from(*value)));
+            return;
+        }
+        if self.used + bound > WINDOW {
+            self.spilled = true;
+            self.finish(total);
+        }
+        self.used += bound;
+        let pairs = self.sums.iter_mut().zip(row);
+        pairs.for_each(|(sum, value)| *sum += value);
+    }
+
+    /// Moves what was summed into `total` and starts again.
+    pub(crate) fn finish(&mut self, total: &mut [i64]) {
+        if self.used > 0.0 {
+            self.used = 0.0;
+            take_integers(&mut self.sums, ORIGIN, total);
+        }
+    }
 }
 
 /// The same integers, each product rounded by itself: for products outside the window, and for processors without the instruction.
@@ -139,14 +192,6 @@ fn add_one_by_one(inputs: &Matrix, deltas: &Matrix, total: &mut [i64]) {
             }
         }
     }
-}
-
-/// The integer nearest to a number of magnitude below 2^51.
-#[expect(clippy::cast_possible_truncation, reason = "an integer below 2^51")]
-pub(crate) fn nearest(value: f64) -> i64 {
-    // Between 2^52 and 2^53 the doubles are the integers.
-    const MIDDLE: f64 = 6_755_399_441_055_744.0;
-    ((value + MIDDLE) - MIDDLE) as i64
 }
 
 #[cfg(test)]
@@ -197,6 +242,24 @@ mod tests {
                 alone.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
             }
             prop_assert_eq!(sum(&inputs, &deltas, true), alone);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_of_rows_are_the_sums_of_integers_rounded_one_by_one((_, rows) in factors()) {
+            let mut total = vec![0; rows.columns()];
+            let mut sum = RoundedRows::new(rows.columns());
+            for (row, measure) in rows.iter_rows().zip(measure_rows(&rows)) {
+                sum.add(row, measure.most, &mut total);
+            }
+            sum.finish(&mut total);
+            let mut expected = vec![0; rows.columns()];
+            for row in rows.iter_rows() {
+                let pairs = expected.iter_mut().zip(row);
+                pairs.for_each(|(sum, value)| *sum += nearest(f64::from(*value)));
+            }
+            prop_assert_eq!(total, expected);
         }
     }
 

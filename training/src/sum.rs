@@ -3,10 +3,8 @@
 use consort_model::{ModelSpec, Parameters};
 use consort_privacy::{GridError, RecordCap, RecordSum};
 
-use crate::kernel::{RowMeasure, measure_rows, scale_rows_to_odd};
-use crate::matrix::Matrix;
+use crate::contribution::{Contribution, add_all};
 use crate::network::{Network, Trace};
-use crate::rounded::{RoundedProducts, nearest};
 use crate::threads::over_chunks;
 use crate::{Batch, Clipping, TrainingError};
 
@@ -37,8 +35,8 @@ pub fn sum_elements(spec: &ModelSpec) -> usize {
 /// Sums the clipped vectors of all records of a batch (Abadi et al. 2016, algorithm 1, without its noise). An empty
 /// batch gives zeros.
 ///
-/// The gradient of a record is never written down: its length follows from what entered each layer and what flowed back
-/// (Goodfellow 2015), and the layers' sums are products of matrices whose every term is rounded to the grid (decision 0017).
+/// The gradient of a record by a dense layer is never written down: its length follows from what entered the layer and what flowed back
+/// (Goodfellow 2015), and the sum is a product of matrices whose every term is rounded to the grid (decision 0017). Those of other layers are, for a few records at a time (decision 0024).
 /// Memory does not grow with the batch. Records are spread over the machine's cores; as the sum is one of integers, neither the
 /// number of threads nor the size of chunks changes a bit of it.
 ///
@@ -64,19 +62,15 @@ pub fn clipped_sum(
         for chunk in chunks {
             part.add_chunk(chunk, &mut trace);
         }
-        part.finish()
+        part
     });
-    let mut sum = RecordSum::new(clipping.grid(), cap, sum_elements(spec));
-    let (mut clipped, mut zeroed) = (0, 0);
-    for part in parts {
-        sum.add_rounded(&part.total, part.records)?;
-        clipped += part.clipped;
-        zeroed += part.zeroed;
-    }
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().expect("at least one thread works").finish();
+    parts.for_each(|part| whole.take_in(part));
     Ok(ClippedSum {
-        sum,
-        clipped,
-        zeroed,
+        sum: RecordSum::of_rounded(clipping.grid(), cap, whole.total, whole.records)?,
+        clipped: whole.clipped,
+        zeroed: whole.zeroed,
     })
 }
 
@@ -87,8 +81,8 @@ struct Part<'n> {
     /// Longest gradient that is added, in grid units and before it is rounded to integers.
     bound: f64,
     total: Vec<i64>,
-    /// One for each dense layer.
-    weights: Vec<RoundedProducts>,
+    /// One for each trained stage.
+    contributions: Vec<Contribution<'n>>,
     records: u32,
     clipped: usize,
     zeroed: usize,
@@ -96,16 +90,12 @@ struct Part<'n> {
 
 impl<'n> Part<'n> {
     fn new(network: &'n Network, clipping: &'n Clipping, elements: usize) -> Self {
-        let weights = network.trained().map(|stage| {
-            let (inputs, outputs) = network.shape(stage);
-            RoundedProducts::new(inputs, outputs)
-        });
         Self {
             network,
             clipping,
             bound: clipping.longest_gradient(elements - 1),
             total: vec![0; elements],
-            weights: weights.collect(),
+            contributions: Contribution::of(network),
             records: 0,
             clipped: 0,
             zeroed: 0,
@@ -113,24 +103,19 @@ impl<'n> Part<'n> {
     }
 
     fn add_chunk(&mut self, chunk: &Batch<'_>, trace: &mut Trace) {
-        let network = self.network;
-        network.forward(chunk, trace);
-        network.judge(chunk, trace);
-        network.backward(trace);
-        let measured = |values: &[Matrix], first: usize| -> Vec<Vec<RowMeasure>> {
-            let stages = network.trained();
-            stages
-                .map(|stage| measure_rows(&values[stage + first]))
-                .collect()
-        };
-        let mut inputs = measured(&trace.values, 0);
-        let unscaled = lengths(&inputs, &measured(&trace.deltas, 1));
-        let factors = self.factors(chunk, &trace.losses, &unscaled);
-        for stage in network.trained() {
-            scale_rows_to_odd(&mut trace.deltas[stage + 1], &factors);
+        self.network.forward(chunk, trace);
+        self.network.judge(chunk, trace);
+        self.network.backward(trace);
+        self.network.write_gradients(trace);
+        for contribution in &mut self.contributions {
+            contribution.measure(trace);
         }
-        let mut deltas = measured(&trace.deltas, 1);
-        let scaled = lengths(&inputs, &deltas);
+        let unscaled = self.lengths(chunk.records());
+        let factors = self.factors(chunk, &trace.losses, &unscaled);
+        for contribution in &mut self.contributions {
+            contribution.scale(trace, &factors);
+        }
+        let scaled = self.lengths(chunk.records());
         for (record, (factor, length)) in factors.iter().zip(scaled).enumerate() {
             // What the promise rests on: the vectors as they will be added, whatever came before.
             if *factor > 0.0 && length <= self.bound {
@@ -140,12 +125,25 @@ impl<'n> Part<'n> {
                 continue;
             }
             self.zeroed += 1;
-            trace.forget(record);
-            let measures = inputs.iter_mut().chain(&mut deltas);
-            measures.for_each(|layer| layer[record] = RowMeasure::default());
+            let all = self.contributions.iter_mut();
+            all.for_each(|contribution| contribution.forget(trace, record));
         }
-        self.add_products(trace, &inputs, &deltas);
+        let mut total = self.total.as_mut_slice();
+        for contribution in &mut self.contributions {
+            let (part, rest) = total.split_at_mut(contribution.elements());
+            contribution.add(trace, part);
+            total = rest;
+        }
         self.records += u32::try_from(chunk.records()).expect("a chunk is small");
+    }
+
+    /// The L2 norm of each record's gradient, from the squares of all its parts.
+    fn lengths(&self, records: usize) -> Vec<f64> {
+        let square = |record: usize| -> f64 {
+            let parts = self.contributions.iter();
+            parts.map(|part| part.square(record)).sum()
+        };
+        (0..records).map(|record| square(record).sqrt()).collect()
     }
 
     /// What each record's gradient is multiplied by: from its own units to those of the grid, and down to the bound. 0 if the record is
@@ -168,62 +166,31 @@ impl<'n> Part<'n> {
         judged.map(factor).collect()
     }
 
-    /// Adds the records' rounded gradients, layer by layer in the order of the layout.
-    fn add_products(
-        &mut self,
-        trace: &Trace,
-        inputs: &[Vec<RowMeasure>],
-        deltas: &[Vec<RowMeasure>],
-    ) {
-        let measures = inputs.iter().zip(deltas);
-        let layers = self.network.trained().zip(&mut self.weights).zip(measures);
-        let mut total = self.total.as_mut_slice();
-        for ((stage, products), (inputs, deltas)) in layers {
-            let (weight, bias, rest) = parts_of(total, self.network.shape(stage));
-            total = rest;
-            let measures = inputs.iter().copied().zip(deltas.iter().copied());
-            let (values, deltas) = (&trace.values[stage], &trace.deltas[stage + 1]);
-            products.add(values, deltas, measures, weight);
-            for row in deltas.iter_rows() {
-                let pairs = bias.iter_mut().zip(row);
-                pairs.for_each(|(bias, delta)| *bias += nearest(f64::from(*delta)));
-            }
-        }
-    }
-
     /// Completes the total.
     fn finish(mut self) -> Self {
         let mut total = self.total.as_mut_slice();
-        for (stage, products) in self.network.trained().zip(&mut self.weights) {
-            let (weight, _, rest) = parts_of(total, self.network.shape(stage));
-            products.finish(weight);
+        for contribution in &mut self.contributions {
+            let (part, rest) = total.split_at_mut(contribution.elements());
+            contribution.finish(part);
             total = rest;
         }
         self
     }
-}
 
-/// A dense layer's weight and bias at the front of a flat vector, and the rest.
-fn parts_of<T>(
-    flat: &mut [T],
-    (inputs, outputs): (usize, usize),
-) -> (&mut [T], &mut [T], &mut [T]) {
-    let (weight, rest) = flat.split_at_mut(inputs * outputs);
-    let (bias, rest) = rest.split_at_mut(outputs);
-    (weight, bias, rest)
-}
-
-/// The L2 norm of each record's gradient, from the squares of both factors of each layer.
-fn lengths(inputs: &[Vec<RowMeasure>], deltas: &[Vec<RowMeasure>]) -> Vec<f64> {
-    let records = inputs.first().map_or(0, Vec::len);
-    let square = |record: usize| -> f64 {
-        let layers = inputs.iter().zip(deltas);
-        // ‖a ⊗ δ‖² + ‖δ‖²: the bias is a weight whose input is 1.
-        layers
-            .map(|(inputs, deltas)| (inputs[record].square + 1.0) * deltas[record].square)
-            .sum()
-    };
-    (0..records).map(|record| square(record).sqrt()).collect()
+    /// Adds what another thread added up.
+    fn take_in(&mut self, mut other: Self) {
+        let (mut total, mut more) = (self.total.as_mut_slice(), other.total.as_slice());
+        for contribution in &mut other.contributions {
+            let (part, rest) = total.split_at_mut(contribution.elements());
+            let (other_part, after) = more.split_at(contribution.elements());
+            contribution.move_into(part, other_part);
+            (total, more) = (rest, after);
+        }
+        add_all(total, more);
+        self.records += other.records;
+        self.clipped += other.clipped;
+        self.zeroed += other.zeroed;
+    }
 }
 
 #[cfg(test)]

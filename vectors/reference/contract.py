@@ -5,6 +5,8 @@ import struct
 from fractions import Fraction
 
 from encoding import canonical, digest, fixed, identity, listed, schema_hash, sha256, sign, signed
+from layers import count as parameter_count
+from layers import parts as layer_parts
 
 CLINICS = ["aachen", "bergen", "bergen-2", "cork", "delft", "evora", "fano", "ghent", "huelva", "ivrea"]
 
@@ -195,10 +197,12 @@ NO_MODEL = {"layers": [], "loss": "binary_cross_entropy", "seed": "00" * 32}
 
 
 def model_bytes(job):
-    layers = job.get("model", NO_MODEL)["layers"]
-    shown = [["dense", layer["dense"]["outputs"]] if isinstance(layer, dict) else [layer] for layer in layers]
-    inputs = inputs_of(job["data"]["features"])
-    return canonical("consort/model/spec/v1", inputs, *listed(shown), job.get("model", NO_MODEL)["loss"])
+    model = job.get("model", NO_MODEL)
+    return spec_bytes(inputs_of(job["data"]["features"]), model["layers"], model["loss"])
+
+
+def spec_bytes(inputs, layers, loss):
+    return canonical("consort/model/spec/v1", inputs, *listed([layer_parts(layer) for layer in layers]), loss)
 
 
 def dp_fedsgd_parts(a):
@@ -271,6 +275,8 @@ def option_parts(a):
             parts += schedule_parts(label, a[label])
     if "proximal" in a:
         parts += ["proximal", real(a["proximal"])]
+    if a.get("scaffold"):
+        parts += ["scaffold"]
     if "sampling" in a:
         parts += ["sampling", real(a["sampling"]["rate"]), a["sampling"]["max_batch"]]
     return parts
@@ -310,12 +316,7 @@ def job_bytes(job, numbers, asks={}):
 
 
 def parameters(job):
-    width, count = inputs_of(job["data"]["features"]), 0
-    for layer in job["model"]["layers"]:
-        if isinstance(layer, dict):
-            outputs = layer["dense"]["outputs"]
-            count, width = count + width * outputs + outputs, outputs
-    return count
+    return parameter_count(job["model"]["layers"], inputs_of(job["data"]["features"]))
 
 
 def plan(job, numbers, s, g, coordinates=None):

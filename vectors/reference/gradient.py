@@ -4,11 +4,13 @@ Gradients are computed here with 60 digits. The page lets implementations differ
 coordinate of every case lies so far from where the next integer begins that binary32 and binary64 come to the same ones; `nearest` asserts it.
 """
 
+import math
 import struct
 from decimal import Decimal as Real
 from decimal import getcontext
 
 from contract import JOB, inputs_of
+from layers import Node, apply, count, differentiate
 from model import f32
 from step import data, floats
 
@@ -64,44 +66,21 @@ def rows():
 # --- One record ------------------------------------------------------------------------------------------------------
 
 
-def forward(layers, parameters, x):
-    """What enters each layer, the logit last, and the layers' weights and biases."""
-    values, entering, dense = x, [], []
-    for layer in layers:
-        entering.append(values)
-        if layer == "relu":
-            values = [v if v > 0 else Real(0) for v in values]
-        elif layer == "tanh":
-            values = [tanh(v) for v in values]
-        else:
-            n, m = len(values), layer["dense"]["outputs"]
-            weight, parameters = [parameters[i * m : (i + 1) * m] for i in range(n)], parameters[n * m :]
-            bias, parameters = parameters[:m], parameters[m:]
-            dense.append((weight, bias))
-            values = [sum(v * row[j] for v, row in zip(values, weight)) + bias[j] for j in range(m)]
-    assert not parameters and len(values) == 1
-    return entering, values[0], dense
-
-
-def tanh(v):
-    return 1 - 2 / ((2 * v).exp() + 1)
-
-
 def gradient(layers, parameters, x, label):
     """The gradient in the order of the parameters, and the loss, in nats."""
-    entering, logit, dense = forward(layers, parameters, x)
+    parameters, taken = [Node(p) for p in parameters], 0
+
+    def take(count):
+        nonlocal taken
+        taken += count
+        return parameters[taken - count : taken]
+
+    (output,) = apply(layers, [Node(v) for v in x], (len(x),), take)
+    assert taken == len(parameters)
+    logit = output.value
     loss = (1 + (-abs(logit)).exp()).ln() + max(logit, Real(0)) - label * logit
-    delta, found = [1 / (1 + (-logit).exp()) - label], []
-    for layer, before in reversed(list(zip(layers, entering))):
-        if layer == "relu":
-            delta = [d if v > 0 else Real(0) for d, v in zip(delta, before)]
-        elif layer == "tanh":
-            delta = [d * (1 - tanh(v) ** 2) for d, v in zip(delta, before)]
-        else:
-            weight, _ = dense.pop()
-            found = [v * d for v in before for d in delta] + delta + found
-            delta = [sum(w * d for w, d in zip(row, delta)) for row in weight]
-    return found, loss
+    differentiate(output.through(loss, 1 / (1 + (-logit).exp()) - label))
+    return [p.slope for p in parameters], loss
 
 
 def integers(case):
@@ -147,6 +126,14 @@ LOGISTIC = [{"dense": {"outputs": 1}}]
 def cases():
     relu = [{"dense": {"outputs": 2}}, "relu", {"dense": {"outputs": 1}}]
     tanh_ = [{"dense": {"outputs": 2}}, "tanh", {"dense": {"outputs": 1}}]
+    image = lambda channels, height, width: {"image": {"channels": channels, "height": height, "width": width}}
+    convolution = [image(2, 3, 3), {"conv2d": {"outputs": 2, "kernel": 2}}, "relu", "max_pool", "flatten", *LOGISTIC]
+    block = {"residual": {"layers": [{"conv2d": {"outputs": 1, "kernel": 3, "padding": 1}}, "tanh"]}}
+    padded = [image(1, 3, 4), block, "max_pool", "flatten", *LOGISTIC]
+    norm = [{"residual": {"layers": ["layer_norm", {"dense": {"outputs": 3}}, "tanh"]}}, *LOGISTIC]
+    columns = [{"first": 1, "levels": 4, "outputs": 2}, {"first": 5, "levels": 2, "outputs": 3}]
+    embedding = [{"embedding": {"columns": columns}}, *LOGISTIC]
+    wave = lambda n, step=0.7: [f32(math.sin(1 + i * step)) for i in range(n)]
     infinite = [0.5, struct.unpack("<f", bytes.fromhex("0000807f"))[0]]
     rule = lambda clip, weight, grid: {"clip": clip, "loss_weight": weight, "grid_bits": grid}
     made = [
@@ -158,6 +145,11 @@ def cases():
         ("relu", relu, [0.5, -0.25, 0.75, 1.5, 0.125, -0.375, 1.25, -0.625, 0.1875], [1.5, -0.7], 1, rule(0.75, 0.25, 12)),
         ("tanh", tanh_, [0.5, -0.25, 0.75, 1.5, 0.125, -0.375, 1.25, -0.625, 0.1875], [1.5, -0.7], 0, rule(2.9, 0.4, 12)),
         ("not finite", LOGISTIC, [0.0] * 3, infinite, 1, rule(0.75, 0.25, 12)),
+        ("convolution", convolution, wave(count(convolution, 18)), wave(18, 0.9), 1, rule(0.75, 0.3, 12)),
+        ("zeros around and a block", padded, wave(count(padded, 12)), wave(12, 0.9), 0, rule(1.9, 0.3, 12)),
+        ("layer norm in a block", norm, wave(count(norm, 3)), [0.53, -1.25, 1.5], 1, rule(2.6, 0.0, 12)),
+        ("embedding", embedding, wave(count(embedding, 6)), [0.75, -1.0, 1.0, -1.0, -0.5, -1.0], 0, rule(1.3, 0.3, 12)),
+        ("embedding of first levels", embedding, wave(count(embedding, 6)), [0.75, -1.0, -1.0, -1.0, -0.5, 1.0], 1, rule(0.3, 0.3, 12)),
     ]
     cases = []
     for name, layers, parameters, x, label, rule_ in made:

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use rustls::{AlertDescription, CertificateError, OtherError};
+use sha2::{Digest, Sha256};
+
+use super::certificate::CertificateReason;
 use super::in_force::ManifestId;
 use super::peer::Refused;
 use crate::attester::AttesterFault;
@@ -36,6 +40,15 @@ pub enum ChannelError {
     /// This machine gave no evidence.
     #[error(transparent)]
     Attester(#[from] AttesterFault),
+    /// The peer's certificate did not pass the first filter. This is the record to keep.
+    #[error(transparent)]
+    CertificateRefused(Box<CertificateRefused>),
+    /// The peer did not take this side's certificate. Its operator finds the reason under the correlation id.
+    #[error(
+        "the peer refused this side's certificate in the handshake: its policy does not take the evidence in it, or it has another manifest in force; \
+         ask its operator for attestation record {0}"
+    )]
+    CertificateRefusedByPeer(CorrelationId),
     /// The peer did not prove itself. This is the record to keep; the peer knows the correlation id.
     #[error(transparent)]
     PeerRefused(Box<PeerRefused>),
@@ -55,6 +68,51 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
+    /// The same failure by its own name, where TLS is at fault and it arrived as the transport's.
+    pub(super) fn unwrapped(self, own_certificate: CorrelationId) -> Self {
+        if let Self::Io(error) = self {
+            match error.downcast::<rustls::Error>() {
+                Ok(tls) => Self::of_tls(tls, own_certificate),
+                Err(transport) => Self::Io(transport),
+            }
+        } else if let Self::Tls(tls) = self {
+            Self::of_tls(tls, own_certificate)
+        } else {
+            self
+        }
+    }
+
+    fn of_tls(tls: rustls::Error, own_certificate: CorrelationId) -> Self {
+        if tls == rustls::Error::AlertReceived(AlertDescription::CertificateUnknown) {
+            return Self::CertificateRefusedByPeer(own_certificate);
+        }
+        if let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = &tls
+            && let Some(refused) = inner.downcast_ref::<CertificateRefused>()
+        {
+            return Self::CertificateRefused(Box::new(refused.clone()));
+        }
+        Self::Tls(tls)
+    }
+
+    /// Whether this is the refusal of somebody who may be anybody: nothing shows which organisation he speaks for.
+    pub fn is_of_a_stranger(&self) -> bool {
+        match self {
+            Self::CertificateRefused(refused) => refused.organisation.is_none(),
+            Self::PeerRefused(refused) => refused.is_of_a_stranger(),
+            Self::Io(_)
+            | Self::Tls(_)
+            | Self::Timeout
+            | Self::FrameTooLarge
+            | Self::Malformed(_)
+            | Self::Name
+            | Self::Address
+            | Self::Attester(_)
+            | Self::CertificateRefusedByPeer(_)
+            | Self::ManifestDiffers(..)
+            | Self::RefusedByPeer { .. } => false,
+        }
+    }
+
     /// The stable code. A refused peer's is the precise reason's.
     pub fn code(&self) -> &'static str {
         match self {
@@ -66,11 +124,32 @@ impl ChannelError {
             Self::Name => "channel.name",
             Self::Address => "channel.address",
             Self::Attester(fault) => fault.code(),
+            Self::CertificateRefused(refused) => refused.reason.code(),
+            Self::CertificateRefusedByPeer(_) => "channel.certificate-refused-by-peer",
             Self::PeerRefused(refused) => refused.cause.code(),
             Self::ManifestDiffers(..) => "channel.manifest",
             Self::RefusedByPeer { .. } => "channel.refused-by-peer",
         }
     }
+}
+
+/// A certificate that did not pass the first filter, for the audit record. The peer held its key, where evidence was looked at.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the certificate of a {role} was refused in the handshake: {reason} (attestation record {correlation})"
+)]
+pub struct CertificateRefused {
+    /// The role it had to play.
+    pub role: Role,
+    /// Whose machine spoke, by the directory, where the evidence is good but for what it says of the machine. The peer itself has said
+    /// nothing yet.
+    pub organisation: Option<String>,
+    /// Why.
+    pub reason: CertificateReason,
+    /// What the peer knows the refusal by: it names the certificate.
+    pub correlation: CorrelationId,
+    /// The evidence as it came; empty where none was found.
+    pub evidence: Vec<u8>,
 }
 
 /// A peer that did not prove itself, for the audit record.
@@ -241,6 +320,14 @@ pub struct CorrelationId([u8; 16]);
 impl CorrelationId {
     pub(super) const fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// Names the refusals of a certificate: both sides have it, though they cannot speak.
+    pub(super) fn of_certificate(der: &[u8]) -> Self {
+        let hash: [u8; 32] = Sha256::digest(der).into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash[..16]);
+        Self(id)
     }
 
     /// The bytes.

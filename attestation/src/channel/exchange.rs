@@ -13,10 +13,10 @@ use super::error::{
 };
 use super::in_force::{LiveSession, ManifestId, Rules};
 use super::messages::{Hello, MAX_ORGANISATION_BYTES, Opening, Proof, Verdict};
+use super::own_certificate::attest;
 use super::peer::{SessionId, VerifiedPeer};
 use super::tls::Binding;
 use super::{ChannelSettings, frame};
-use crate::attester::AttesterFault;
 use crate::evidence::Evidence;
 use crate::machine::IdentityKey;
 use crate::statements::{self, ReportData, Role, Session, Statement};
@@ -148,14 +148,12 @@ impl<'a> Exchange<'a> {
         let settings = &self.party.settings;
         let (own, peer) = (&self.binding.own_spki, &self.binding.peer_spki);
         let statement = self.statement(self.party.role, own, peer, nonces);
-        let (attester, report_data) = (Arc::clone(&settings.attester), statement.report_data());
-        let attested = tokio::task::spawn_blocking(move || attester.attest(report_data)).await;
-        let evidence = attested.map_err(|_| AttesterFault::new("the attester panicked"))??;
+        let evidence = attest(&settings.attester, statement.report_data()).await?;
         Ok(Proof {
             organisation: settings.organisation.clone(),
             identity_key: IdentityKey::new(settings.identity.verifying_key().to_bytes()),
             signature: settings.identity.sign(statement.bytes()).to_bytes(),
-            evidence: evidence.to_bytes(),
+            evidence,
         })
     }
 
@@ -292,7 +290,12 @@ impl Party {
         })
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    /// The role that the peer must play.
+    pub(super) fn peer_role(&self) -> Role {
+        self.peer_role
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
         self.settings.in_force.rules()
     }
 

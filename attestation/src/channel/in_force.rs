@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::SystemTime;
 
+use tokio::time::Instant;
+
 use super::error::RefusalCause;
 use super::peer::{PeerDirectory, VerifiedPeer};
+use crate::limits::AGE_GRACE;
 use crate::statements::SessionContext;
 use crate::verify::{Expected, Verifier};
 
@@ -115,6 +118,21 @@ impl InForce {
         judged.collect()
     }
 
+    /// Cuts the sessions that are older than the policy of now lets them be, after [`AGE_GRACE`], and says how many those are. Whoever has
+    /// rules in force calls it now and then, so that a shorter age holds for sessions that were opened under a longer one.
+    pub fn cut_aged(&self) -> usize {
+        let (rules, sessions) = {
+            let inner = self.lock();
+            let sessions: Vec<_> = inner.sessions.iter().filter_map(Weak::upgrade).collect();
+            (Arc::clone(&inner.rules), sessions)
+        };
+        let oldest = rules.verifier.policy().session().max_age + AGE_GRACE;
+        let is_over =
+            |session: &&Arc<LiveSession>| session.opened.elapsed() > oldest && !session.is_cut();
+        let over = sessions.iter().filter(is_over);
+        over.map(|session| session.cut()).count()
+    }
+
     /// Lets a session live that was judged by these rules: if others are in force by now, it is judged by them.
     pub(super) fn admit(
         &self,
@@ -148,6 +166,7 @@ impl InForce {
 #[derive(Debug)]
 pub(super) struct LiveSession {
     peer: Arc<VerifiedPeer>,
+    opened: Instant,
     state: Mutex<State>,
 }
 
@@ -162,6 +181,7 @@ impl LiveSession {
     fn new(peer: VerifiedPeer) -> Self {
         Self {
             peer: Arc::new(peer),
+            opened: Instant::now(),
             state: Mutex::default(),
         }
     }

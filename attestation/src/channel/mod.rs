@@ -1,4 +1,5 @@
-//! The gate: TLS 1.3, then one attestation exchange before any byte of the application, server first.
+//! The gate: TLS 1.3 with evidence in both certificates as a first filter, then one attestation exchange before any byte of the application,
+//! server first.
 //!
 //! ```text
 //! server → client   hello     server nonce, and its manifest's version and hash
@@ -10,12 +11,16 @@
 //! same statement. The statement covers both TLS keys, the session's exporter, both nonces, the speaker's role and the context,
 //! so a proof is good in this one session, in this one direction. Every connection attests anew; nothing is resumed.
 
+mod certificate;
+mod cmw;
 mod connector;
 mod error;
 mod exchange;
+mod filter;
 mod frame;
 mod in_force;
 mod messages;
+mod own_certificate;
 mod peer;
 mod stream;
 mod tls;
@@ -32,10 +37,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use crate::limits::{EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
+pub use crate::limits::{AGE_GRACE, EXCHANGE_TIMEOUT, MAX_CONNECTION_AGE, MAX_FRAME_BYTES};
+pub use certificate::{
+    CertificateReason, MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_LIFE, PeerCertificate,
+};
+pub use cmw::{unwrap as unwrap_evidence, wrap as wrap_evidence};
 pub use connector::AttestedConnector;
 pub use error::{
-    ChannelError, CoarseReason, CorrelationId, ManifestDifference, PeerRefused, RefusalCause,
+    CertificateRefused, ChannelError, CoarseReason, CorrelationId, ManifestDifference, PeerRefused,
+    RefusalCause,
 };
 pub use in_force::{Dropped, InForce, ManifestId, Rules};
 pub use messages::{MAX_ORGANISATION_BYTES, message_of};
@@ -45,7 +55,9 @@ pub use stream::AttestedStream;
 use crate::attester::Attester;
 use crate::statements::Role;
 use exchange::{Exchange, Party};
-use tls::{Binding, TlsKey};
+use filter::FirstFilter;
+use own_certificate::{Issued, OwnCertificate};
+use tls::{Binding, client_config, server_config};
 
 /// How long a TCP connection may take to open: three SYNs at the usual back-off.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +79,7 @@ pub struct ChannelSettings {
 /// The accepting side: the coordinator's, or a key broker's.
 pub struct ServerChannel {
     party: Party,
-    tls_key: TlsKey,
+    certificate: OwnCertificate,
 }
 
 impl ServerChannel {
@@ -97,8 +109,8 @@ impl ServerChannel {
 
     fn of(role: Role, peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
+            certificate: OwnCertificate::new(role, Arc::clone(&settings.attester))?,
             party: Party::new(role, peer, settings)?,
-            tls_key: TlsKey::generate()?,
         })
     }
 
@@ -111,7 +123,7 @@ impl ServerChannel {
 /// The connecting side: a participant's.
 pub struct ClientChannel {
     party: Party,
-    tls_key: TlsKey,
+    certificate: OwnCertificate,
 }
 
 impl ClientChannel {
@@ -141,9 +153,10 @@ impl ClientChannel {
     }
 
     fn to(role: Role, peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
+        let attester = Arc::clone(&settings.attester);
         Ok(Self {
+            certificate: OwnCertificate::new(role, attester)?,
             party: Party::new(role, peer, settings)?,
-            tls_key: TlsKey::generate()?,
         })
     }
 
@@ -176,18 +189,19 @@ pub async fn accept_on<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (party, certificate) = (&channel.party, &channel.certificate);
     let attempt = async {
-        let (config, own_spki) = channel.tls_key.server_config(channel.party.now())?;
-        let mut stream = TlsAcceptor::from(Arc::new(config))
-            .accept(stream)
-            .await
-            .map_err(handshake)?;
-        let binding = Binding::of(stream.get_ref().1, own_spki)?;
-        let exchange = Exchange::new(&channel.party, binding);
-        let session = exchange.serve(&mut stream).await?;
-        Ok(AttestedStream::new(stream.into(), session))
+        let (own, filter) = prepare(party, certificate).await?;
+        let attempt = async {
+            let config = server_config(&own, &filter)?;
+            let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+            let binding = Binding::of(stream.get_ref().1, &own, filter.passed())?;
+            let session = Exchange::new(party, binding).serve(&mut stream).await?;
+            Ok(AttestedStream::new(stream.into(), session))
+        };
+        settle(attempt.await, party, certificate, &own).await
     };
-    tokio::time::timeout(channel.party.exchange_timeout(), attempt)
+    tokio::time::timeout(party.exchange_timeout(), attempt)
         .await
         .map_err(|_| ChannelError::Timeout)?
 }
@@ -217,28 +231,48 @@ pub async fn connect_on<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (party, certificate) = (&channel.party, &channel.certificate);
     let attempt = async {
-        let (config, own_spki) = channel.tls_key.client_config(channel.party.now())?;
-        // Names say nothing here, evidence does; this one is never sent.
-        let name = ServerName::try_from("consort.invalid").expect("a valid DNS name");
-        let mut stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .map_err(handshake)?;
-        let binding = Binding::of(stream.get_ref().1, own_spki)?;
-        let exchange = Exchange::new(&channel.party, binding);
-        let session = exchange.open(&mut stream).await?;
-        Ok(AttestedStream::new(stream.into(), session))
+        let (own, filter) = prepare(party, certificate).await?;
+        let attempt = async {
+            let config = client_config(&own, &filter)?;
+            // Names say nothing here, evidence does; this one is never sent.
+            let name = ServerName::try_from("consort.invalid").expect("a valid DNS name");
+            let connector = TlsConnector::from(Arc::new(config));
+            let mut stream = connector.connect(name, stream).await?;
+            let binding = Binding::of(stream.get_ref().1, &own, filter.passed())?;
+            let session = Exchange::new(party, binding).open(&mut stream).await?;
+            Ok(AttestedStream::new(stream.into(), session))
+        };
+        settle(attempt.await, party, certificate, &own).await
     };
-    tokio::time::timeout(channel.party.exchange_timeout(), attempt)
+    tokio::time::timeout(party.exchange_timeout(), attempt)
         .await
         .map_err(|_| ChannelError::Timeout)?
 }
 
-/// A handshake's failure arrives wrapped as the transport's; whose fault it is lies inside.
-fn handshake(error: std::io::Error) -> ChannelError {
-    match error.downcast::<rustls::Error>() {
-        Ok(tls) => ChannelError::Tls(tls),
-        Err(transport) => ChannelError::Io(transport),
+/// What a handshake begins with: the newest own certificate, and who judges the peer's by the rules of now.
+async fn prepare(
+    party: &Party,
+    certificate: &OwnCertificate,
+) -> Result<(Arc<Issued>, Arc<FirstFilter>), ChannelError> {
+    let (now, rules) = (party.now(), party.rules());
+    let own = certificate.newest(now, rules.manifest).await?;
+    let filter = FirstFilter::new(&tls::provider(), rules, party.peer_role(), now);
+    Ok((own, filter))
+}
+
+/// Whose fault a failure is: what TLS refuses arrives wrapped as the transport's, also a refusal of the own certificate, which in TLS 1.3 a
+/// client hears of after its handshake.
+async fn settle<T>(
+    outcome: Result<T, ChannelError>,
+    party: &Party,
+    certificate: &OwnCertificate,
+    own: &Arc<Issued>,
+) -> Result<T, ChannelError> {
+    let outcome = outcome.map_err(|error| error.unwrapped(own.correlation));
+    if let Err(ChannelError::CertificateRefusedByPeer(_)) = &outcome {
+        certificate.doubt(own, party.now()).await;
     }
+    outcome
 }

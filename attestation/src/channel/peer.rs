@@ -91,6 +91,9 @@ pub trait PeerDirectory: Send + Sync {
         organisation: &str,
         identity_key: &IdentityKey,
     ) -> Result<MachineBinding, Refused>;
+
+    /// Whose machine this is, of those who play this role: for records of a peer that was refused before it said who it is. It lets nobody in.
+    fn owner(&self, role: Role, machine: &MachineBinding) -> Option<String>;
 }
 
 /// Why the directory does not have a peer.

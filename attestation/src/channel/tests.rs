@@ -1,9 +1,12 @@
 //! Channels, good and attacked. Every story runs inside the process, on an in-memory pipe or the loopback.
 
+mod certificates;
 mod handshake;
 mod manifests;
+mod renewal;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rustls::pki_types::ServerName;
@@ -12,7 +15,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tower::Service as _;
 
 use super::messages::{Hello, Opening, Proof, Verdict};
-use super::tls::{Binding, TlsKey};
+use super::own_certificate::OwnCertificate;
+use super::tls::Binding;
 use super::*;
 use crate::attester::AttesterFault;
 use crate::simulated::SimulatedMachine;
@@ -56,6 +60,18 @@ impl PeerDirectory for Roster {
             return Err(Refused::IdentityKey);
         }
         Ok(machine.binding())
+    }
+
+    fn owner(&self, role: Role, machine: &MachineBinding) -> Option<String> {
+        let entries = [
+            ("operator", Role::Coordinator, COORDINATOR),
+            ("clinic", Role::Participant, CLINIC),
+        ];
+        let its = |(_, plays, known): &(_, Role, SimulatedMachine)| {
+            *plays == role && known.binding() == *machine
+        };
+        let found = entries.into_iter().find(its);
+        found.map(|(name, _, _)| name.to_owned())
     }
 }
 
@@ -253,12 +269,20 @@ async fn a_session_about_something_else_is_refused() {
     );
 }
 
-/// Whoever holds an identity key but not the machine can only replay what the machine once signed.
-struct Replay(Evidence);
+/// Evidence for the certificate, and then another's: whoever holds an identity key and a certificate, but not the machine, can only replay what
+/// the machine once signed.
+struct Replay {
+    machine: Arc<dyn Attester>,
+    old: Evidence,
+    certified: AtomicBool,
+}
 
 impl Attester for Replay {
-    fn attest(&self, _report_data: ReportData) -> Result<Evidence, AttesterFault> {
-        Ok(self.0.clone())
+    fn attest(&self, report_data: ReportData) -> Result<Evidence, AttesterFault> {
+        if self.certified.swap(true, Ordering::Relaxed) {
+            return Ok(self.old.clone());
+        }
+        self.machine.attest(report_data)
     }
 }
 
@@ -266,7 +290,11 @@ impl Attester for Replay {
 async fn evidence_of_another_session_is_refused_though_the_identity_key_signs() {
     let old = clinic().attester.attest(ReportData::new([3; 64])).unwrap();
     let thief = ChannelSettings {
-        attester: Arc::new(Replay(old)),
+        attester: Arc::new(Replay {
+            machine: clinic().attester,
+            old,
+            certified: AtomicBool::new(false),
+        }),
         ..clinic()
     };
     let cause = RefusalCause::Evidence(Reason::ReportData);
@@ -277,19 +305,42 @@ async fn evidence_of_another_session_is_refused_though_the_identity_key_signs() 
     );
 }
 
+/// The certificate of a side that speaks TLS properly, and nothing else.
+fn certificate_of(role: Role, settings: &ChannelSettings) -> OwnCertificate {
+    OwnCertificate::new(role, Arc::clone(&settings.attester)).unwrap()
+}
+
+/// What a handshake of this side's begins with.
+async fn end(own: &OwnCertificate, peer: Role) -> (Arc<Issued>, Arc<FirstFilter>) {
+    let rules = Arc::new(rules(1, ""));
+    let issued = own.newest(world::now(), rules.manifest).await.unwrap();
+    let filter = FirstFilter::new(&tls::provider(), rules, peer, world::now());
+    (issued, filter)
+}
+
+/// A client that speaks TLS with this certificate, and what binds its session.
 async fn tls_to(
     stream: DuplexStream,
-    key: &TlsKey,
-) -> (tokio_rustls::client::TlsStream<DuplexStream>, Vec<u8>) {
-    let (config, spki) = key.client_config(world::now()).unwrap();
+    own: &OwnCertificate,
+) -> (tokio_rustls::client::TlsStream<DuplexStream>, Binding) {
+    let (own, filter) = end(own, Role::Coordinator).await;
+    let config = client_config(&own, &filter).unwrap();
     let name = ServerName::try_from("consort.invalid").unwrap();
-    (
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap(),
-        spki,
-    )
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, stream).await.unwrap();
+    let binding = Binding::of(stream.get_ref().1, &own, filter.passed()).unwrap();
+    (stream, binding)
+}
+
+/// A server that speaks TLS with this certificate.
+async fn tls_from(
+    stream: DuplexStream,
+    own: &OwnCertificate,
+) -> tokio_rustls::server::TlsStream<DuplexStream> {
+    let (own, filter) = end(own, Role::Participant).await;
+    let config = server_config(&own, &filter).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    acceptor.accept(stream).await.unwrap()
 }
 
 /// A relay that even stole both TLS keys: each side sees the right SPKI, but the two sessions' exporters differ.
@@ -302,13 +353,8 @@ async fn relay(resign: bool) -> ChannelError {
     let ((server_end, relay_out), (relay_in, client_end)) =
         (duplex(256 * 1024), duplex(256 * 1024));
     let relay = async {
-        let (config, _) = server.tls_key.server_config(world::now()).unwrap();
-        let mut inward = TlsAcceptor::from(Arc::new(config))
-            .accept(relay_in)
-            .await
-            .unwrap();
-        let (mut outward, spki) = tls_to(relay_out, &client.tls_key).await;
-        let binding = Binding::of(outward.get_ref().1, spki).unwrap();
+        let mut inward = tls_from(relay_in, &server.certificate).await;
+        let (mut outward, binding) = tls_to(relay_out, &client.certificate).await;
         let hello = frame::read(&mut outward, MAX_FRAME_BYTES).await.unwrap();
         frame::write(&mut inward, &hello).await.unwrap();
         let mut opening =
@@ -366,6 +412,10 @@ impl PeerDirectory for Anyone {
     fn expected(&self, _: Role, _: &str, _: &IdentityKey) -> Result<MachineBinding, Refused> {
         Ok(CLINIC.binding())
     }
+
+    fn owner(&self, _: Role, _: &MachineBinding) -> Option<String> {
+        None
+    }
 }
 
 #[tokio::test]
@@ -382,14 +432,8 @@ async fn a_proof_that_is_reflected_is_refused() {
     })
     .unwrap();
     let mirror = async {
-        let (config, _) = TlsKey::generate()
-            .unwrap()
-            .server_config(world::now())
-            .unwrap();
-        let mut stream = TlsAcceptor::from(Arc::new(config))
-            .accept(near)
-            .await
-            .unwrap();
+        let own = certificate_of(Role::Coordinator, &coordinator());
+        let mut stream = tls_from(near, &own).await;
         let hello = Hello {
             nonce: [0; 32],
             manifest,
@@ -418,7 +462,8 @@ async fn server_after(bytes: &[u8], then_close: bool) -> ChannelError {
     let (near, far) = duplex(256 * 1024);
     let server = ServerChannel::new(coordinator()).unwrap();
     let client = async {
-        let (mut stream, _) = tls_to(far, &TlsKey::generate().unwrap()).await;
+        let own = certificate_of(Role::Participant, &clinic());
+        let (mut stream, _) = tls_to(far, &own).await;
         frame::read(&mut stream, MAX_FRAME_BYTES).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.flush().await.unwrap();

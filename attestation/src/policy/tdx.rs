@@ -33,6 +33,9 @@ pub(crate) struct TdxRules {
     pub(crate) allowed_xfam: u64,
     pub(crate) allow_perfmon: bool,
     pub(crate) allow_any_platform: bool,
+    pub(crate) allow_smt: bool,
+    pub(crate) allow_dynamic_platform: bool,
+    pub(crate) allow_cached_keys: bool,
     pub(crate) denied_platforms: BTreeSet<ChipId>,
 }
 
@@ -46,7 +49,7 @@ impl TdxRules {
         }
     }
 
-    /// What is asked of a quote when nobody says more.
+    /// What is asked of a quote when nobody says more. How the platform is configured is not judged: nearly every one has SMT.
     pub(crate) fn any_software() -> Self {
         Self {
             quote_versions: KNOWN_VERSIONS.collect(),
@@ -63,6 +66,9 @@ impl TdxRules {
             allowed_xfam: KNOWN_XFAM,
             allow_perfmon: false,
             allow_any_platform: false,
+            allow_smt: true,
+            allow_dynamic_platform: true,
+            allow_cached_keys: true,
             denied_platforms: BTreeSet::new(),
         }
     }
@@ -133,6 +139,9 @@ pub(super) struct Tdx {
     allowed_xfam: Option<String>,
     allow_perfmon: bool,
     allow_any_platform: bool,
+    allow_smt: bool,
+    allow_dynamic_platform: bool,
+    allow_cached_keys: bool,
     denied_platforms: Vec<String>,
 }
 
@@ -187,6 +196,9 @@ impl Tdx {
                 .map_or(KNOWN_XFAM, u64::from_be_bytes),
             allow_perfmon: self.allow_perfmon,
             allow_any_platform: self.allow_any_platform,
+            allow_smt: self.allow_smt,
+            allow_dynamic_platform: self.allow_dynamic_platform,
+            allow_cached_keys: self.allow_cached_keys,
             denied_platforms: parsed(
                 "tdx.denied_platforms",
                 "a platform's PPID, 32 hexadecimal digits",

@@ -15,7 +15,7 @@ use super::vendor::making;
 use crate::machine::{HostData, MachineBinding, Measurement};
 use crate::trust::TrustStore;
 use authority::Certified;
-pub(crate) use authority::sgx_extension;
+pub(crate) use authority::{Platform, sgx_extension};
 
 #[cfg(test)]
 pub(crate) use authority::Key;
@@ -106,7 +106,12 @@ impl SimulatedTdxVendor {
         declaration: TdDeclaration,
         now: SystemTime,
     ) -> Result<SimulatedTd, SimulationFault> {
-        let extension = sgx_extension(&declaration.platform, &FMSPC)?;
+        let extension = sgx_extension(&Platform {
+            ppid: declaration.platform.to_vec(),
+            pce_id: [0; 2],
+            fmspc: FMSPC,
+            configuration: None,
+        })?;
         self.machine_with_extension(declaration, now, extension)
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Collateral {
     pub(crate) says_simulated: bool,
     /// The family of platforms that it is about.
     pub(crate) fmspc: [u8; 6],
+    /// The provisioning enclave that it is about.
+    pub(crate) pce_id: [u8; 2],
     /// By which of Intel's appraisals: the lower of the two numbers.
     pub(crate) evaluation_number: u32,
     /// When all of it is valid.
@@ -44,6 +46,9 @@ impl Collateral {
             .map_err(|_| TrustError::CollateralMalformed)?;
         let mut fmspc = [0; 6];
         hex::decode_to_slice(&tcb.fmspc, &mut fmspc)
+            .map_err(|_| TrustError::CollateralMalformed)?;
+        let mut pce_id = [0; 2];
+        hex::decode_to_slice(&tcb.pce_id, &mut pce_id)
             .map_err(|_| TrustError::CollateralMalformed)?;
         let (pck_crl, root_crl) = (
             RevocationList::parse(&inner.pck_crl).map_err(malformed)?,
@@ -82,6 +87,7 @@ impl Collateral {
             says_simulated: name_value(&root.tbs_certificate.subject, oid::ORGANISATION)
                 == Some(SIMULATED_ORGANISATION),
             fmspc,
+            pce_id,
             evaluation_number: tcb
                 .tcb_evaluation_data_number
                 .min(enclave.tcb_evaluation_data_number),

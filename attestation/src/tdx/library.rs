@@ -108,7 +108,8 @@ pub(crate) const VERDICTS: &[Reason] = &[
     Reason::TdxAppraisal,
 ];
 
-/// Has the crate verify the quote by this collateral, at this time.
+/// Has the crate verify the quote by this collateral, at this time, which it takes as it is: whoever allows for clocks that differ gives it
+/// a time at which all dates hold.
 ///
 /// # Security
 /// It refuses a revoked platform, a TD that may be debugged, profiled or migrated, one with service TDs, and one without

@@ -41,6 +41,17 @@ pub(crate) struct Quote {
     pub(crate) platform: ChipId,
     /// The family of platforms that Intel's collateral is about.
     pub(crate) fmspc: [u8; 6],
+    /// The provisioning enclave that Intel's collateral is about.
+    pub(crate) pce_id: [u8; 2],
+    pub(crate) flags: PlatformFlags,
+}
+
+/// What a PCK says of its platform's configuration: nothing where Intel's Processor CA issued it, which certifies platforms of one package.
+#[derive(Clone, Copy)]
+pub(crate) struct PlatformFlags {
+    pub(crate) smt: Option<bool>,
+    pub(crate) dynamic_platform: Option<bool>,
+    pub(crate) cached_keys: Option<bool>,
 }
 
 /// What a quote says of its TD.
@@ -100,6 +111,8 @@ impl Quote {
             root_hash: chain.root_hash,
             platform: chain.platform,
             fmspc: chain.fmspc,
+            pce_id: chain.pce_id,
+            flags: chain.flags,
             parsed,
         })
     }
@@ -147,6 +160,8 @@ struct Chain {
     root_hash: [u8; 32],
     platform: ChipId,
     fmspc: [u8; 6],
+    pce_id: [u8; 2],
+    flags: PlatformFlags,
 }
 
 impl Chain {
@@ -180,6 +195,12 @@ impl Chain {
             dates: dates.ok_or(REASON)?,
             platform: platform_id(&ppid),
             fmspc: pck.fmspc,
+            pce_id: pck.pce_id.try_into().map_err(|_| REASON)?,
+            flags: PlatformFlags {
+                smt: pck.smt_enabled,
+                dynamic_platform: pck.dynamic_platform,
+                cached_keys: pck.cached_keys,
+            },
         })
     }
 }

@@ -218,6 +218,7 @@ fn all() -> &'static [Case] {
             identities::identities(),
             tdx::quotes(),
             tdx::machines(),
+            tdx::platforms(),
             tdx_collateral::collateral(),
         ]
         .concat()
@@ -325,21 +326,21 @@ fn no_check_can_be_removed_unnoticed() {
     assert_eq!(good.judge().map(|_| ()), Ok(()));
     let (mut accepted, mut later, mut survived) = (0, Vec::new(), Vec::new());
     for site in mutants::seen().union(&sites) {
-        let (check, file, line) = *site;
+        let (check, file, line) = site;
         let outcomes: Vec<_> = all()
             .iter()
-            .filter(|case| case.reason == check)
-            .map(|case| mutants::without(*site, || case.judge()))
+            .filter(|case| case.reason.code() == *check)
+            .map(|case| mutants::without(site.clone(), || case.judge()))
             .collect();
         if outcomes.iter().any(Result::is_ok) {
             accepted += 1;
         } else if outcomes
             .iter()
-            .any(|outcome| *outcome.as_ref().unwrap_err() != check)
+            .any(|outcome| outcome.as_ref().unwrap_err().code() != *check)
         {
-            later.push(format!("{} at {file}:{line}", check.code()));
+            later.push(format!("{check} at {file}:{line}"));
         } else {
-            survived.push(format!("{} at {file}:{line}", check.code()));
+            survived.push(format!("{check} at {file}:{line}"));
         }
     }
     println!(
@@ -349,6 +350,41 @@ fn no_check_can_be_removed_unnoticed() {
     println!("{} leave it to a later check: {later:#?}", later.len());
     println!("{} were not noticed: {survived:#?}", survived.len());
     assert!(survived.is_empty());
+}
+
+/// Clocks may differ by the policy's skew, at either end of what is dated, and no more; the cases above have the other side of each edge.
+#[test]
+fn a_quote_is_judged_by_dates_with_the_policys_clock_skew() {
+    let skew = Duration::from_secs(300);
+    let at = |now| Case::tdx("", Reason::ReportData, tdx_world::quote(|_| ())).at(now);
+    let end = start() + 30 * DAY;
+    for now in [start(), start() - skew, end, end + skew] {
+        assert_eq!(at(now).judge().map(drop), Ok(()), "{now:?}");
+    }
+    let second = Duration::from_secs(1);
+    let early = at(start() - skew - second).judge().map(drop);
+    assert_eq!(early, Err(Reason::TdxCertificateNotYetValid));
+    let late = at(end + skew + second).judge().map(drop);
+    assert_eq!(late, Err(Reason::TdxCollateralStale));
+    let strict = at(start() - second).trust("clock_skew_seconds = 0");
+    assert_eq!(
+        strict.judge().map(drop),
+        Err(Reason::TdxCertificateNotYetValid)
+    );
+}
+
+#[test]
+fn a_platform_is_taken_where_the_policy_allows_its_configuration_or_the_pck_says_nothing() {
+    let case = |quote| Case::tdx("", Reason::ReportData, quote);
+    let every = tdx::on_platform(|platform| platform.configuration = Some([true; 3]));
+    let allowing = "allow_smt = true\nallow_dynamic_platform = true\nallow_cached_keys = true";
+    for case in [
+        case(tdx::on_platform(|_| ())),
+        case(tdx::on_platform(|platform| platform.configuration = None)),
+        case(every).rules(allowing),
+    ] {
+        assert_eq!(case.judge().map(drop), Ok(()));
+    }
 }
 
 /// What is refused above for a choice of the policy's is accepted where the policy chooses otherwise.

@@ -264,7 +264,8 @@ impl Real {
         let quote = crate::tdx::Quote::parse(evidence.report()).unwrap();
         let td = quote.td();
         let policy = format!(
-            "[trust]\nroots = [\"{INTEL_ROOT_HASH}\"]\n[tdx]\nquote_versions = [4, 5]\nmr_td = [\"{}\"]\n",
+            "[trust]\nroots = [\"{INTEL_ROOT_HASH}\"]\n[tdx]\nquote_versions = [4, 5]\nallow_smt = true\nallow_dynamic_platform = true\n\
+             allow_cached_keys = true\nmr_td = [\"{}\"]\n",
             td.mr_td
         );
         let host_data = crate::verify::host_data_of(&td.mr_config_id);

@@ -1,18 +1,19 @@
 //! The checks on a quote of Intel TDX: its form, its root, what Intel's rules make of it, and what the TD is.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::chain::when;
 use super::claims::{Claims, TdxClaims};
 use super::said::{compare, one_of};
 use super::{Checks, Verifier, Wanted};
+use crate::certificate::Dates;
 use crate::machine::{ChipId, HostData, Measurement};
 use crate::policy::{TcbStatus, TdxRules};
 use crate::reason::Reason;
 use crate::snp::is_zero;
 use crate::statements::ReportData;
-use crate::tdx::{Appraisal, Collateral, Quote, Td, VERDICTS, appraise, version};
+use crate::tdx::{Appraisal, Collateral, PlatformFlags, Quote, Td, VERDICTS, appraise, version};
 
 /// The features that every TD has: x87 and SSE (Intel TDX Module ABI, XFAM_FIXED1).
 const FIXED_XFAM: u64 = 0x3;
@@ -41,7 +42,9 @@ impl Verifier {
         let collateral = checks.go_on(collateral)?;
         let appraisal = match collateral {
             Some(collateral) => {
-                let appraised = checks.parsed(VERDICTS, appraise(&quote, collateral, now), |_| {
+                let then = at(now, quote.dates.and(collateral.dates));
+                let appraised = appraise(&quote, collateral, then);
+                let appraised = checks.parsed(VERDICTS, appraised, |_| {
                     "as Intel's rules have it".to_owned()
                 });
                 checks.go_on(appraised)?
@@ -51,6 +54,7 @@ impl Verifier {
         if let Some(appraisal) = &appraisal {
             check_status(checks, appraisal, rules)?;
         }
+        check_platform(checks, quote.flags, rules)?;
         let td = quote.td();
         check_module(checks, &td, rules)?;
         check_td(checks, &td, rules)?;
@@ -91,26 +95,32 @@ impl Verifier {
             let family = hex::encode_upper(quote.fmspc);
             (format!("FMSPC {family}"), "collateral for it".to_owned())
         })?;
-        // The library takes the time as it is, so no skew is added to what it will look at again.
+        if let Some(known) = known {
+            let (says, about) = (quote.pce_id, known.pce_id);
+            checks.require(says == about, Reason::TdxPceId, || {
+                (hex::encode(says), hex::encode(about))
+            })?;
+        }
+        let skew = policy.trust.clock_skew;
         let (dates, own) = (quote.dates, "the quote's certificates");
-        let says = |dates: crate::certificate::Dates, what: &str| {
+        let says = |dates: Dates, what: &str| {
             let (from, until) = (when(dates.not_before), when(dates.not_after));
             (format!("{what}: {from} to {until}"), when(now))
         };
-        let begun = dates.not_before <= now;
+        let begun = dates.not_before <= now + skew;
         checks.require(begun, Reason::TdxCertificateNotYetValid, || {
             says(dates, own)
         })?;
-        let lasts = now <= dates.not_after;
+        let lasts = now <= dates.not_after + skew;
         checks.require(lasts, Reason::TdxCertificateExpired, || says(dates, own))?;
         // That there is some was checked above; only an explanation goes on without.
         let collateral = known.ok_or(Reason::TdxAppraisal)?;
         let (dates, whole) = (collateral.dates, "all of the collateral");
-        let begun = dates.not_before <= now;
+        let begun = dates.not_before <= now + skew;
         checks.require(begun, Reason::TdxCollateralNotYetValid, || {
             says(dates, whole)
         })?;
-        let lasts = now <= dates.not_after;
+        let lasts = now <= dates.not_after + skew;
         checks.require(lasts, Reason::TdxCollateralStale, || says(dates, whole))?;
         let least = policy.tdx.min_evaluation_number;
         let number = collateral.evaluation_number;
@@ -119,6 +129,53 @@ impl Verifier {
         })?;
         Ok(collateral)
     }
+}
+
+/// The time nearest to now at which all of these dates hold: they do now, but for clocks that differ. The library takes a revocation list as
+/// ended in the very second that it names.
+fn at(now: SystemTime, dates: Dates) -> SystemTime {
+    let last = dates.not_after - Duration::from_secs(1);
+    now.min(last).max(dates.not_before)
+}
+
+/// How the platform is configured. What a PCK does not say, as one of Intel's Processor CA does not, is not judged, as in Intel's own rules.
+fn check_platform(
+    checks: &mut Checks,
+    flags: PlatformFlags,
+    rules: &TdxRules,
+) -> Result<(), Reason> {
+    for (reason, says, allowed) in [
+        (Reason::TdxSmt, flags.smt, rules.allow_smt),
+        (
+            Reason::TdxDynamicPlatform,
+            flags.dynamic_platform,
+            rules.allow_dynamic_platform,
+        ),
+        (
+            Reason::TdxCachedKeys,
+            flags.cached_keys,
+            rules.allow_cached_keys,
+        ),
+    ] {
+        let Some(says) = says else {
+            checks.not_judged(reason, || {
+                (String::new(), "the PCK does not say".to_owned())
+            });
+            continue;
+        };
+        checks.require(allowed || !says, reason, || {
+            let word = |yes| if yes { "yes" } else { "no" }.to_owned();
+            (
+                word(says),
+                if allowed {
+                    "either".to_owned()
+                } else {
+                    word(false)
+                },
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Intel's word for the firmware level, and the advisories that it is open to.

@@ -421,6 +421,41 @@ fn a_manifest_whose_roots_were_missing_comes_into_force_when_they_are_there() {
     assert_eq!(found.unwrap().version, 2);
 }
 
+/// A list that comes, as collateral does, is obeyed within some looks; what cannot be used is said once and changes nothing.
+#[test]
+fn files_of_roots_that_change_come_into_force_under_the_same_manifest() {
+    let world = World::new();
+    world.put(&world.document(1, None), 1..=3);
+    let (mut watch, in_force) = world.watch();
+    let before = in_force.rules();
+    let roots = world.roots().remove(0);
+    let good = std::fs::read(&roots).unwrap();
+    let now = SystemTime::now();
+    let mut looks = || (0..100).find_map(|_| watch.look_at_roots(now).transpose());
+    assert!(looks().is_none(), "nothing changed");
+
+    std::fs::write(&roots, [good.as_slice(), b"\n"].concat()).unwrap();
+    let change = looks().unwrap().unwrap();
+    assert!(!change.is_new);
+    assert_eq!(change.manifest, before.manifest);
+    let after = in_force.rules();
+    assert!(!Arc::ptr_eq(&before.verifier, &after.verifier));
+    assert_eq!(
+        (after.manifest, after.replaces),
+        (before.manifest, before.replaces)
+    );
+    assert!(looks().is_none(), "it is taken once");
+
+    std::fs::write(&roots, b"no roots").unwrap();
+    assert_eq!(looks().unwrap().unwrap_err().code(), "trust.not-one-ark");
+    assert!(looks().is_none(), "it is said once");
+    std::fs::remove_file(&roots).unwrap();
+    assert!(looks().is_none(), "it may be on its way");
+    assert!(Arc::ptr_eq(&after.verifier, &in_force.rules().verifier));
+    std::fs::write(&roots, &good).unwrap();
+    assert!(looks().unwrap().is_ok());
+}
+
 #[test]
 fn roots_and_their_revocation_lists_are_read_in_any_order() {
     let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());

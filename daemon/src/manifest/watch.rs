@@ -10,8 +10,9 @@ use consort_contract::{Roster, SignedManifest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::ManifestHistory;
-use super::{bytes_of, parsed, rules};
+use super::{bytes_of, parsed, rules, verifier};
 use crate::node::NodeError;
+use crate::roots::RootsWatch;
 
 /// Between two looks at the file. A change is taken when two looks saw the same, so that no half-written file is judged: within
 /// half a second of its last byte. A look reads and hashes one small file.
@@ -51,7 +52,7 @@ impl Offers {
 /// Looks after the manifest's file while the daemon runs.
 pub struct ManifestWatch {
     path: PathBuf,
-    roots: Vec<PathBuf>,
+    roots: RootsWatch,
     roster: Arc<Roster>,
     history: ManifestHistory,
     in_force: Arc<InForce>,
@@ -74,11 +75,13 @@ struct Failed {
 /// Looks between two tries of content that was not taken: five seconds.
 pub(super) const RETRY_LOOKS: u32 = 25;
 
-/// A manifest that came into force while the daemon ran.
+/// A manifest that came into force while the daemon ran, or other roots, revocation lists or collateral under the one in force.
 #[derive(Debug)]
 pub struct ManifestChange {
     /// The manifest.
     pub manifest: ManifestId,
+    /// Whether it was not in force before.
+    pub is_new: bool,
     /// The members that signed it.
     pub signed_by: Vec<String>,
     /// The hashes of the simulated roots that its policy accepts.
@@ -104,7 +107,7 @@ impl ManifestWatch {
         let (offers, offered) = mpsc::channel(OFFERS_WAITING);
         Self {
             path,
-            roots,
+            roots: RootsWatch::new(roots),
             roster,
             history,
             in_force,
@@ -159,7 +162,8 @@ impl ManifestWatch {
 
     fn take(&mut self, bytes: &[u8], now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
         let signed = parsed(&self.path, bytes)?;
-        let taken = self.history.take_signed(&self.path, signed, &self.roots)?;
+        let roots = self.roots.files();
+        let taken = self.history.take_signed(&self.path, signed, roots)?;
         let simulated_roots = taken.verifier.policy().simulated_roots().len();
         let signatures = taken.manifest.signed().signatures.keys();
         let signed_by = signatures.map(ToString::to_string).collect();
@@ -170,7 +174,35 @@ impl ManifestWatch {
         }
         Ok(Some(ManifestChange {
             manifest,
+            is_new: true,
             signed_by,
+            simulated_roots,
+            dropped: self.in_force.replace(rules, now),
+        }))
+    }
+
+    /// One look at the files of roots, revocation lists and collateral, now and then. What they hold is put in force under the manifest that
+    /// is, and the sessions that live are judged again.
+    ///
+    /// # Errors
+    /// [`NodeError`], once for each content: what was in force stays so.
+    pub fn look_at_roots(&mut self, now: SystemTime) -> Result<Option<ManifestChange>, NodeError> {
+        if !self.roots.has_changed() {
+            return Ok(None);
+        }
+        // One that was adopted and is not in force yet reads the files when it comes into force.
+        let in_force = self.in_force.rules().manifest.hash;
+        let newest = self.history.newest().cloned();
+        let Some(manifest) = newest.filter(|newest| *newest.hash().as_bytes() == in_force) else {
+            return Ok(None);
+        };
+        let verifier = verifier(&manifest.signed().document, self.roots.files())?;
+        let simulated_roots = verifier.policy().simulated_roots().len();
+        let rules = rules(&self.roster, &manifest, verifier);
+        Ok(Some(ManifestChange {
+            manifest: rules.manifest,
+            is_new: false,
+            signed_by: Vec::new(),
             simulated_roots,
             dropped: self.in_force.replace(rules, now),
         }))
@@ -207,33 +239,53 @@ impl ManifestWatch {
                     Some(offer) => self.take_offered(&offer.bytes, &offer.from, now),
                     None => self.look(now),
                 };
-                (self, offer, found)
+                let roots = self.look_at_roots(now);
+                (self, offer, found, roots)
             });
-            let Ok((watch, offer, found)) = looked.await else {
+            let Ok((watch, offer, found, roots)) = looked.await else {
                 tracing::error!(target: ALERT, alert = "manifest_watch_lost", "the manifest's file is not looked after any more; restart this daemon");
                 return;
             };
             self = watch;
+            let aged = self.in_force.cut_aged();
+            if aged > 0 {
+                tracing::info!(
+                    aged,
+                    "connections past their age were cut; their peers attest anew"
+                );
+            }
             let from = offer
                 .as_ref()
                 .map_or("its file", |offer| offer.from.as_str());
-            let verdict = match found {
-                Ok(change) => {
-                    if let Some(change) = change {
-                        tell(&change, from);
-                        changed(change);
-                    }
-                    Ok(self.in_force.rules().manifest.version)
-                }
-                Err(error) => {
-                    tracing::error!(target: ALERT, alert = "manifest_refused", code = error.code(), %error, from, "no manifest that can follow; what was in force stays so");
-                    Err(error)
-                }
-            };
+            let found = told(found, from, "manifest_refused", &mut changed);
+            // It says itself what could not be used.
+            let _ = told(roots, "their files", "trust_files_refused", &mut changed);
             if let Some(offer) = offer {
+                let verdict = found.map(|()| self.in_force.rules().manifest.version);
                 // Who offered may have gone.
                 let _ = offer.answer.send(verdict);
             }
+        }
+    }
+}
+
+/// Says what came of a look or an offer, and passes a change on.
+fn told(
+    found: Result<Option<ManifestChange>, NodeError>,
+    from: &str,
+    refused: &'static str,
+    changed: &mut impl FnMut(ManifestChange),
+) -> Result<(), NodeError> {
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(change)) => {
+            tell(&change, from);
+            changed(change);
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(target: ALERT, alert = refused, code = error.code(), %error, from, "what was changed or handed over cannot be used; what was in force stays so");
+            Err(error)
         }
     }
 }
@@ -246,14 +298,18 @@ fn tell(change: &ManifestChange, from: &str) {
     let version = change.manifest.version;
     let hash = Digest::new(change.manifest.hash);
     let (dropped, signed_by) = (change.dropped.len(), change.signed_by.join(", "));
-    tracing::warn!(target: ALERT, alert = "manifest_in_force", version, %hash, dropped, from, signed_by, "a new manifest is in force");
+    if change.is_new {
+        tracing::warn!(target: ALERT, alert = "manifest_in_force", version, %hash, dropped, from, signed_by, "a new manifest is in force");
+    } else {
+        tracing::info!(version, %hash, dropped, "other roots, revocation lists or collateral are in force");
+    }
     show_version(version);
-    if change.simulated_roots > 0 {
+    if change.is_new && change.simulated_roots > 0 {
         tracing::warn!(target: ALERT, alert = "dangerous_simulated_roots", version, "the new manifest accepts SIMULATED machines: their evidence proves nothing about hardware");
     }
     for dropped in &change.dropped {
         let (peer, code) = (dropped.peer.organisation(), dropped.cause.code());
-        tracing::error!(target: ALERT, alert = "session_dropped", organisation = peer, code, version, "a session's evidence fails the new manifest; it is cut");
+        tracing::error!(target: ALERT, alert = "session_dropped", organisation = peer, code, version, "a session's evidence fails what is in force now; it is cut");
     }
 }
 

@@ -229,7 +229,11 @@ pub(crate) fn note_verdict(verdict: Result<&Arc<VerifiedPeer>, &ChannelError>) {
             "accepted"
         }
         Err(error) => {
-            if let ChannelError::PeerRefused(_) | ChannelError::RefusedByPeer { .. } = error {
+            if let ChannelError::CertificateRefused(_)
+            | ChannelError::CertificateRefusedByPeer(_)
+            | ChannelError::PeerRefused(_)
+            | ChannelError::RefusedByPeer { .. } = error
+            {
                 tracing::error!(code = error.code(), %error, "attestation failed");
             }
             error.code()

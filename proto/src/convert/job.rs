@@ -9,10 +9,10 @@ use consort_contract::{
     AdaptiveTerms, Algorithm, CosineDecay, Decay, DpFedSgd, FedAvg, JobKind, OrganisationId, Plan,
     Query, Requirements, Rotation, Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
-use consort_model::{Layer, Loss};
 
+use super::model::{model_from_wire, model_to_wire};
 use super::query::{evaluate_from_wire, evaluate_to_wire, stats_from_wire, stats_to_wire};
-use super::{WireError, circle_of, fixed, name, required};
+use super::{WireError, circle_of, name, required};
 use crate::wire::job::v1 as wire;
 
 /// To the wire.
@@ -230,63 +230,6 @@ fn schema_from_wire(schema: wire::DataSchema) -> Result<DataSchema, WireError> {
     DataSchema::new(features, target, missing).map_err(|e| WireError::invalid("spec.data", e))
 }
 
-fn model_to_wire(model: &ModelDocument) -> wire::ModelSpec {
-    use wire::layer::Kind;
-    let layer = |layer: &Layer| {
-        let kind = match layer {
-            Layer::Dense { outputs } => Kind::Dense(wire::Dense { outputs: *outputs }),
-            Layer::Relu => Kind::Relu(wire::Relu {}),
-            Layer::Tanh => Kind::Tanh(wire::Tanh {}),
-        };
-        wire::Layer { kind: Some(kind) }
-    };
-    let loss = match model.loss {
-        Loss::BinaryCrossEntropy => wire::Loss::BinaryCrossEntropy,
-        Loss::CrossEntropy => wire::Loss::CrossEntropy,
-        Loss::SquaredError => wire::Loss::SquaredError,
-        Loss::Poisson => wire::Loss::Poisson,
-    };
-    wire::ModelSpec {
-        layers: model.layers.iter().map(layer).collect(),
-        loss: loss.into(),
-        seed: model.seed.to_vec(),
-    }
-}
-
-fn model_from_wire(model: wire::ModelSpec) -> Result<ModelDocument, WireError> {
-    use wire::layer::Kind;
-    let loss = match model.loss() {
-        wire::Loss::Unspecified => {
-            return Err(WireError::invalid(
-                "spec.model.loss",
-                "say which loss, such as LOSS_BINARY_CROSS_ENTROPY",
-            ));
-        }
-        wire::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
-        wire::Loss::CrossEntropy => Loss::CrossEntropy,
-        wire::Loss::SquaredError => Loss::SquaredError,
-        wire::Loss::Poisson => Loss::Poisson,
-    };
-    let layer = |layer: wire::Layer| match required(layer.kind, "spec.model.layers.kind")? {
-        Kind::Dense(dense) => Ok(Layer::Dense {
-            outputs: dense.outputs,
-        }),
-        Kind::Relu(_) => Ok(Layer::Relu),
-        Kind::Tanh(_) => Ok(Layer::Tanh),
-    };
-    let seed = if model.seed.is_empty() {
-        [0; 32]
-    } else {
-        fixed(&model.seed, "spec.model.seed")?
-    };
-    let layers = model
-        .layers
-        .into_iter()
-        .map(layer)
-        .collect::<Result<_, WireError>>()?;
-    Ok(ModelDocument { layers, loss, seed })
-}
-
 fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
     match algorithm {
         Algorithm::DpFedSgd(a) => wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
@@ -325,6 +268,7 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             schedule: a.schedule.map(schedule_to_wire),
             local_schedule: a.local_schedule.map(schedule_to_wire),
             proximal: a.proximal,
+            scaffold: a.scaffold,
         }),
         Algorithm::Query(Query::Stats(a)) => wire::job_spec::Algorithm::Stats(stats_to_wire(a)),
         Algorithm::Query(Query::Evaluate(a)) => {
@@ -376,6 +320,7 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             schedule: a.schedule.map(schedule_from_wire),
             local_schedule: a.local_schedule.map(schedule_from_wire),
             proximal: a.proximal,
+            scaffold: a.scaffold,
         })),
         wire::job_spec::Algorithm::Stats(a) => {
             Ok(Algorithm::Query(Query::Stats(stats_from_wire(a)?)))

@@ -4,6 +4,7 @@ mod audit;
 mod consent;
 mod job;
 mod keys;
+mod model;
 mod query;
 mod round;
 

@@ -36,6 +36,10 @@ impl PeerDirectory for Pinned {
     fn expected(&self, _: Role, _: &str, _: &IdentityKey) -> Result<MachineBinding, Refused> {
         Ok(binding(&self.0))
     }
+
+    fn owner(&self, _: Role, _: &MachineBinding) -> Option<String> {
+        None
+    }
 }
 
 /// A participant's machine and identity, without its daemon.

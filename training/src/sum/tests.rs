@@ -1,5 +1,7 @@
 //! The clipped sum against automatic differentiation, one record at a time, and at its limits.
 
+mod layers;
+
 use super::*;
 use crate::{LossWeight, oracle, reference};
 use consort_model::LOSS_CAP;
@@ -105,31 +107,45 @@ fn losses() -> impl Strategy<Value = (Loss, u32, fn(u8) -> f32)> {
 }
 
 fn case(records: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Case> {
+    let shape = (1..6_u32, hidden_layers());
+    cases(shape, records)
+}
+
+/// Records of models of some widths and hidden layers, to which a loss and a last layer are added.
+fn cases(
+    shape: impl Strategy<Value = (u32, Vec<Layer>)>,
+    records: impl Into<prop::collection::SizeRange>,
+) -> impl Strategy<Value = Case> {
     let labels = prop::collection::vec(any::<u8>(), records);
-    let shape = (1..6_u32, hidden_layers(), losses(), labels);
-    shape.prop_flat_map(|(inputs, mut layers, (loss, outputs, label), labels)| {
-        layers.push(Layer::Dense { outputs });
-        let spec = ModelSpec::new(inputs, layers, loss).unwrap();
-        // Wide layers would drive e^z, and with it what f32 rounds, past what the tolerances are made for.
-        let most = if spec.shapes().iter().any(|shape| shape.outputs > 15) {
-            0.4
-        } else {
-            1.5_f32
-        };
-        let most = if loss == Loss::Poisson {
-            most / 3.0
-        } else {
-            most
-        };
-        let parameters = prop::collection::vec(-most..most, spec.parameter_count());
-        let features = prop::collection::vec(-3_f32..3.0, labels.len() * inputs as usize);
-        (parameters, features).prop_map(move |(parameters, features)| Case {
-            spec: spec.clone(),
-            parameters,
-            features,
-            labels: labels.iter().map(|byte| label(*byte)).collect(),
-        })
-    })
+    (shape, losses(), labels).prop_flat_map(
+        |((inputs, mut layers), (loss, outputs, label), labels)| {
+            layers.push(Layer::Dense { outputs });
+            let spec = ModelSpec::new(inputs, layers, loss).unwrap();
+            // Wide layers would drive e^z, and with it what f32 rounds, past what the tolerances are made for.
+            let most = if spec
+                .operations()
+                .iter()
+                .any(|one| one.output.elements() > 15)
+            {
+                0.4
+            } else {
+                1.5_f32
+            };
+            let most = if loss == Loss::Poisson {
+                most / 3.0
+            } else {
+                most
+            };
+            let parameters = prop::collection::vec(-most..most, spec.parameter_count());
+            let features = prop::collection::vec(-3_f32..3.0, labels.len() * inputs as usize);
+            (parameters, features).prop_map(move |(parameters, features)| Case {
+                spec: spec.clone(),
+                parameters,
+                features,
+                labels: labels.iter().map(|byte| label(*byte)).collect(),
+            })
+        },
+    )
 }
 
 /// Largest difference between two vectors.
@@ -203,17 +219,25 @@ fn a_batch_of_many_chunks_equals_the_naive_loop() {
 
 #[test]
 fn chunks_add_up_bit_for_bit_however_they_are_spread() {
-    let (case, rule) = (network(300), clipping(0.5, 0.25));
+    // On a fine grid every thread's floats are full before its end, on a coarse one none's are.
+    for bits in [12, 26] {
+        let grid = Grid::new(ClipNorm::new(0.5).unwrap(), GridBits::new(bits).unwrap());
+        adds_up(&Clipping::new(grid, LossWeight::new(0.25).unwrap()));
+    }
+}
+
+fn adds_up(rule: &Clipping) {
+    let case = network(300);
     let mut first = case.clone();
     first.labels.truncate(128);
     first.features.truncate(2 * 128);
     let mut second = case.clone();
     second.labels.drain(..128);
     second.features.drain(..2 * 128);
-    let mut parts = first.sum(&rule);
-    let rest = second.sum(&rule);
+    let mut parts = first.sum(rule);
+    let rest = second.sum(rule);
     parts.sum.merge(&rest.sum).unwrap();
-    let whole = case.sum(&rule);
+    let whole = case.sum(rule);
     assert_eq!(parts.clipped + rest.clipped, whole.clipped);
     assert_eq!(
         parts.sum.dangerous_into_integers(),

@@ -7,10 +7,15 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::duplex;
 use tokio_rustls::TlsConnector;
 
-use super::super::tls::TlsKey;
 use super::super::*;
-use super::coordinator;
-use crate::tests::world;
+use super::{certificate_of, clinic, coordinator, end};
+
+/// What a client of the clinic's would connect with.
+async fn clinics_config() -> rustls::ClientConfig {
+    let own = certificate_of(Role::Participant, &clinic());
+    let (own, filter) = end(&own, Role::Coordinator).await;
+    client_config(&own, &filter).unwrap()
+}
 
 /// What the server makes of a TLS client of this configuration.
 async fn server_meets_tls_client(config: rustls::ClientConfig) -> ChannelError {
@@ -29,15 +34,12 @@ async fn server_meets_tls_client(config: rustls::ClientConfig) -> ChannelError {
 
 #[tokio::test]
 async fn a_stolen_certificate_without_its_key_is_refused() {
-    let (victim, thief) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
-    let (mut config, _) = thief.client_config(world::now()).unwrap();
-    let (certificate, _, _) = victim.certificate(world::now()).unwrap();
-    let (_, key, _) = thief.certificate(world::now()).unwrap();
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
-    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-        vec![certificate],
-        key,
-    )));
+    let victim = certificate_of(Role::Participant, &clinic());
+    let (stolen, _) = end(&victim, Role::Coordinator).await;
+    let thief = certificate_of(Role::Participant, &clinic());
+    let own = thief.key().certified(stolen.certified.cert[0].clone());
+    let mut config = clinics_config().await;
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own.unwrap()));
     let error = server_meets_tls_client(config).await;
     let bad_signature = rustls::Error::InvalidCertificate(rustls::CertificateError::BadSignature);
     assert!(
@@ -48,10 +50,7 @@ async fn a_stolen_certificate_without_its_key_is_refused() {
 
 #[tokio::test]
 async fn a_client_without_a_certificate_is_refused() {
-    let (mut config, _) = TlsKey::generate()
-        .unwrap()
-        .client_config(world::now())
-        .unwrap();
+    let mut config = clinics_config().await;
     config.client_auth_cert_resolver = Arc::new(NoCertificate);
     let error = server_meets_tls_client(config).await;
     let none = rustls::Error::NoCertificatesPresented;
@@ -101,10 +100,7 @@ async fn a_client_without_aes_256_is_refused() {
 async fn a_client_that_would_resume_is_given_no_ticket() {
     let (near, far) = duplex(256 * 1024);
     let server = ServerChannel::new(coordinator()).unwrap();
-    let (mut config, _) = TlsKey::generate()
-        .unwrap()
-        .client_config(world::now())
-        .unwrap();
+    let mut config = clinics_config().await;
     config.resumption = rustls::client::Resumption::default();
     let client = async {
         let name = ServerName::try_from("consort.invalid").unwrap();

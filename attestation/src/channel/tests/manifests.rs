@@ -142,17 +142,20 @@ async fn a_session_that_still_passes_goes_on_and_the_next_connection_has_the_new
 
 #[tokio::test]
 async fn a_session_that_opens_while_rules_are_replaced_is_judged_by_the_new_ones() {
-    struct Replacing(Arc<dyn Attester>, Arc<InForce>);
+    struct Replacing(Arc<dyn Attester>, Arc<InForce>, AtomicBool);
 
-    // The server proves itself after it judged the client: the rules change in between.
+    // The server proves itself after it judged the client: the rules change in between. Before that it made its certificate.
     impl Attester for Replacing {
         fn attest(&self, report_data: ReportData) -> Result<Evidence, AttesterFault> {
-            self.1.replace(rules(2, &denied()), world::now());
+            if self.2.swap(true, Ordering::Relaxed) {
+                self.1.replace(rules(2, &denied()), world::now());
+            }
             self.0.attest(report_data)
         }
     }
     let in_force = under(1, "");
-    let attester = Replacing(coordinator().attester, Arc::clone(&in_force));
+    let machine = coordinator().attester;
+    let attester = Replacing(machine, Arc::clone(&in_force), AtomicBool::new(false));
     let server = ChannelSettings {
         attester: Arc::new(attester),
         in_force: Arc::clone(&in_force),
@@ -165,4 +168,24 @@ async fn a_session_that_opens_while_rules_are_replaced_is_judged_by_the_new_ones
     assert_eq!(refused.cause, RefusalCause::Evidence(Reason::ChipDenied));
     assert_eq!(in_force.live_sessions(), 0);
     drop(opened);
+}
+
+#[tokio::test]
+async fn a_shorter_age_holds_at_once_for_sessions_that_live() {
+    let in_force = under(1, "");
+    let (server, client) = meet_under(Arc::clone(&in_force), under(1, "")).await;
+    let (server, _client) = (server.unwrap(), client.unwrap());
+    let seconds = std::time::Duration::from_secs;
+    tokio::time::pause();
+    tokio::time::advance(seconds(100)).await;
+    assert_eq!(in_force.cut_aged(), 0);
+    let shorter = rules(2, "[session]\nmax_age_seconds = 75\n");
+    assert!(in_force.replace(shorter, world::now()).is_empty());
+    // Its peer has half a minute to leave by itself.
+    assert_eq!(in_force.cut_aged(), 0);
+    tokio::time::advance(seconds(6)).await;
+    assert!(!server.is_cut());
+    assert_eq!(in_force.cut_aged(), 1);
+    assert!(server.is_cut());
+    assert_eq!(in_force.cut_aged(), 0);
 }

@@ -131,8 +131,17 @@ fn params(common_name: &str, serial: u64, now: SystemTime) -> CertificateParams 
     params
 }
 
-/// What a PCK says of its platform: PPID, security versions of processor and provisioning enclave, and the family.
-pub(crate) fn sgx_extension(ppid: &[u8], fmspc: &[u8]) -> Result<Vec<u8>, SimulationFault> {
+/// A platform, as its PCK tells of it.
+pub(crate) struct Platform {
+    pub(crate) ppid: Vec<u8>,
+    pub(crate) pce_id: [u8; 2],
+    pub(crate) fmspc: [u8; 6],
+    /// Whether it may be extended, has its keys cached, runs hyper-threads: where it says.
+    pub(crate) configuration: Option<[bool; 3]>,
+}
+
+/// What a PCK says of its platform: PPID, security versions of processor and provisioning enclave, the family, and the configuration.
+pub(crate) fn sgx_extension(platform: &Platform) -> Result<Vec<u8>, SimulationFault> {
     let octets = |bytes: &[u8]| OctetStringRef::new(bytes)?.to_der();
     let entry = |last: &str, value: Vec<u8>| -> Result<Vec<u8>, SimulationFault> {
         let oid = format!("1.2.840.113741.1.13.1.{last}");
@@ -147,13 +156,21 @@ pub(crate) fn sgx_extension(ppid: &[u8], fmspc: &[u8]) -> Result<Vec<u8>, Simula
     }
     tcb.extend(entry("2.17", PCE_SVN.to_der().map_err(making)?)?);
     tcb.extend(entry("2.18", octets(&CPU_SVN).map_err(making)?)?);
-    let entries = [
-        entry("1", octets(ppid).map_err(making)?)?,
+    let mut entries = vec![
+        entry("1", octets(&platform.ppid).map_err(making)?)?,
         entry("2", constructed(&tcb))?,
-        entry("3", octets(&[0, 0]).map_err(making)?)?,
-        entry("4", octets(fmspc).map_err(making)?)?,
+        entry("3", octets(&platform.pce_id).map_err(making)?)?,
+        entry("4", octets(&platform.fmspc).map_err(making)?)?,
         entry("5", vec![u8::from(Tag::Enumerated), 1, 0])?,
     ];
+    if let Some(flags) = platform.configuration {
+        let mut configuration = Vec::new();
+        for (place, flag) in flags.iter().enumerate() {
+            let flag = flag.to_der().map_err(making)?;
+            configuration.extend(entry(&format!("7.{}", place + 1), flag)?);
+        }
+        entries.push(entry("7", constructed(&configuration))?);
+    }
     Ok(constructed(&entries.concat()))
 }
 

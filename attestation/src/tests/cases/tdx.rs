@@ -1,7 +1,7 @@
 //! Quotes that are bad: their form, who signed them, which TD they are of.
 
 use super::*;
-use crate::simulated::tdx::{Key, QuoteDraft};
+use crate::simulated::tdx::{Key, Platform, QuoteDraft, sgx_extension};
 use crate::tests::tdx_world::{TD, attester as td, quote};
 
 /// Where things are in a TD report (Intel TDX Module ABI).
@@ -24,6 +24,50 @@ pub(super) fn version_5(draft: &mut QuoteDraft, now_svn: [u8; 2]) {
     draft.descriptor = [3_u16.to_le_bytes().as_slice(), &648_u32.to_le_bytes()].concat();
     draft.td.extend(now_svn);
     draft.td.extend([0; 14 + 48]);
+}
+
+/// A platform like the others, but for what is done to it.
+fn platform(edit: impl FnOnce(&mut Platform)) -> Vec<u8> {
+    let mut platform = Platform {
+        ppid: TD.platform.to_vec(),
+        pce_id: [0; 2],
+        fmspc: [0xFF, 0x51, 0x4D, 0, 0, 0],
+        configuration: Some([false; 3]),
+    };
+    edit(&mut platform);
+    sgx_extension(&platform).unwrap()
+}
+
+/// A good quote from such a platform.
+pub(super) fn on_platform(edit: impl FnOnce(&mut Platform)) -> Vec<u8> {
+    let vendor = tdx_world::vendor();
+    let machine = vendor.machine_with_extension(TD, start(), platform(edit));
+    machine.unwrap().quote_edited(STATEMENT, |_| ())
+}
+
+pub(super) fn platforms() -> Vec<Case> {
+    let flag = |place: usize| on_platform(|it| it.configuration.as_mut().unwrap()[place] = true);
+    vec![
+        Case::tdx(
+            "another provisioning enclave",
+            Reason::TdxPceId,
+            on_platform(|platform| platform.pce_id = [0, 1]),
+        ),
+        Case::tdx(
+            "a platform that may be extended",
+            Reason::TdxDynamicPlatform,
+            flag(0),
+        )
+        .rules("allow_smt = true\nallow_cached_keys = true"),
+        Case::tdx(
+            "a platform whose keys are cached",
+            Reason::TdxCachedKeys,
+            flag(1),
+        )
+        .rules("allow_smt = true\nallow_dynamic_platform = true"),
+        Case::tdx("a platform with hyper-threads", Reason::TdxSmt, flag(2))
+            .rules("allow_dynamic_platform = true\nallow_cached_keys = true"),
+    ]
 }
 
 pub(super) fn quotes() -> Vec<Case> {
@@ -117,7 +161,7 @@ pub(super) fn quotes() -> Vec<Case> {
         ("no platform in the PCK", Vec::new()),
         (
             "a PPID of 8 bytes",
-            crate::simulated::tdx::sgx_extension(&[1; 8], &[0xFF, 0x51, 0x4D, 0, 0, 0]).unwrap(),
+            platform(|platform| platform.ppid = vec![1; 8]),
         ),
     ] {
         let vendor = tdx_world::vendor();
