@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use consort_aggregation::Digest;
 use consort_contract::Report;
-use consort_contract::query::{Answer, ColumnAnswer, Estimate, Scores};
+use consort_contract::query::{
+    Answer, ClassScores, ColumnAnswer, CountErrors, Estimate, NumberErrors, Scores,
+};
 use consort_coordinator::manifest::SignedManifest;
 
 use crate::client::Access;
@@ -86,6 +88,9 @@ fn told(report: &Report) -> String {
     match &report.answers {
         Answer::Stats(answers) => answers.iter().for_each(|answer| column(&mut text, answer)),
         Answer::Evaluate(scores) => evaluation(&mut text, scores),
+        Answer::Classes(scores) => classes(&mut text, scores),
+        Answer::Numbers(errors) => numbers(&mut text, errors),
+        Answer::Counts(errors) => counts(&mut text, errors),
     }
     text
 }
@@ -158,6 +163,50 @@ fn evaluation(text: &mut String, scores: &Scores) {
         let name = format!("positive of {:.2} to {:.2}", bin.from, bin.to);
         line(text, &name, &bin.positive_share);
     }
+}
+
+fn classes(text: &mut String, scores: &ClassScores) {
+    line(text, "accuracy", &scores.accuracy);
+    line(text, "loss, nats", &scores.loss);
+    for score in &scores.classes {
+        let class = &score.class;
+        line(text, &format!("{class}: records"), &score.records);
+        line(text, &format!("{class}: sensitivity"), &score.sensitivity);
+        if let Some(precision) = &score.precision {
+            line(text, &format!("{class}: precision"), precision);
+        }
+    }
+    if let Some(rows) = &scores.confusion {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "\nrecords by class (down) and called class (across), each ± {:.1}",
+            scores.standard_error
+        );
+        let width = |score: &consort_contract::query::ClassScore| score.class.chars().count();
+        let width = scores.classes.iter().map(width).fold(7, usize::max) + 1;
+        let mut table = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+            let cells: String = cells.map(|cell| format!("{cell:>width$}")).collect();
+            let _ = writeln!(text, "{name:<width$}{cells}");
+        };
+        let mut names = scores.classes.iter().map(|score| score.class.clone());
+        table("", &mut names);
+        for (score, row) in scores.classes.iter().zip(rows) {
+            let mut cells = row.iter().map(|count| format!("{count:.1}"));
+            table(&score.class, &mut cells);
+        }
+    }
+}
+
+fn numbers(text: &mut String, errors: &NumberErrors) {
+    line(text, "mean squared error", &errors.mean_squared_error);
+    line(text, "its root", &errors.root_mean_squared_error);
+    line(text, "mean absolute error", &errors.mean_absolute_error);
+}
+
+fn counts(text: &mut String, errors: &CountErrors) {
+    line(text, "mean deviance", &errors.mean_deviance);
+    line(text, "mean absolute error", &errors.mean_absolute_error);
 }
 
 fn counted(count: f64, standard_error: f64) -> Estimate {

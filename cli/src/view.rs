@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_model::LOSS_CAP;
+use consort_model::Loss;
 use consort_proto::wire::job::v1 as wire;
 use consort_proto::wire::job::v1::job_spec::Algorithm;
 use serde::Serialize;
@@ -169,21 +169,48 @@ pub(crate) fn loss_text(job: &wire::Job, round: &wire::RoundSummary) -> Option<S
     let loss = round.noised_loss?;
     let plan = job.plan.as_ref()?;
     let survivors = f64::from(round.survivor_count);
-    // The loss takes the share `loss_weight` of C for LOSS_CAP nats; sigma is in units of C.
+    let cap = loss_cap(job.spec.as_ref()?.model.as_ref()?)?;
+    // The loss takes the share `loss_weight` of C for its cap; sigma is in units of C.
     let deviation = match algorithm(job)? {
         // Of n survivors' noise, the plan's sigma counts that of n_min - c_noise; the sum is divided by the divisor like the gradient.
         Algorithm::DpFedsgd(a) => {
             let counted = f64::from(plan.minimum.saturating_sub(plan.noise_colluders).max(1));
             let sum = plan.sigma * (survivors / counted).sqrt();
-            sum * LOSS_CAP / (a.loss_weight * a.divisor)
+            sum * cap / (a.loss_weight * a.divisor)
         }
         // Each survivor's loss has all of sigma, and the mean over them is told.
         Algorithm::Fedavg(a) => {
-            plan.sigma * LOSS_CAP / (a.loss_weight * a.local_divisor) / survivors.sqrt()
+            plan.sigma * cap / (a.loss_weight * a.local_divisor) / survivors.sqrt()
         }
         Algorithm::Stats(_) | Algorithm::Evaluate(_) => return None,
     };
     Some(format!("loss {loss:.2} ± {deviation:.2}"))
+}
+
+/// The most of a record's loss that is counted.
+fn loss_cap(model: &wire::ModelSpec) -> Option<f64> {
+    use wire::layer::Kind;
+    let loss = match model.loss() {
+        wire::Loss::Unspecified => return None,
+        wire::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+        wire::Loss::CrossEntropy => Loss::CrossEntropy,
+        wire::Loss::SquaredError => Loss::SquaredError,
+        wire::Loss::Poisson => Loss::Poisson,
+    };
+    // A model of classes ends in a dense layer with an output for each; the caps of the others know no outputs.
+    let outputs = match model.layers.last()?.kind.as_ref()? {
+        Kind::Dense(dense) => dense.outputs,
+        Kind::Relu(_)
+        | Kind::Tanh(_)
+        | Kind::Image(_)
+        | Kind::Conv2d(_)
+        | Kind::MaxPool(_)
+        | Kind::Flatten(_)
+        | Kind::LayerNorm(_)
+        | Kind::Embedding(_)
+        | Kind::Residual(_) => 1,
+    };
+    Some(loss.cap(outputs))
 }
 
 /// One line about a job.
@@ -224,8 +251,16 @@ mod tests {
 
     #[test]
     fn a_loss_is_told_with_the_deviation_of_its_noise() {
-        let job = wire::Job {
+        let model = |loss: wire::Loss, outputs| wire::ModelSpec {
+            layers: vec![wire::Layer {
+                kind: Some(wire::layer::Kind::Dense(wire::Dense { outputs })),
+            }],
+            loss: loss.into(),
+            seed: Vec::new(),
+        };
+        let mut job = wire::Job {
             spec: Some(wire::JobSpec {
+                model: Some(model(wire::Loss::BinaryCrossEntropy, 1)),
                 algorithm: Some(wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
                     divisor: 450.0,
                     loss_weight: 0.1,
@@ -259,10 +294,14 @@ mod tests {
         });
         averaged.spec = Some(wire::JobSpec {
             algorithm: Some(algorithm),
+            model: Some(model(wire::Loss::BinaryCrossEntropy, 1)),
             ..wire::JobSpec::default()
         });
         // 16 · 2 / (0.1 · 90) / sqrt(3) = 2.053.
         assert_eq!(loss_text(&averaged, &round).unwrap(), "loss 0.50 ± 2.05");
+        // Ten classes: the cap is 6.64 in place of 2.
+        job.spec.as_mut().unwrap().model = Some(model(wire::Loss::CrossEntropy, 10));
+        assert_eq!(loss_text(&job, &round).unwrap(), "loss 0.50 ± 2.36");
         round.noised_loss = None;
         assert_eq!(loss_text(&job, &round), None);
     }

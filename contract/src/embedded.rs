@@ -115,10 +115,7 @@ mod tests {
             one_hot("ward", &["a", "b", "c", "d"]),
             one_hot("stage", &["0", "1"]),
         ];
-        let target = TargetSpec {
-            column: "sick".to_owned(),
-            positive_above: 0.5,
-        };
+        let target = TargetSpec::binary("sick", 0.5);
         DataSchema::new(features, target, MissingValues::Refuse).unwrap()
     }
 

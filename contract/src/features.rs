@@ -3,6 +3,10 @@
 //! The constants are public and belong to the job. Scaling by the mean of a member's own data would be an unaccounted
 //! release, so there is no such choice here.
 
+mod target;
+
+pub use target::{Label, MAX_COUNT, NoLabel, TargetKind, TargetSpec};
+
 use consort_aggregation::Canonical;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -80,16 +84,6 @@ impl FeatureSpec {
     }
 }
 
-/// The column that is to be predicted.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetSpec {
-    /// Name of the column in the header.
-    pub column: String,
-    /// A record is positive (label 1) when its value is above this number, and negative (label 0) otherwise.
-    pub positive_above: f64,
-}
-
 /// What is done with a row in which a value of the schema is missing (empty, or `?`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,8 +132,7 @@ impl DataSchema {
                 });
             }
         }
-        check_name(&target.column)?;
-        check_finite(&target.column, "positive_above", target.positive_above)?;
+        target.check()?;
         if columns.contains(target.column.as_str()) {
             return Err(SchemaError::TargetIsFeature {
                 column: target.column,
@@ -183,10 +176,9 @@ impl DataSchema {
             MissingValues::Refuse => "refuse",
             MissingValues::DropRow => "drop_row",
         };
-        let head = canonical
-            .str(missing)
-            .str(&self.target.column)
-            .u64(self.target.positive_above.to_bits())
+        let head = self
+            .target
+            .encode(canonical.str(missing))
             .list(self.features.len());
         self.features
             .iter()
@@ -253,6 +245,28 @@ pub enum SchemaError {
         /// Which constant.
         constant: &'static str,
     },
+    /// A target says nothing, or more than one thing, about its values.
+    #[error(
+        "the target {column:?} must say exactly one of positive_above, classes, number and count"
+    )]
+    TargetKinds {
+        /// The column.
+        column: String,
+    },
+    /// The bounds of a target of numbers.
+    #[error(
+        "number.least of the target {column:?} must be below number.most, and their distance a finite number"
+    )]
+    TargetBounds {
+        /// The column.
+        column: String,
+    },
+    /// The bound of a target of counts.
+    #[error("count.most of the target {column:?} must be 1 to {MAX_COUNT}")]
+    TargetCount {
+        /// The column.
+        column: String,
+    },
     /// A category has fewer than two or more than [`MAX_LEVELS`] levels.
     #[error("column {column:?} lists {levels} levels; a category has 2 to {MAX_LEVELS}")]
     LevelCount {
@@ -283,6 +297,9 @@ impl SchemaError {
             Self::TargetIsFeature { .. } => "schema_target_is_feature",
             Self::NotFinite { .. } => "schema_not_finite",
             Self::NotPositive { .. } => "schema_not_positive",
+            Self::TargetKinds { .. } => "schema_target_kinds",
+            Self::TargetBounds { .. } => "schema_target_bounds",
+            Self::TargetCount { .. } => "schema_target_count",
             Self::LevelCount { .. } => "schema_level_count",
             Self::BadLevels { .. } => "schema_bad_levels",
         }

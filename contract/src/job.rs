@@ -12,6 +12,7 @@ use crate::features::DataSchema;
 use crate::organisation::{Label, OrganisationId};
 use crate::query::{Evaluate, Query, QueryError, QueryVector, Stats};
 use crate::requirements::{DataAccessFile, EncryptionFile, Requirements, TrainingJobFile};
+use crate::target_fit::{TargetError, check_loss, check_outputs};
 use crate::thresholds::{Thresholds, ThresholdsError};
 
 /// Most rounds of a job: accounting and audit stay readable, and full-batch training is done long before.
@@ -297,6 +298,9 @@ pub enum JobError {
     /// What is to be embedded is no category.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
+    /// The model does not learn the target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// What is asked does not fit.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -312,6 +316,7 @@ impl JobError {
             Self::Thresholds(error) => error.code(),
             Self::Model(error) => error.code(),
             Self::Embedding(error) => error.code(),
+            Self::Target(error) => error.code(),
             Self::Query(error) => error.code(),
         }
     }
@@ -353,9 +358,12 @@ impl Job {
         let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
         let model = match document.algorithm.kind() {
             JobKind::Training | JobKind::Evaluate => {
+                let target = document.data.target();
+                check_loss(target, document.model.loss)?;
                 let layers = &document.model.layers;
                 let model = ModelSpec::new(inputs, layers.clone(), document.model.loss)?;
                 embedded::check(&document.data, layers)?;
+                check_outputs(target, &model)?;
                 model
             }
             JobKind::Stats if document.model == ModelDocument::none() => {

@@ -16,6 +16,7 @@ pub mod query;
 pub mod reach;
 pub mod requirements;
 pub mod roster;
+pub mod target_fit;
 pub mod thresholds;
 pub mod vote;
 
@@ -24,7 +25,7 @@ pub use algorithm::{
     Sampling, Schedule, ServerOptimizerTerms, StepDecay,
 };
 pub use embedded::EmbeddingError;
-pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetSpec};
+pub use features::{DataSchema, FeatureSpec, MissingValues, SchemaError, TargetKind, TargetSpec};
 pub use identity::{IdentityKey, IdentitySecret, Signature};
 pub use job::{Job, JobDocument, JobError, members_in_roster};
 pub use job_text::JobTextError;

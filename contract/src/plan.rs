@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use consort_aggregation::{Canonical, Digest, VectorSchema, Width, width_for};
-use consort_model::{LOSS_CAP, OptimizerState, StepError, StepRule};
+use consort_model::{OptimizerState, StepError, StepRule};
 use consort_privacy::{
     ClipNorm, Delta, Epsilon, GridBits, GridChoice, LocalRuleError, NoiseMultiplier, NoisePlan,
     PrivacyTarget, QuantityError, RecordCap, Relation, Steps, UpdateShape,
@@ -122,7 +122,7 @@ impl Plan {
             }
             Algorithm::FedAvg(a) => {
                 // The noise is in the update before it is limited to Q.
-                let step = Averaging::new(a)?;
+                let step = Averaging::new(a, job.model().loss_cap())?;
                 let values = step.quantisation();
                 let width = width_for(members, values.quantised.into(), 0)?;
                 let schema = VectorSchema::new(elements, width)?.of_values(values);
@@ -188,13 +188,14 @@ impl Plan {
     }
 
     /// Mean loss over the job's divisor, from the last element of a sum over this many survivors: noised, and each record's
-    /// loss limited to [`LOSS_CAP`]. `None` when the job has no loss query.
+    /// loss limited to the cap of the model's loss. `None` when the job has no loss query.
     pub fn noised_loss(&self, job: &Job, sum: i64, survivors: u32) -> Option<f64> {
         match &self.step {
             ServerStep::Gradient(rule) => {
                 let records = job.algorithm().records();
                 (records.loss_weight > 0.0).then(|| {
-                    f64::from(rule.mean(sum)) * LOSS_CAP / (records.loss_weight * records.clip)
+                    f64::from(rule.mean(sum)) * job.model().loss_cap()
+                        / (records.loss_weight * records.clip)
                 })
             }
             ServerStep::Average(averaging) => averaging.noised_loss(sum, survivors),

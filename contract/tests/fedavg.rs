@@ -7,9 +7,9 @@
 use consort_aggregation::{
     Accumulator, EncodedUpdate, MaskSeed, Quantisation, Sign, Width, mask_update,
 };
-use consort_contract::algorithm::LOSS_RANGE;
+use consort_contract::algorithm::LOSS_RANGE_IN_CAPS;
 use consort_contract::{Averaging, Job, JobDocument, JobId, Plan, ServerStep};
-use consort_model::{LOSS_CAP, OptimizerState, Parameters};
+use consort_model::{OptimizerState, Parameters};
 use consort_privacy::{
     Account, Cap, Debit, DebitKey, Delta, DiscreteGaussian, Epsilon, Ledger, LocalModel,
     PrivateModelUpdate, RecordSum,
@@ -394,11 +394,13 @@ fn a_site_sends_its_last_steps_noised_loss_like_any_other_value() {
     let (job, plan) = planned(document());
     let (update, _) = member(&job, &plan, 1);
     let (_, query) = update.into_values();
-    // One clip norm of the query is LOSS_CAP/(weight·divisor) nats: 2/(0.25·80) = 0.1.
-    let nats = (query * LOSS_CAP / (0.25 * 80.0)).clamp(-LOSS_RANGE, LOSS_RANGE);
+    let cap = job.model().loss_cap();
+    let range = LOSS_RANGE_IN_CAPS * cap;
+    // One clip norm of the query is cap/(weight·divisor) nats: 2/(0.25·80) = 0.1.
+    let nats = (query * cap / (0.25 * 80.0)).clamp(-range, range);
     let (update, _) = member(&job, &plan, 1);
     let values = sum(&plan, vec![encoded(&job, &plan, update, 1)]);
     let told = plan.noised_loss(&job, values[21], 1).unwrap();
-    let step = LOSS_RANGE / 32_767.0;
+    let step = range / 32_767.0;
     assert!((told - nats).abs() <= step + 1e-6, "{told} {nats}");
 }

@@ -14,7 +14,7 @@ use consort_contract::job::{
 use consort_contract::{
     Algorithm, DpFedSgd, Job, JobDocument, Label, OrganisationId, Plan, Requirements,
 };
-use consort_model::{LOSS_CAP, Layer, Loss};
+use consort_model::{Layer, Loss};
 
 const DIVISOR: f64 = 100.0;
 
@@ -26,10 +26,7 @@ fn job(loss_weight: f64) -> Job {
         scale: 1.0,
         clip: 5.0,
     };
-    let target = TargetSpec {
-        column: "ill".to_owned(),
-        positive_above: 0.5,
-    };
+    let target = TargetSpec::binary("ill", 0.5);
     let members = (1..=5).map(|i| OrganisationId::new(&format!("clinic-{i}")).unwrap());
     let document = JobDocument {
         name: label("small"),
@@ -74,7 +71,7 @@ fn the_last_element_of_a_sum_tells_the_mean_loss() {
     // A record with three quarters of the largest loss fills 3/4 of w = 1/4 of the clip norm, which is 2^bits units.
     let one = (1_i64 << plan.noise().grid().bits().bits()) * 3 / 16;
     let mean = plan.noised_loss(&job, 40 * one, 5).unwrap();
-    let expected = 40.0 * 0.75 * LOSS_CAP / DIVISOR;
+    let expected = 40.0 * 0.75 * job.model().loss_cap() / DIVISOR;
     // The mean is an f32: 24 bits.
     assert!((mean - expected).abs() < 1e-6 * expected, "{mean}");
     assert!(

@@ -140,7 +140,35 @@ fn trained() -> [Value; 2] {
 fn agreed() -> impl Iterator<Item = Value> {
     let query = query();
     let asking = ["/stats", "/evaluate"].map(|kind| at(&query, kind).clone());
-    trained().into_iter().chain(asking)
+    trained().into_iter().chain(asking).chain(judged())
+}
+
+/// Jobs of evaluate whose targets are not binary.
+fn judged() -> Vec<Value> {
+    list(&query(), "/judged").to_vec()
+}
+
+#[test]
+fn a_judged_record_becomes_the_query_vector_of_the_reference_to_the_bit() {
+    let judged = judged();
+    assert_eq!(judged.len(), 4);
+    for contract in judged {
+        let job = job(&contract);
+        let grid = plan(&contract, &job).noise().grid();
+        let query = job.query().unwrap();
+        for record in list(&contract, "/records") {
+            let read = |place| at(record, place).clone();
+            let label: f32 = serde_json::from_value(read("/label")).unwrap();
+            let outputs: Vec<f32> = serde_json::from_value(read("/outputs")).unwrap();
+            let mut row = vec![0.0; query.elements()];
+            // It looks at no inputs.
+            query.record(&[], label, &outputs, &mut row);
+            let mut integers = vec![0; row.len()];
+            assert_eq!(grid.clip_record(&row, &mut integers), RecordOutcome::Kept);
+            let expected: Vec<i64> = serde_json::from_value(read("/integers")).unwrap();
+            assert_eq!(integers, expected, "{record}");
+        }
+    }
 }
 
 #[test]
@@ -162,7 +190,7 @@ fn a_record_becomes_the_query_vectors_of_the_reference_to_the_bit() {
             };
             let logit: f32 = serde_json::from_value(at(record, "/logit").clone()).unwrap();
             let mut row = vec![0.0; query.elements()];
-            query.record(&inputs, label, logit, &mut row);
+            query.record(&inputs, label, &[logit], &mut row);
             let mut integers = vec![0; row.len()];
             assert_eq!(grid.clip_record(&row, &mut integers), RecordOutcome::Kept);
             let expected: Vec<i64> = serde_json::from_value(at(record, kind).clone()).unwrap();

@@ -3,6 +3,7 @@
 use consort_aggregation::{Canonical, Digest};
 use consort_contract::identity::{hex, unhex};
 use consort_contract::{IdentityKey, IdentitySecret, Signature};
+use consort_contract::{Job, JobKind, TargetSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::JobState;
@@ -57,6 +58,32 @@ pub struct Manifest {
     pub dangerous: Vec<String>,
     /// SHA-256 of the model's file, hexadecimal.
     pub model_sha256: String,
+    /// What a model of classes, numbers or counts gives; nothing for any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<ManifestOutputs>,
+}
+
+/// What a model's outputs stand for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestOutputs {
+    /// The target that it was trained on, with its public constants.
+    pub target: TargetSpec,
+    /// How a prediction follows from the outputs of the last layer.
+    pub prediction: String,
+}
+
+impl ManifestOutputs {
+    /// Those of a job that trains; nothing for a binary target, whose output is the logit of the positive class.
+    pub fn of(job: &Job) -> Option<Self> {
+        let target = job.document().data.target();
+        let trains = job.algorithm().kind() == JobKind::Training;
+        let prediction = target.kind.prediction().filter(|_| trains)?;
+        Some(Self {
+            target: target.clone(),
+            prediction,
+        })
+    }
 }
 
 /// A manifest and the coordinator's signature under it: what the file holds.
@@ -132,6 +159,7 @@ impl Manifest {
             attestation: if simulated { "simulated" } else { "hardware" }.to_owned(),
             dangerous: dangerous.to_vec(),
             model_sha256: Digest::of(model).to_string(),
+            outputs: ManifestOutputs::of(&contract.job),
         }
     }
 
@@ -172,9 +200,13 @@ impl Manifest {
             .u64(self.c_noise.into())
             .u64(real(self.sigma))
             .str(&self.attestation);
-        texts(canonical, &self.dangerous)
-            .str(&self.model_sha256)
-            .finish()
+        let canonical = texts(canonical, &self.dangerous).str(&self.model_sha256);
+        // A model of two outcomes has the bytes that it had before there were others.
+        let canonical = match &self.outputs {
+            None => canonical,
+            Some(outputs) => outputs.target.encode(canonical).str(&outputs.prediction),
+        };
+        canonical.finish()
     }
 }
 

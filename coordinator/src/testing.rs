@@ -56,10 +56,7 @@ pub(crate) fn document(rounds: u32) -> JobDocument {
         scale: 1.0,
         clip: 5.0,
     };
-    let target = TargetSpec {
-        column: "ill".to_owned(),
-        positive_above: 0.5,
-    };
+    let target = TargetSpec::binary("ill", 0.5);
     let label = |text: &str| Label::new(text).unwrap();
     JobDocument {
         name: label("small"),

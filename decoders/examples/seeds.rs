@@ -2,6 +2,9 @@
 //! drawn anew; everything else is the same every time.
 #![expect(clippy::unwrap_used, reason = "a generator of test data")]
 
+#[path = "seeds/targets.rs"]
+mod targets;
+
 use consort_aggregation::{
     Canonical, Digest, MemberIndex, RevealedAgreement, RoundKeyContext, SecretKey, Share,
     SharePair, Width, pack, split,
@@ -25,7 +28,7 @@ use consort_contract::{
     Stats, StatsQuery, StepDecay,
 };
 use consort_coordinator::jobs::{Contract, Ending, Final, JobEvent, Released};
-use consort_coordinator::manifest::ManifestRound;
+use consort_coordinator::manifest::{ManifestOutputs, ManifestRound};
 use consort_coordinator::{Manifest, model_file};
 use consort_model::{Layer, Loss, ModelSpec, OptimizerState, Parameters};
 use consort_proto::convert;
@@ -199,8 +202,14 @@ fn disk() {
     let metadata = BTreeMap::from([("consort.job".to_owned(), job.to_string())]);
     let file = model_file::write(&model, &OptimizerState::initial(parameters), metadata).unwrap();
     write("model-file", file);
-    for (name, document) in asking_documents() {
+    let asking = asking_documents()
+        .into_iter()
+        .chain(targets::documents(&job_document(), &evaluate()));
+    for (name, document) in asking {
         let job = Job::new(document).unwrap();
+        if job.query().is_none() {
+            continue;
+        }
         let plan = Plan::derive(&job).unwrap();
         let sum: Vec<i64> = (1..)
             .map(|i| i << 30)
@@ -215,6 +224,16 @@ fn disk() {
         "model-manifest",
         manifest().sign(&consort_decoders::coordinator()),
     );
+    for (name, document) in targets::documents(&job_document(), &evaluate()) {
+        let manifest = Manifest {
+            outputs: ManifestOutputs::of(&Job::new(document).unwrap()),
+            ..manifest()
+        };
+        if manifest.outputs.is_some() {
+            let signed = manifest.sign(&consort_decoders::coordinator());
+            write_as("model-manifest", name, signed);
+        }
+    }
 }
 
 fn manifest() -> Manifest {
@@ -241,6 +260,7 @@ fn manifest() -> Manifest {
         attestation: "simulated".to_owned(),
         dangerous: vec!["simulated roots".to_owned()],
         model_sha256: digest(consort_decoders::MODEL),
+        outputs: None,
     }
 }
 
@@ -494,10 +514,7 @@ fn job_document() -> JobDocument {
         column: "kind".to_owned(),
         levels: vec!["a".to_owned(), "b".to_owned()],
     };
-    let target = TargetSpec {
-        column: "ill".to_owned(),
-        positive_above: 0.5,
-    };
+    let target = TargetSpec::binary("ill", 0.5);
     let label = |text: &str| Label::new(text).unwrap();
     JobDocument {
         name: label("small"),
@@ -646,24 +663,27 @@ fn asking_documents() -> [(&'static str, JobDocument); 2] {
         count_weight: 2.0,
         max_records_per_member: 1000,
     };
-    let evaluate = Evaluate {
-        model_of: JobId::new("job-1").unwrap(),
-        parameters: [7; 32],
-        threshold: 0.5,
-        bins: 4,
-        weights: EvaluateWeights::default(),
-        max_records_per_member: 1000,
-    };
     let stats = JobDocument {
         model: ModelDocument::none(),
         algorithm: Algorithm::Query(Query::Stats(stats)),
         ..job_document()
     };
     let evaluate = JobDocument {
-        algorithm: Algorithm::Query(Query::Evaluate(evaluate)),
+        algorithm: Algorithm::Query(Query::Evaluate(evaluate())),
         ..job_document()
     };
     [("stats", stats), ("evaluate", evaluate)]
+}
+
+fn evaluate() -> Evaluate {
+    Evaluate {
+        model_of: JobId::new("job-1").unwrap(),
+        parameters: [7; 32],
+        threshold: Some(0.5),
+        bins: Some(4),
+        weights: EvaluateWeights::default(),
+        max_records_per_member: 1000,
+    }
 }
 
 fn signed_roster(members: u8) -> SignedRoster {
@@ -714,6 +734,7 @@ fn documents() {
         .into_iter()
         .chain([("layers", document_of_layers())])
         .chain(asking_documents())
+        .chain(targets::documents(&job_document(), &evaluate()))
     {
         let json = serde_json::to_vec(&document).unwrap();
         write_as("job-document", name, json);

@@ -7,6 +7,7 @@
 mod arriving;
 mod average;
 mod encoding;
+mod loss_cap;
 mod optimizer;
 mod parameters;
 mod spec;
@@ -18,7 +19,7 @@ pub use encoding::ModelHash;
 pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
-    EmbeddedColumn, LOSS_CAP, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS,
-    MAX_PARAMETERS, ModelSpec, Operation, OperationKind, Shape, SpecError, SpecFault, Tensor,
+    EmbeddedColumn, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS, MAX_PARAMETERS,
+    ModelSpec, Operation, OperationKind, Shape, SpecError, SpecFault, Tensor,
 };
 pub use step::{OptimizerState, StepError, StepRule};

@@ -29,10 +29,6 @@ pub const MAX_ELEMENTS: u64 = 64 * 1024 * 1024;
 /// Most layers a model may have, those in residual blocks included; far above any tabular network, small enough that a list of faults stays readable.
 pub const MAX_LAYERS: usize = 32;
 
-/// Largest loss of one record that the loss query counts, in nats. A model that knows nothing has a mean loss of ln 2 = 0.69;
-/// the cap is almost three times that, and each doubling of it would double the noise on the reported mean.
-pub const LOSS_CAP: f64 = 2.0;
-
 /// A model as a job declares it: inputs, layers in order, loss. A value of this type has been checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Declared", into = "Declared")]

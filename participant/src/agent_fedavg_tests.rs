@@ -58,7 +58,7 @@ fn a_round_of_local_steps_gives_a_bounded_average_and_is_paid_for_step_by_step()
     // The average of updates of norm 2, a rounding step of 2/2047 for each of two elements, and f32.
     let length = moved.iter().map(|v| v * v).sum::<f32>().sqrt();
     assert!(length <= 2.0 + 2.0 * 2.0 / 2047.0, "{length}");
-    assert!(loss.unwrap().abs() <= consort_contract::algorithm::LOSS_RANGE);
+    assert!(loss.unwrap().abs() <= 4.0 * world.job.model().loss_cap());
 
     let noise = world.plan.noise();
     assert_eq!(noise.round_mechanism().steps().count(), 2);

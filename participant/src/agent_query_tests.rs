@@ -37,8 +37,8 @@ fn evaluating(parameters: &Parameters) -> (Job, Plan) {
         document.algorithm = Algorithm::Query(Query::Evaluate(Evaluate {
             model_of: consort_contract::JobId::new("job-0").unwrap(),
             parameters: *parameters.hash().as_bytes(),
-            threshold: 0.5,
-            bins: 4,
+            threshold: Some(0.5),
+            bins: Some(4),
             weights: EvaluateWeights::default(),
             max_records_per_member: 100,
         }));

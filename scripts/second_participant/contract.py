@@ -61,7 +61,7 @@ class Contract:
             self.inputs += 1 if feature.HasField("numeric") else len(feature.one_hot.levels) - 1
         if self.spec.WhichOneof("algorithm") != "dp_fedsgd":
             raise Refused("this participant knows dp_fedsgd only")
-        if model.loss != 1 or not model.layers:
+        if model.loss != 1 or not model.layers or self.spec.data.target.WhichOneof("kind"):
             raise Refused("this participant knows the binary cross entropy only")
         # One (kind, inputs, outputs) for each layer.
         self.layers, width = [], self.inputs

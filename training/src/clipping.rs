@@ -1,6 +1,5 @@
 //! What one record may weigh: the clip norm on its grid, and the share of it that the loss query takes.
 
-use consort_model::LOSS_CAP;
 use consort_privacy::Grid;
 
 use crate::TrainingError;
@@ -12,7 +11,7 @@ const ROUNDING_OF_LENGTHS: f64 = 1.0 - 1.0 / 67_108_864.0;
 /// The share of the clip norm that the loss coordinate of a record may take; 0 asks no loss.
 ///
 /// A record's vector is (gradient, loss). With weight w and clip norm C the gradient is clipped to C·√(1 − w²) and the
-/// loss coordinate is min(loss, [`LOSS_CAP`])·w·C/[`LOSS_CAP`] ≤ w·C, so that the joint L2 norm is at most C and the
+/// loss coordinate is min(loss, cap)·w·C/cap ≤ w·C with the cap of the model's loss, so that the joint L2 norm is at most C and the
 /// round's one mechanism covers both.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct LossWeight(f64);
@@ -71,9 +70,9 @@ impl Clipping {
         (room - rounding).max(room / 2.0) * ROUNDING_OF_LENGTHS
     }
 
-    /// The loss coordinate of a record with this loss, in grid units.
-    pub(crate) fn loss_units(&self, loss: f64) -> i64 {
-        let share = loss.clamp(0.0, LOSS_CAP) / LOSS_CAP;
+    /// The loss coordinate of a record with this loss, in grid units; `cap` is the most that is counted.
+    pub(crate) fn loss_units(&self, loss: f64, cap: f64) -> i64 {
+        let share = loss.clamp(0.0, cap) / cap;
         truncate(share * self.loss_weight.0 * self.units())
     }
 
@@ -117,7 +116,7 @@ mod tests {
         for weight in [0.0, 0.1, 0.5, 0.99] {
             let rule = clipping(weight);
             // What rounding may add to 100 coordinates is 5 units.
-            let loss = f64::from(u32::try_from(rule.loss_units(1e9)).unwrap());
+            let loss = f64::from(u32::try_from(rule.loss_units(1e9, 2.0)).unwrap());
             let joint = (rule.longest_gradient(100) + 5.0).hypot(loss);
             let below = 1.0 - joint / 1_048_576.0;
             assert!((0.0..3e-6).contains(&below), "weight {weight}");
@@ -142,8 +141,9 @@ mod tests {
     #[test]
     fn a_loss_takes_its_share_of_the_weight_up_to_the_cap() {
         // 1.5 of 2 nats is 3/4 of w = 1/4 of 2^20.
-        assert_eq!(clipping(0.25).loss_units(1.5), 196_608);
-        assert_eq!(clipping(0.25).loss_units(7.0), 262_144);
-        assert_eq!(clipping(0.0).loss_units(1.5), 0);
+        assert_eq!(clipping(0.25).loss_units(1.5, 2.0), 196_608);
+        assert_eq!(clipping(0.25).loss_units(7.0, 2.0), 262_144);
+        assert_eq!(clipping(0.25).loss_units(1.5, 6.0), 65_536);
+        assert_eq!(clipping(0.0).loss_units(1.5, 2.0), 0);
     }
 }

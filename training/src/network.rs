@@ -28,6 +28,8 @@ pub(crate) struct Network {
     /// Where the values lie before the first stage and after each.
     places: Vec<Place>,
     loss: Loss,
+    /// Most of a record's loss that its coordinate tells.
+    loss_cap: f64,
     chunk_records: usize,
     /// The first stage that has parameters; nothing flows back beyond it.
     first_trained: usize,
@@ -94,6 +96,7 @@ impl Network {
             stages,
             places,
             loss: spec.loss(),
+            loss_cap: spec.loss_cap(),
             chunk_records: (most / room).clamp(1, MAX_CHUNK_RECORDS),
         })
     }
@@ -128,6 +131,11 @@ impl Network {
     pub(crate) fn outputs(&self) -> usize {
         let last = self.places.last().expect("the inputs have a place");
         last.elements()
+    }
+
+    /// Most of a record's loss that is counted.
+    pub(crate) fn loss_cap(&self) -> f64 {
+        self.loss_cap
     }
 
     /// What left the last stage, [records, outputs].

@@ -121,7 +121,7 @@ impl<'n> Part<'n> {
             if *factor > 0.0 && length <= self.bound {
                 let loss = f64::from(trace.losses[record]);
                 *self.total.last_mut().expect("a sum has a loss coordinate") +=
-                    self.clipping.loss_units(loss);
+                    self.clipping.loss_units(loss, self.network.loss_cap());
                 continue;
             }
             self.zeroed += 1;

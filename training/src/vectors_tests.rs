@@ -25,14 +25,14 @@ fn each_record_becomes_the_integers_of_the_reference() {
     let file = include_str!("../../vectors/secure-aggregation/gradient.json");
     let file: Value = serde_json::from_str(file).unwrap();
     let records = file["records"].as_array().unwrap();
-    assert_eq!(records.len(), 12);
+    assert_eq!(records.len(), 20);
     for case in records {
         let inputs = floats(case, "inputs");
         let width = u32::try_from(inputs.len()).unwrap();
         let layers: Vec<Layer> = read(case, "layers");
-        let spec = ModelSpec::new(width, layers, Loss::BinaryCrossEntropy).unwrap();
+        let spec = ModelSpec::new(width, layers, read::<Loss>(case, "loss")).unwrap();
         let parameters = Parameters::new(&spec, floats(case, "parameters")).unwrap();
-        let labels = [f32::from(read::<u8>(case, "label"))];
+        let labels = [read::<f32>(case, "label")];
         let batch = Batch::new(&inputs, &labels, width).unwrap();
         let clip = ClipNorm::new(read(case, "clip")).unwrap();
         let grid = Grid::new(clip, GridBits::new(read(case, "grid_bits")).unwrap());

@@ -5,8 +5,8 @@
 )]
 
 use consort_model::{
-    InitialSeed, LOSS_CAP, Layer, Loss, ModelSpec, Momentum, OptimizerState, Parameters,
-    ServerOptimizer, StepRule,
+    InitialSeed, Layer, Loss, ModelSpec, Momentum, OptimizerState, Parameters, ServerOptimizer,
+    StepRule,
 };
 use consort_privacy::{
     Account, Cap, ClipNorm, DebitKey, Delta, DiscreteGaussian, Epsilon, GridChoice, Ledger,
@@ -154,7 +154,8 @@ fn train(
                 .for_each(|(total, value)| *total += value);
         }
         let (loss, gradient) = total.split_last().unwrap();
-        losses.push(f64::from(step.mean(*loss)) * LOSS_CAP / (LOSS_WEIGHT * f64::from(CLIP)));
+        losses
+            .push(f64::from(step.mean(*loss)) * spec.loss_cap() / (LOSS_WEIGHT * f64::from(CLIP)));
         state = state.step(&step, gradient).unwrap();
     }
     (state.parameters().clone(), losses)

@@ -193,6 +193,16 @@ def feature_parts(feature):
     return ["one_hot", f["column"], *listed(f["levels"])]
 
 
+def target_parts(target):
+    if "positive_above" in target:
+        return [target["column"], real(target["positive_above"])]
+    if "classes" in target:
+        return [target["column"], "classes", *listed(target["classes"])]
+    if "number" in target:
+        return [target["column"], "number", real(target["number"]["least"]), real(target["number"]["most"])]
+    return [target["column"], "count", target["count"]["most"]]
+
+
 NO_MODEL = {"layers": [], "loss": "binary_cross_entropy", "seed": "00" * 32}
 
 
@@ -242,7 +252,7 @@ def stats_parts(a):
 def evaluate_parts(a):
     weights = [real(a["weights"][name]) for name in ("count", "confusion", "scores", "loss")]
     hashed = bytes.fromhex(a["parameters"])
-    return ["evaluate", a["model_of"], hashed, real(a["threshold"]), a["bins"], *weights, a["max_records_per_member"]]
+    return ["evaluate", a["model_of"], hashed, real(a.get("threshold", 0.0)), a.get("bins", 0), *weights, a["max_records_per_member"]]
 
 
 ALGORITHMS = {"dp_fedsgd": dp_fedsgd_parts, "fedavg": fedavg_parts, "stats": stats_parts, "evaluate": evaluate_parts}
@@ -299,8 +309,7 @@ def job_bytes(job, numbers, asks={}):
         job["dataset"],
         *listed(sorted(job["members"])),
         data["missing"],
-        data["target"]["column"],
-        real(data["target"]["positive_above"]),
+        *target_parts(data["target"]),
         *listed(feature_parts(f) for f in data["features"]),
         model_bytes(job),
         bytes.fromhex(job.get("model", NO_MODEL).get("seed", NO_MODEL["seed"])),

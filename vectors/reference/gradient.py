@@ -44,20 +44,41 @@ def inputs(features, row):
     return values
 
 
+def label(target, text):
+    """The label of a value, as binary32 holds it."""
+    if "positive_above" in target:
+        return float(float(text) > target["positive_above"])
+    if "classes" in target:
+        return float(level_of(target["classes"], text))
+    if "number" in target:
+        least, most = target["number"]["least"], target["number"]["most"]
+        return f32((min(max(float(text), least), most) - least) / (most - least))
+    return f32(min(float(text), target["count"]["most"]))
+
+
 def rows():
-    """Records of the agreed job's schema, and one whose levels are numbers."""
+    """Records of the agreed job's schema, of one whose levels are numbers, and of every target."""
     schema, column = JOB["data"], JOB["data"]["target"]["column"]
     cases = []
     for age, ward, target in [("70", "b", "1"), ("62.5", "a", "0"), ("1e9", "chirurgie-é", "0.5"), ("-40", "a", "0.75")]:
         cases.append((schema, {"age": age, "ward": ward, column: target}))
     stages = {"features": [{"one_hot": {"column": "stage", "levels": ["0", "1", "2"]}}], "target": schema["target"], "missing": "refuse"}
     cases += [(stages, {"stage": stage, column: "3"}) for stage in ("0.0", "1", "2.00")]
+    feature = [{"numeric": {"column": "x", "center": 0.0, "scale": 2.0, "clip": 1.0}}]
+    targets = [
+        ({"classes": ["benign", "malignant", "3"]}, ["malignant", "3.0", "benign"]),
+        ({"number": {"least": 25.0, "most": 346.0}}, ["151", "25", "1000", "-3.5"]),
+        ({"count": {"most": 12}}, ["0", "7", "13"]),
+    ]
+    for kind, values in targets:
+        schema = {"features": feature, "target": {"column": "y", **kind}, "missing": "refuse"}
+        cases += [(schema, {"x": "1", "y": value}) for value in values]
     return [
         {
             "data": data_,
             "row": row,
             "inputs": data(inputs(data_["features"], row)).hex(),
-            "label": int(float(row[column]) > data_["target"]["positive_above"]),
+            "label": label(data_["target"], row[data_["target"]["column"]]),
         }
         for data_, row in cases
     ]
@@ -66,8 +87,30 @@ def rows():
 # --- One record ------------------------------------------------------------------------------------------------------
 
 
-def gradient(layers, parameters, x, label):
-    """The gradient in the order of the parameters, and the loss, in nats."""
+def judge(loss, outputs, label):
+    """The loss, and its derivative by each output."""
+    if loss == "cross_entropy":
+        label = int(label)
+        shares = [output.exp() for output in outputs]
+        deltas = [share / sum(shares) - (place == label) for place, share in enumerate(shares)]
+        return sum(shares).ln() - outputs[label], deltas
+    [z] = outputs
+    if loss == "squared_error":
+        return (z - label) ** 2 / 2, [z - label]
+    if loss == "poisson":
+        return z.exp() - label * z - label + (label * label.ln() if label else 0), [z.exp() - label]
+    return (1 + (-abs(z)).exp()).ln() + max(z, Real(0)) - label * z, [1 / (1 + (-z).exp()) - label]
+
+
+def cap(loss, outputs):
+    """L: the most of a record's loss that is counted."""
+    if loss == "cross_entropy":
+        return Real(round(2 * math.log2(outputs) * 1024)) / 1024
+    return {"binary_cross_entropy": Real(2), "squared_error": Real("0.5"), "poisson": Real(4)}[loss]
+
+
+def gradient(case, parameters, x):
+    """The gradient in the order of the parameters, the loss, and the most of it that is counted."""
     parameters, taken = [Node(p) for p in parameters], 0
 
     def take(count):
@@ -75,12 +118,11 @@ def gradient(layers, parameters, x, label):
         taken += count
         return parameters[taken - count : taken]
 
-    (output,) = apply(layers, [Node(v) for v in x], (len(x),), take)
+    outputs = apply(case["layers"], [Node(v) for v in x], (len(x),), take)
     assert taken == len(parameters)
-    logit = output.value
-    loss = (1 + (-abs(logit)).exp()).ln() + max(logit, Real(0)) - label * logit
-    differentiate(output.through(loss, 1 / (1 + (-logit).exp()) - label))
-    return [p.slope for p in parameters], loss
+    loss, deltas = judge(case["loss"], [output.value for output in outputs], Real(case["label"]))
+    differentiate(Node(loss, list(zip(outputs, deltas))))
+    return [p.slope for p in parameters], loss, cap(case["loss"], len(outputs))
 
 
 def integers(case):
@@ -89,7 +131,7 @@ def integers(case):
     if not all(abs(v) < float("inf") for v in x):
         return [0] * (len(bytes.fromhex(case["parameters"])) // 4 + 1)
     parameters = [Real(p) for p in floats(bytes.fromhex(case["parameters"]))]
-    found, loss = gradient(case["layers"], parameters, [Real(v) for v in x], case["label"])
+    found, loss, most_counted = gradient(case, parameters, [Real(v) for v in x])
     clip, weight = Real(f32(case["clip"])), Real(case["loss_weight"])
     whole = Real(2) ** case["grid_bits"]
     units = [g * whole / clip for g in found]
@@ -97,7 +139,7 @@ def integers(case):
     most = max(room - Real(len(units)).sqrt() / 2, room / 2)
     length = sum(u * u for u in units).sqrt()
     scale = most / length if length > most else Real(1)
-    vector = [nearest(u * scale) for u in units] + [truncated(min(loss, Real(2)) * weight * whole / 2)]
+    vector = [nearest(u * scale) for u in units] + [truncated(min(loss, most_counted) * weight * whole / most_counted)]
     assert sum(v * v for v in vector) <= 4 ** case["grid_bits"]
     return vector
 
@@ -151,9 +193,23 @@ def cases():
         ("embedding", embedding, wave(count(embedding, 6)), [0.75, -1.0, 1.0, -1.0, -0.5, -1.0], 0, rule(1.3, 0.3, 12)),
         ("embedding of first levels", embedding, wave(count(embedding, 6)), [0.75, -1.0, -1.0, -1.0, -0.5, 1.0], 1, rule(0.3, 0.3, 12)),
     ]
+    made = [(*case, "binary_cross_entropy") for case in made]
+    three = [{"dense": {"outputs": 3}}]
+    hidden = [{"dense": {"outputs": 2}}, "tanh", {"dense": {"outputs": 4}}]
+    deep = [0.5, -0.25, 0.75, 1.5, 0.125, -0.375, 1.25, -0.625, 0.1875, 0.3125, -0.5, 0.75, -1.0, 0.4375, 0.25, -0.125, 0.0625, 0.375]
+    made += [
+        ("classes at rest", three, [0.0] * 9, [0.53, -1.0], 2, rule(3.3, 0.25, 12), "cross_entropy"),
+        ("classes, clipped", hidden, deep, [1.5, -0.7], 1, rule(0.75, 0.4, 12), "cross_entropy"),
+        ("classes, a loss above its cap", three, [2.5, -1.0, 0.5, 1.0, 0.25, -2.0, 0.0, 0.0, 0.125], [2.75, -1.0], 1, rule(0.75, 0.3, 12), "cross_entropy"),
+        ("a number", LOGISTIC, [0.25, -0.5, 0.125], [0.53, -1.0], 0.3125, rule(1.1, 0.25, 12), "squared_error"),
+        ("a number, a loss above its cap", LOGISTIC, [0.75, -1.5, 0.125], [0.53, -1.0], 0.0, rule(0.75, 0.3, 12), "squared_error"),
+        ("a count", LOGISTIC, [0.25, -0.5, 0.8125], [0.53, -1.0], 5, rule(3.3, 0.25, 12), "poisson"),
+        ("a count, none of it", LOGISTIC, [0.25, -0.5, -1.8125], [0.53, -1.0], 0, rule(1.3, 0.25, 12), "poisson"),
+        ("a count, a loss above its cap", LOGISTIC, [0.25, -0.5, 0.125], [0.53, -1.0], 17, rule(0.75, 0.3, 12), "poisson"),
+    ]
     cases = []
-    for name, layers, parameters, x, label, rule_ in made:
-        case = {"case": name, "layers": layers, "parameters": data(parameters).hex(), "inputs": data(x).hex(), "label": label, **rule_}
+    for name, layers, parameters, x, label, rule_, loss in made:
+        case = {"case": name, "layers": layers, "loss": loss, "parameters": data(parameters).hex(), "inputs": data(x).hex(), "label": label, **rule_}
         cases.append({**case, "integers": integers(case)})
     return cases
 

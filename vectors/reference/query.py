@@ -7,7 +7,7 @@ every machine.
 import math
 
 from contract import JOB, agreement, job_bytes, plan, schema_hash, thresholds
-from gradient import inputs
+from gradient import cap, inputs, label
 from model import f32
 from step import data
 
@@ -43,6 +43,23 @@ EVALUATE_JOB = {
         "max_records_per_member": 1000,
     },
 }
+
+
+NAMES = ["home", "ward", "chirurgie-é"]
+KINDS = [
+    ({"classes": NAMES}, "cross_entropy", len(NAMES), 0.5),
+    ({"classes": [str(place) for place in range(40)]}, "cross_entropy", 40, 0.5),
+    ({"number": {"least": -10.0, "most": 30.0}}, "squared_error", 1, 1.0),
+    ({"count": {"most": 12}}, "poisson", 1, 1.0),
+]
+
+
+def evaluate_job(kind, loss, outputs, confusion):
+    """The evaluation of a model with another target."""
+    asked = {key: value for key, value in EVALUATE_JOB["evaluate"].items() if key not in ("threshold", "bins")}
+    data = {**JOB["data"], "target": {"column": JOB["data"]["target"]["column"], **kind}}
+    model = {"layers": [{"dense": {"outputs": outputs}}], "loss": loss}
+    return {**ASKED, "data": data, "model": model, "evaluate": {**asked, "weights": {**asked["weights"], "confusion": confusion}}}
 
 
 def factors(weights):
@@ -110,6 +127,40 @@ def evaluate_blocks(row, logit):
     return blocks, [a["weights"][name] for name in ("count", "confusion", "scores", "loss")]
 
 
+def judged_blocks(job, y, outputs):
+    """The blocks of an evaluation whose target is not binary."""
+    target, weights = job["data"]["target"], job["evaluate"]["weights"]
+    most = float(cap(job["model"]["loss"], len(outputs)))
+    if "classes" in target:
+        k, y = len(target["classes"]), int(y)
+        called, top = outputs.index(max(outputs)), max(outputs)
+        loss = math.log(sum(math.exp(z - top) for z in outputs)) - (outputs[y] - top)
+        table = one_of(k * k, y * k + called) if k <= 32 else one_of(2 * k, 2 * y + (called != y))
+        names = ("count", "confusion", "scores", "loss")
+        return [[1.0], table, [float(called == y)], [min(loss, most) / most]], [weights[name] for name in names]
+    [z] = outputs
+    if "number" in target:
+        distance = abs(min(max(z, 0.0), 1.0) - y)
+        blocks = [[1.0], [distance], [distance * distance]]
+    else:
+        bound = float(target["count"]["most"])
+        loss = math.exp(z) + (y * (math.log(y) - z - 1.0) if y else 0.0)
+        blocks = [[1.0], [abs(min(math.exp(z), bound) - y) / bound], [min(max(loss, 0.0), most) / most]]
+    return blocks, [weights[name] for name in ("count", "scores", "loss")]
+
+
+def judged(kind, loss, outputs, confusion):
+    job, records = evaluate_job(kind, loss, outputs, confusion), []
+    target = job["data"]["target"]
+    values = target.get("classes") or (["3.5", "30", "-99"] if "number" in target else ["0", "7", "40"])
+    for i, value in enumerate([values[0], values[1], values[-1]]):
+        y = label(target, value)
+        given = [((7 * i + 3 * place) % 11) / 4.0 - 1.25 for place in range(outputs)]
+        found = integers(*judged_blocks(job, y, given))
+        records.append({"label": y, "outputs": given, "integers": found})
+    return {**agreed(job, len(records[0]["integers"])), "records": records}
+
+
 def integers(blocks, weights):
     row = vector(blocks, weights)
     assert sum(value * value for value in row) <= 1
@@ -153,4 +204,5 @@ def file():
         "stats": agreed(STATS_JOB, len(first["stats"])),
         "evaluate": agreed(EVALUATE_JOB, len(first["evaluate"])),
         "records": records,
+        "judged": [judged(*kind) for kind in KINDS],
     }

@@ -149,7 +149,7 @@ fn rows_where(table: &Table, label: &str) -> Vec<usize> {
 }
 
 /// Fisher and Yates; the remainder's bias is below 2^-50 for lists so short.
-fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
+pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
     for last in (1..items.len()).rev() {
         let other = rng.next_u64() % (last as u64 + 1);
         items.swap(last, usize::try_from(other).unwrap_or(last));

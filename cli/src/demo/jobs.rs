@@ -119,10 +119,7 @@ impl DemoJob {
     /// Never: a test builds the schema of every job.
     pub(crate) fn schema(&self) -> DataSchema {
         let features = self.features.iter().map(Feature::spec).collect();
-        let target = TargetSpec {
-            column: self.target.to_owned(),
-            positive_above: self.positive_above,
-        };
+        let target = TargetSpec::binary(self.target, self.positive_above);
         DataSchema::new(features, target, MissingValues::Refuse)
             .expect("the constants of a demo job form a schema")
     }

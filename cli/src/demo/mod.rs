@@ -20,9 +20,13 @@ pub(crate) mod summary;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod digits;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod seeds_fedavg;
+#[cfg(test)]
+mod seeds_utility;
 
 use std::time::{Duration, Instant};
 

@@ -126,6 +126,101 @@ fn what_cannot_be_honoured_is_refused_on_its_line_with_the_reason() {
 }
 
 #[test]
+fn a_target_that_the_model_does_not_learn_is_refused_on_the_line_of_the_model() {
+    const BINARY: &str = "positive_above: 0.5 }";
+    let outputs = "{ dense: { outputs: 1 } }]";
+    for (target, loss, outputs_now, at, reason) in [
+        (
+            "classes: 3 }",
+            "binary_cross_entropy",
+            outputs,
+            "loss:",
+            "cross_entropy",
+        ),
+        (
+            "classes: 3 }",
+            "cross_entropy",
+            "{ dense: { outputs: 4 } }]",
+            "layers:",
+            "3 classes",
+        ),
+        (
+            "classes: 3 }",
+            "cross_entropy",
+            outputs,
+            "model:",
+            "an output for each class",
+        ),
+        (
+            "count: { most: 9 } }",
+            "squared_error",
+            outputs,
+            "loss:",
+            "poisson",
+        ),
+        (
+            "number: { least: 0, most: 9 } }",
+            "poisson",
+            outputs,
+            "loss:",
+            "squared_error",
+        ),
+        (
+            "number: { least: 9, most: 9 } }",
+            "squared_error",
+            outputs,
+            "target:",
+            "below number.most",
+        ),
+        (
+            "count: { most: 0 } }",
+            "poisson",
+            outputs,
+            "target:",
+            "count.most",
+        ),
+        (
+            "classes: 1 }",
+            "cross_entropy",
+            outputs,
+            "target:",
+            "2 to 1024",
+        ),
+        (
+            "classes: [a, a] }",
+            "cross_entropy",
+            outputs,
+            "target:",
+            "differ",
+        ),
+        ("median: 2 }", "squared_error", outputs, "target:", "median"),
+        (
+            "classes: 3, count: { most: 2 } }",
+            "poisson",
+            outputs,
+            "target:",
+            "exactly one",
+        ),
+    ] {
+        let text = SAMPLE
+            .replacen(BINARY, target, 1)
+            .replacen("binary_cross_entropy", loss, 1)
+            .replacen(outputs, outputs_now, 1);
+        let said = refusal(&text, false);
+        let named = format!("line {}", line(&text, at));
+        assert!(
+            said.contains(&named) && said.contains(reason),
+            "{target} {loss}: {said}"
+        );
+    }
+    let text = SAMPLE
+        .replacen(BINARY, "classes: [home, ward, home-care] }", 1)
+        .replacen("binary_cross_entropy", "cross_entropy", 1)
+        .replacen(outputs, "{ dense: { outputs: 3 } }]", 1);
+    assert!(parse(&text, false).is_ok());
+}
+
+#[test]
 fn a_file_that_is_no_job_is_refused_and_never_panics() {
     for text in [
         "",

@@ -6,9 +6,7 @@ use consort_aggregation::{
     EncodeError, EncodedUpdate, FixedPoint, FixedPointError, Layer, Quantisation, RotationSeed,
     UpdateBuilder, VectorSchema,
 };
-use consort_model::{
-    AverageRule, LOSS_CAP, ModelSpec, OptimizerState, Scaffold, ServerOptimizer, StepError,
-};
+use consort_model::{AverageRule, ModelSpec, OptimizerState, Scaffold, ServerOptimizer, StepError};
 use consort_privacy::{LocalRule, PrivateModelUpdate};
 use rand_core::{CryptoRng, RngCore};
 
@@ -18,9 +16,9 @@ use crate::job::Job;
 use crate::organisation::JobId;
 use crate::plan::{PlanError, field, narrow};
 
-/// Largest mean loss of a site that the last element carries, in nats: four times [`LOSS_CAP`], because it comes with noise on it
-/// and what is cut off would be a bias.
-pub const LOSS_RANGE: f64 = 4.0 * LOSS_CAP;
+/// Largest mean loss of a site that the last element carries, in caps of the model's loss: it comes with noise on it, and what is cut
+/// off would be a bias.
+pub const LOSS_RANGE_IN_CAPS: f64 = 4.0;
 
 /// The public constants of a job's updates and of the server's step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,8 +31,10 @@ pub struct Averaging {
     update_clip: f64,
     range: f64,
     values: Quantisation,
-    /// Nats of the mean loss for one clip norm of the loss query's sum; nothing when no loss is asked.
-    nats: Option<f64>,
+    /// Mean loss for one clip norm of the loss query's sum; nothing when no loss is asked.
+    loss_unit: Option<f64>,
+    /// Largest mean loss that is carried.
+    loss_range: f64,
 }
 
 /// Why an update is not in the ring. Nothing left.
@@ -59,9 +59,10 @@ impl EncodeFault {
 }
 
 impl Averaging {
-    pub(crate) fn new(a: &FedAvg) -> Result<Self, PlanError> {
-        let nats = LOSS_CAP / (a.loss_weight * a.local_divisor);
-        if a.loss_weight > 0.0 && !nats.is_finite() {
+    /// `loss_cap` is that of the job's model.
+    pub(crate) fn new(a: &FedAvg, loss_cap: f64) -> Result<Self, PlanError> {
+        let loss_unit = loss_cap / (a.loss_weight * a.local_divisor);
+        if a.loss_weight > 0.0 && !loss_unit.is_finite() {
             let problem = "it is too small to be divided by; 0 asks no loss";
             return Err(field("fedavg.loss_weight", &problem));
         }
@@ -77,7 +78,8 @@ impl Averaging {
             update_clip: a.update_clip,
             range: a.value_range(),
             values: a.quantisation(),
-            nats: (a.loss_weight > 0.0).then_some(nats),
+            loss_unit: (a.loss_weight > 0.0).then_some(loss_unit),
+            loss_range: LOSS_RANGE_IN_CAPS * loss_cap,
         };
         averaging
             .coder(None)
@@ -139,8 +141,8 @@ impl Averaging {
             .encode(&mut values, &layers, rng, |piece| {
                 builder.push(piece).ok();
             })?;
-        let nats = loss * self.nats.unwrap_or(0.0);
-        let mut loss = [narrow(nats.clamp(-LOSS_RANGE, LOSS_RANGE))];
+        let mean = loss * self.loss_unit.unwrap_or(0.0);
+        let mut loss = [narrow(mean.clamp(-self.loss_range, self.loss_range))];
         let query = Layer {
             name: "loss query",
             elements: 1,
@@ -187,7 +189,7 @@ impl Averaging {
     pub(crate) fn noised_loss(&self, sum: i64, survivors: u32) -> Option<f64> {
         let coder = self.loss_coder().ok()?;
         let mean = coder.decode_average(&[sum], survivors);
-        self.nats
+        self.loss_unit
             .and_then(|_| mean.first().map(|loss| f64::from(*loss)))
     }
 
@@ -204,7 +206,12 @@ impl Averaging {
 
     /// One element by itself: neither clipped with the update nor rotated into it.
     fn loss_coder(&self) -> Result<FixedPoint, FixedPointError> {
-        FixedPoint::new(LOSS_RANGE, LOSS_RANGE, self.values.quantised, None)
+        FixedPoint::new(
+            self.loss_range,
+            self.loss_range,
+            self.values.quantised,
+            None,
+        )
     }
 }
 

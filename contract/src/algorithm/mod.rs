@@ -8,7 +8,7 @@ mod scaffold;
 mod schedule;
 mod server;
 
-pub use averaging::{Averaging, EncodeFault, LOSS_RANGE};
+pub use averaging::{Averaging, EncodeFault, LOSS_RANGE_IN_CAPS};
 pub use dp_fedsgd::DpFedSgd;
 pub use fedavg::{FedAvg, MAX_LOCAL_STEPS, MAX_VALUE_BITS, MIN_VALUE_BITS, Rotation};
 pub use sampling::Sampling;

@@ -19,10 +19,7 @@ fn one_hot(column: &str, levels: &[&str]) -> FeatureSpec {
 }
 
 fn target(column: &str) -> TargetSpec {
-    TargetSpec {
-        column: column.into(),
-        positive_above: 0.5,
-    }
+    TargetSpec::binary(column, 0.5)
 }
 
 fn refusal(features: Vec<FeatureSpec>) -> &'static str {

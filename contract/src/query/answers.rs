@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::estimate::{Estimate, NoisedBlock};
+use super::evaluate::{ClassScores, CountErrors, NumberErrors};
 use super::stats::Bounded;
 
 /// What a report answers.
@@ -11,8 +12,14 @@ use super::stats::Bounded;
 pub enum Answer {
     /// The queries of a stats job, in their order.
     Stats(Vec<ColumnAnswer>),
-    /// An evaluation.
+    /// An evaluation on a binary target.
     Evaluate(Scores),
+    /// An evaluation on a target of classes.
+    Classes(ClassScores),
+    /// An evaluation on a target of numbers.
+    Numbers(NumberErrors),
+    /// An evaluation on a target of counts.
+    Counts(CountErrors),
 }
 
 /// The answer to one query about a column. Values beyond a column's bounds count as the bound.
@@ -340,6 +347,6 @@ fn calibration(negatives: &[f64], positives: &[f64], error: f64) -> Vec<ScoreBin
     clippy::cast_precision_loss,
     reason = "bins are at most a few thousand"
 )]
-fn number(count: usize) -> f64 {
+pub(super) fn number(count: usize) -> f64 {
     count as f64
 }

@@ -49,6 +49,14 @@ impl Estimate {
         }
     }
 
+    /// The square root, by its slope; nothing where the noise drowns the number.
+    pub(super) fn root(&self) -> Self {
+        match self.certain() {
+            Some((value, error)) => Self::new(value.sqrt(), error / (2.0 * value.sqrt())),
+            None => Self::unknown(),
+        }
+    }
+
     /// a/b for independent noises: the variance is (s_a² + (a/b)²·s_b²)/b².
     pub(super) fn quotient(&self, by: &Self) -> Self {
         match (self.value.zip(self.standard_error), by.certain()) {

@@ -15,7 +15,10 @@ mod stats;
 
 pub use answers::{Answer, ColumnAnswer, Scores};
 pub use estimate::Estimate;
-pub use evaluate::{Evaluate, EvaluateWeights, MAX_SCORE_BINS, cross_entropy, score_of};
+pub use evaluate::{
+    ClassScore, ClassScores, CountErrors, Evaluate, EvaluateWeights, MAX_CONFUSION_CLASSES,
+    MAX_SCORE_BINS, NumberErrors, cross_entropy, score_of,
+};
 pub use report::{REPORT_VERSION, Report, ReportError};
 pub use stats::{MAX_BINS, MAX_QUANTILES, MAX_QUERIES, Stats, StatsQuery};
 
@@ -82,7 +85,8 @@ impl Query {
         match self {
             Self::Stats(stats) => Ok(QueryVector::Stats(StatsVector::new(stats, data)?)),
             Self::Evaluate(evaluate) => {
-                Ok(QueryVector::Evaluate(EvaluateVector::new(evaluate, model)?))
+                let vector = EvaluateVector::new(evaluate, data, model)?;
+                Ok(QueryVector::Evaluate(vector))
             }
         }
     }
@@ -106,18 +110,18 @@ impl QueryVector {
         }
     }
 
-    /// Writes one record's vector. `inputs` and `label` are the record as the data schema makes it; `logit` is the model's output for
+    /// Writes one record's vector. `inputs` and `label` are the record as the data schema makes it; `outputs` are the model's for
     /// it, which columns' statistics do not look at. A record with a number that is not finite becomes a vector of NaN, which the
     /// grid counts as zero.
     ///
     /// # Panics
     /// If the row has not [`Self::elements`] elements, or the record not the schema's inputs.
-    pub fn record(&self, inputs: &[f32], label: f32, logit: f32, row: &mut [f32]) {
+    pub fn record(&self, inputs: &[f32], label: f32, outputs: &[f32], row: &mut [f32]) {
         assert_eq!(row.len(), self.elements(), "a row has the vector's length");
         row.fill(0.0);
         let finite = match self {
             Self::Stats(vector) => vector.record(inputs, label, row),
-            Self::Evaluate(vector) => vector.record(label, logit, row),
+            Self::Evaluate(vector) => vector.record(label, outputs, row),
         };
         if finite.is_none() {
             row.fill(f32::NAN);
@@ -203,7 +207,7 @@ pub enum QueryError {
         /// The column.
         column: String,
     },
-    /// A number is asked of a category, or of the target.
+    /// A number is asked of a category, or of a target that is none.
     #[error(
         "a {query} is asked of the column {column:?}, which is no number with public bounds; ask for categories"
     )]
@@ -243,9 +247,17 @@ pub enum QueryError {
     /// A stats job with a model.
     #[error("a stats job has no model; leave it out")]
     NeedlessModel,
-    /// A model whose scores are not read.
-    #[error("evaluate reads the scores of models with the loss binary_cross_entropy alone")]
-    OtherLoss,
+    /// A binary target without what its scores are read by.
+    #[error("the target is binary: evaluate must say threshold and bins")]
+    ScoresUnsaid,
+    /// Scores of a target that has none.
+    #[error(
+        "threshold and bins are those of a binary target, which the job's is not; leave both out"
+    )]
+    NeedlessScores,
+    /// Confusion among numbers.
+    #[error("numbers and counts have no confusion counts; leave weights.confusion out")]
+    NeedlessConfusion,
 }
 
 impl QueryError {
@@ -259,7 +271,9 @@ impl QueryError {
             Self::Weights => "query_weights",
             Self::TooManyCoordinates => "query_too_many_coordinates",
             Self::NeedlessModel => "query_needless_model",
-            Self::OtherLoss => "query_other_loss",
+            Self::ScoresUnsaid => "query_scores_unsaid",
+            Self::NeedlessScores => "query_needless_scores",
+            Self::NeedlessConfusion => "query_needless_confusion",
         }
     }
 }

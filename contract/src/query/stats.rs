@@ -3,11 +3,11 @@
 use consort_aggregation::Canonical;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Answer, ColumnAnswer};
+use super::answers::{Answer, ColumnAnswer, number};
 use super::estimate::{Estimate, Noised};
 use super::{Block, QueryError, is_one, one};
 use crate::algorithm::{first_broken, positive};
-use crate::features::{DataSchema, FeatureSpec};
+use crate::features::{DataSchema, FeatureSpec, TargetKind};
 use crate::job::{JobError, MAX_RECORDS_PER_MEMBER};
 
 /// Most queries of a job; each more makes all of them noisier, and this many are of no use already.
@@ -218,20 +218,29 @@ fn check_query(query: &StatsQuery) -> Result<(), JobError> {
 /// A numeric column between its bounds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bounded {
-    /// Its place among a record's inputs.
-    input: usize,
-    /// Largest magnitude of the input.
-    clip: f64,
+    source: Source,
     /// The middle of the bounds, in the unit of the column.
     pub(super) center: f64,
     /// Half the distance of the bounds, in the unit of the column.
     pub(super) half: f64,
 }
 
+/// Where a number of a record stands.
+#[derive(Debug, Clone, PartialEq)]
+enum Source {
+    /// Among its inputs, with the largest magnitude that it may have there.
+    Input { place: usize, clip: f64 },
+    /// It is the label, of at most so much, and at least 0.
+    Label { most: f64 },
+}
+
 impl Bounded {
     /// The record's value between its bounds, −1 to 1.
-    fn read(&self, inputs: &[f32]) -> Option<f64> {
-        let value = f64::from(inputs[self.input]) / self.clip;
+    fn read(&self, inputs: &[f32], label: f32) -> Option<f64> {
+        let value = match self.source {
+            Source::Input { place, clip } => f64::from(inputs[place]) / clip,
+            Source::Label { most } => 2.0 * f64::from(label) / most - 1.0,
+        };
         value.is_finite().then(|| value.clamp(-1.0, 1.0))
     }
 }
@@ -245,7 +254,8 @@ enum Reading {
     Quantiles(Bounded, Vec<f64>),
     /// The place of the second level among the inputs, and the levels.
     Levels(usize, Vec<String>),
-    Target(f64),
+    /// The levels of the target, which the label numbers.
+    Target(Vec<String>),
 }
 
 /// One query: its column, how it reads a record, and where that stands in the vector.
@@ -305,23 +315,26 @@ impl StatsVector {
         self.count.put(row, 0, 1.0);
         for Asked { reading, block, .. } in &self.asked {
             match reading {
-                Reading::Mean(bounded) => block.put(row, 0, bounded.read(inputs)?),
+                Reading::Mean(bounded) => block.put(row, 0, bounded.read(inputs, label)?),
                 Reading::Variance(bounded) => {
                     // t² + t⁴ is at most 2.
-                    let value = bounded.read(inputs)?;
+                    let value = bounded.read(inputs, label)?;
                     let share = std::f64::consts::FRAC_1_SQRT_2;
                     block.put(row, 0, value * share);
                     block.put(row, 1, value * value * share);
                 }
                 Reading::Histogram(bounded) | Reading::Quantiles(bounded, _) => {
-                    block.put(row, bin_of(bounded.read(inputs)?, block.length), 1.0);
+                    block.put(row, bin_of(bounded.read(inputs, label)?, block.length), 1.0);
                 }
                 Reading::Levels(first, levels) => {
                     let others = &inputs[*first..first + levels.len() - 1];
                     let own = others.iter().position(|input| *input > 0.0);
                     block.put(row, own.map_or(0, |place| place + 1), 1.0);
                 }
-                Reading::Target(_) => block.put(row, usize::from(label > 0.5), 1.0),
+                Reading::Target(levels) => {
+                    let own = (0..levels.len()).find(|level| number(*level) == f64::from(label));
+                    block.put(row, own?, 1.0);
+                }
             }
         }
         Some(())
@@ -354,15 +367,9 @@ impl Asked {
             }
             Reading::Histogram(bounded) => ColumnAnswer::histogram(column, bounded, &block),
             Reading::Quantiles(bounded, at) => ColumnAnswer::quantiles(column, bounded, &block, at),
-            Reading::Levels(_, levels) => ColumnAnswer::Categories {
+            Reading::Levels(_, levels) | Reading::Target(levels) => ColumnAnswer::Categories {
                 column,
                 levels: levels.clone(),
-                counts: block.values(),
-                standard_error: block.standard_error(),
-            },
-            Reading::Target(above) => ColumnAnswer::Categories {
-                column,
-                levels: vec![format!("at most {above}"), format!("above {above}")],
                 counts: block.values(),
                 standard_error: block.standard_error(),
             },
@@ -384,7 +391,11 @@ fn reading(query: &StatsQuery, data: &DataSchema) -> Result<(Reading, usize), Qu
         }
         StatsQuery::Categories { column, .. } => {
             if *column == data.target().column {
-                return Ok((Reading::Target(data.target().positive_above), 2));
+                let levels = levels_of(&data.target().kind).ok_or(QueryError::NotACategory {
+                    column: column.clone(),
+                })?;
+                let length = levels.len();
+                return Ok((Reading::Target(levels), length));
             }
             match find(column, data)? {
                 (input, FeatureSpec::OneHot { levels, .. }) => {
@@ -405,9 +416,21 @@ fn bounded(query: &StatsQuery, data: &DataSchema) -> Result<Bounded, QueryError>
         column: column.to_owned(),
     };
     if *column == data.target().column {
-        return Err(not_a_number());
+        return match data.target().kind {
+            TargetKind::Number { least, most } => Ok(Bounded {
+                source: Source::Label { most: 1.0 },
+                center: least + (most - least) / 2.0,
+                half: (most - least) / 2.0,
+            }),
+            TargetKind::Count { most } => Ok(Bounded {
+                source: Source::Label { most: most.into() },
+                center: f64::from(most) / 2.0,
+                half: f64::from(most) / 2.0,
+            }),
+            TargetKind::Binary { .. } | TargetKind::Classes { .. } => Err(not_a_number()),
+        };
     }
-    let (input, feature) = find(column, data)?;
+    let (place, feature) = find(column, data)?;
     let FeatureSpec::Numeric {
         center,
         scale,
@@ -429,11 +452,22 @@ fn bounded(query: &StatsQuery, data: &DataSchema) -> Result<Bounded, QueryError>
         });
     }
     Ok(Bounded {
-        input,
-        clip: *clip,
+        source: Source::Input { place, clip: *clip },
         center: *center,
         half,
     })
+}
+
+/// What a target's labels stand for, from 0; nothing where they are numbers.
+fn levels_of(target: &TargetKind) -> Option<Vec<String>> {
+    match target {
+        TargetKind::Binary { positive_above } => Some(vec![
+            format!("at most {positive_above}"),
+            format!("above {positive_above}"),
+        ]),
+        TargetKind::Classes { names } => Some(names.clone()),
+        TargetKind::Number { .. } | TargetKind::Count { .. } => None,
+    }
 }
 
 /// A feature and the place of its first input.

@@ -8,12 +8,15 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::features::{FeatureSpec, MissingValues, TargetSpec};
+
 use crate::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, JobDocument, ModelDocument,
     PrivacyDocument,
 };
 use crate::organisation::{JobId, Label, OrganisationId};
 use crate::{Algorithm, Job, JobKind, Plan, Requirements};
+
+mod targets;
 
 fn data() -> DataSchema {
     let number = |column: &str, center, scale, clip| FeatureSpec::Numeric {
@@ -26,10 +29,7 @@ fn data() -> DataSchema {
         column: "pain".to_owned(),
         levels: ["none", "some", "much"].map(str::to_owned).into(),
     };
-    let target = TargetSpec {
-        column: "ill".to_owned(),
-        positive_above: 0.5,
-    };
+    let target = TargetSpec::binary("ill", 0.5);
     let features = vec![
         number("age", 50.0, 10.0, 4.0),
         pain,
@@ -50,8 +50,8 @@ fn evaluate() -> Evaluate {
     Evaluate {
         model_of: JobId::new("job-1").unwrap(),
         parameters: [7; 32],
-        threshold: 0.5,
-        bins: 10,
+        threshold: Some(0.5),
+        bins: Some(10),
         weights: EvaluateWeights::default(),
         max_records_per_member: 1000,
     }
@@ -185,7 +185,7 @@ fn sum_of(job: &Job, plan: &Plan, records: &[Record]) -> Vec<i64> {
     let mut sum = RecordSum::new(noise.grid(), noise.record_cap(), query.elements());
     let mut row = vec![0.0; query.elements()];
     for record in records {
-        query.record(&record.inputs, record.label, record.logit, &mut row);
+        query.record(&record.inputs, record.label, &[record.logit], &mut row);
         assert_eq!(sum.add_record(&row).unwrap(), RecordOutcome::Kept);
     }
     sum.dangerous_into_integers()
@@ -198,14 +198,14 @@ fn report(job: &Job, plan: &Plan, sum: &[i64]) -> Report {
 fn stats_of(report: Report) -> Vec<ColumnAnswer> {
     match report.answers {
         Answer::Stats(answers) => answers,
-        Answer::Evaluate(_) => panic!("the job asks for statistics"),
+        other => panic!("the job asks for statistics: {other:?}"),
     }
 }
 
 fn scores_of(report: Report) -> Scores {
     match report.answers {
         Answer::Evaluate(scores) => scores,
-        Answer::Stats(_) => panic!("the job evaluates"),
+        other => panic!("the job evaluates scores: {other:?}"),
     }
 }
 
@@ -439,7 +439,7 @@ fn a_record_that_is_not_finite_counts_as_zero() {
     let job = job(stats(vec![mean("age")]));
     let mut row = vec![0.0; 2];
     let damaged = [f32::NAN, 1.0, -1.0, 0.0];
-    job.query().unwrap().record(&damaged, 0.0, 0.0, &mut row);
+    job.query().unwrap().record(&damaged, 0.0, &[], &mut row);
     let plan = Plan::derive(&job).unwrap();
     let mut integers = vec![1; 2];
     let outcome = plan.noise().grid().clip_record(&row, &mut integers);
@@ -481,10 +481,10 @@ fn what_cannot_be_asked_is_refused_by_name() {
         "job_number_out_of_range"
     );
     for change in [
-        (|it: &mut Evaluate| it.threshold = 1.0) as fn(&mut Evaluate),
-        |it| it.threshold = f64::NAN,
-        |it| it.bins = 1,
-        |it| it.bins = 1025,
+        (|it: &mut Evaluate| it.threshold = Some(1.0)) as fn(&mut Evaluate),
+        |it| it.threshold = Some(f64::NAN),
+        |it| it.bins = Some(1),
+        |it| it.bins = Some(1025),
         |it| it.weights.loss = 0.0,
         |it| it.max_records_per_member = 0,
     ] {
@@ -585,8 +585,8 @@ fn everything_that_is_asked_is_in_the_hash_of_the_job() {
         (|_| ()) as fn(&mut Evaluate),
         |it| it.model_of = JobId::new("job-2").unwrap(),
         |it| it.parameters[31] = 8,
-        |it| it.threshold = 0.25,
-        |it| it.bins = 11,
+        |it| it.threshold = Some(0.25),
+        |it| it.bins = Some(11),
         |it| it.weights.count = 2.0,
         |it| it.weights.confusion = 2.0,
         |it| it.weights.scores = 2.0,
@@ -656,7 +656,7 @@ proptest! {
             let plan = Plan::derive(&job).unwrap();
             let query = job.query().unwrap();
             let mut row = vec![0.0; query.elements()];
-            query.record(&record.inputs, record.label, record.logit, &mut row);
+            query.record(&record.inputs, record.label, &[record.logit], &mut row);
             let mut integers = vec![0; row.len()];
             let outcome = plan.noise().grid().clip_record(&row, &mut integers);
             let damaged = query.reads_scores() && !logit.is_finite();

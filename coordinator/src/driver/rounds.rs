@@ -13,7 +13,7 @@ use consort_storage::{BlobError, BlobKey, BlobStore};
 use super::core::{Driver, Now};
 use crate::error::{Fault, Refusal, RefusalKind};
 use crate::jobs::{Ending, Final, JobEvent, NextStep, Released, Stage};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestOutputs};
 use crate::model_file;
 use crate::release::{self, SumError};
 use crate::report_file;
@@ -288,12 +288,15 @@ impl Driver {
             "hardware"
         };
         let parameters = self.optimizer.parameters().hash().to_string();
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("consort.job".to_owned(), contract.id.to_string()),
             ("consort.contract".to_owned(), contract.hash.to_string()),
             ("consort.parameters".to_owned(), parameters),
             ("consort.attestation".to_owned(), attestation.to_owned()),
         ]);
+        if let Some(outputs) = ManifestOutputs::of(&contract.job) {
+            metadata.insert("consort.prediction".to_owned(), outputs.prediction);
+        }
         let (model_key, manifest_key) = released_keys(&contract.id)?;
         let failed = |problem: String| Fault::Release {
             job: contract.id.to_string(),

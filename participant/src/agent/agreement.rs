@@ -2,12 +2,13 @@
 //! its own data, votes, and believes in the others' votes only by their signatures.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{
-    ApprovedVotes, IdentityKey, Job, JobId, MAX_REASON_BYTES, OrganisationId, Plan, Requirements,
-    Vote, members_in_roster,
+    ApprovedVotes, IdentityKey, Job, JobId, JobKind, MAX_REASON_BYTES, OrganisationId, Plan,
+    Requirements, Vote, members_in_roster,
 };
 use consort_model::Parameters;
 use consort_proto::convert::{
@@ -369,11 +370,10 @@ fn read_data(job: &Job, site: &Site) -> Result<Records, ConsentRefused> {
     let document = job.document();
     let dataset = dataset(job, site)?;
     Ok(match &dataset.key_id {
-        None => Records::Read(data::load(
-            &dataset.path,
-            &document.data,
-            most_records(job),
-        )?),
+        None => {
+            let data = data::load(&dataset.path, &document.data, most_records(job))?;
+            Records::Read(usable(data, &dataset.path, job)?)
+        }
         Some(key_id) => Records::Encrypted(data::sealed_under(
             &dataset.path,
             key_id,
@@ -390,13 +390,24 @@ fn open_data(
 ) -> Result<DataSet, ConsentRefused> {
     let path = &dataset(job, site)?.path;
     let schema = &job.document().data;
-    Ok(data::load_sealed(
-        path,
-        name,
-        key,
-        schema,
-        most_records(job),
-    )?)
+    let data = data::load_sealed(path, name, key, schema, most_records(job))?;
+    usable(data, path, job)
+}
+
+/// Records whose target can be learnt from. What lies beyond the job's bounds is told to this organisation's own log alone.
+fn usable(data: DataSet, path: &Path, job: &Job) -> Result<DataSet, ConsentRefused> {
+    let target = job.document().data.target();
+    if job.algorithm().kind() == JobKind::Training {
+        data.varies(path, target)?;
+    }
+    if data.beyond() > 0 {
+        tracing::warn!(
+            column = target.column,
+            records = data.beyond(),
+            "values of the target lie beyond the job's public bounds and count as the bound"
+        );
+    }
+    Ok(data)
 }
 
 fn dataset<'a>(job: &Job, site: &'a Site) -> Result<&'a DatasetConfig, ConsentRefused> {

@@ -210,15 +210,15 @@ impl TrainingTask {
         let summed = match job.query() {
             None => clipped_sum(job.model(), parameters, &batch, &clipping, cap)?,
             Some(query) => {
-                let logits = if query.reads_scores() {
+                let outputs = if query.reads_scores() {
                     logits(job.model(), parameters, &batch)?
                 } else {
-                    vec![0.0; batch.records()]
+                    Vec::new()
                 };
                 query::sum(
                     query,
                     &self.data,
-                    &Zeroizing::new(logits),
+                    &Zeroizing::new(outputs),
                     (clipping.grid(), cap),
                 )?
             }

@@ -7,14 +7,15 @@ use zeroize::Zeroizing;
 
 use crate::data::DataSet;
 
-/// Adds up the records' vectors. `logits` has the model's output for each record, or zeros where none is asked for.
+/// Adds up the records' vectors. `outputs` has the model's for each record, one record after the other, and nothing where none are
+/// asked for.
 ///
 /// # Errors
 /// [`GridError`] if the records pass the cap.
 pub(super) fn sum(
     query: &QueryVector,
     data: &DataSet,
-    logits: &[f32],
+    outputs: &[f32],
     (grid, cap): (Grid, RecordCap),
 ) -> Result<ClippedSum, GridError> {
     let elements = query.elements();
@@ -25,8 +26,10 @@ pub(super) fn sum(
     };
     let mut row = Zeroizing::new(vec![0.0; elements]);
     let records = data.features().chunks_exact(data.inputs());
-    for ((inputs, label), logit) in records.zip(data.labels()).zip(logits) {
-        query.record(inputs, *label, *logit, &mut row);
+    let width = outputs.len() / data.records().max(1);
+    for (record, (inputs, label)) in records.zip(data.labels()).enumerate() {
+        let outputs = &outputs[record * width..][..width];
+        query.record(inputs, *label, outputs, &mut row);
         match summed.sum.add_record(&row)? {
             RecordOutcome::Kept => {}
             RecordOutcome::Clipped => summed.clipped += 1,

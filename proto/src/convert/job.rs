@@ -1,6 +1,6 @@
 //! Jobs and plans.
 
-use consort_contract::features::{DataSchema, FeatureSpec, MissingValues, TargetSpec};
+use consort_contract::features::{DataSchema, FeatureSpec, MissingValues};
 use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, EncryptionDocument, Job,
     JobDocument, ModelDocument, PrivacyDocument,
@@ -12,6 +12,7 @@ use consort_contract::{
 
 use super::model::{model_from_wire, model_to_wire};
 use super::query::{evaluate_from_wire, evaluate_to_wire, stats_from_wire, stats_to_wire};
+use super::target::{target_from_wire, target_to_wire};
 use super::{WireError, circle_of, name, required};
 use crate::wire::job::v1 as wire;
 
@@ -184,10 +185,7 @@ fn schema_to_wire(schema: &DataSchema) -> wire::DataSchema {
     };
     wire::DataSchema {
         features: schema.features().iter().map(feature).collect(),
-        target: Some(wire::TargetSpec {
-            column: schema.target().column.clone(),
-            positive_above: schema.target().positive_above,
-        }),
+        target: Some(target_to_wire(schema.target())),
         missing: missing.into(),
     }
 }
@@ -223,10 +221,7 @@ fn schema_from_wire(schema: wire::DataSchema) -> Result<DataSchema, WireError> {
         .map(feature)
         .collect::<Result<_, WireError>>()?;
     let target = required(schema.target, "spec.data.target")?;
-    let target = TargetSpec {
-        column: target.column,
-        positive_above: target.positive_above,
-    };
+    let target = target_from_wire(target)?;
     DataSchema::new(features, target, missing).map_err(|e| WireError::invalid("spec.data", e))
 }
 

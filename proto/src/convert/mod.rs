@@ -7,6 +7,7 @@ mod keys;
 mod model;
 mod query;
 mod round;
+mod target;
 
 pub use audit::{
     COSIGNATURE_BYTES, ShownHead, cosign_from_wire, prove_head_from_wire, shown_head_from_wire,

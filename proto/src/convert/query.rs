@@ -66,8 +66,8 @@ pub(super) fn evaluate_to_wire(evaluate: &Evaluate) -> wire::Evaluate {
     wire::Evaluate {
         model_of: evaluate.model_of.to_string(),
         parameters: evaluate.parameters.to_vec(),
-        threshold: evaluate.threshold,
-        bins: evaluate.bins,
+        threshold: evaluate.threshold.unwrap_or(0.0),
+        bins: evaluate.bins.unwrap_or(0),
         weights: Some(wire::EvaluateWeights {
             count: Some(weights.count),
             confusion: Some(weights.confusion),
@@ -84,8 +84,9 @@ pub(super) fn evaluate_from_wire(evaluate: wire::Evaluate) -> Result<Evaluate, W
     Ok(Evaluate {
         model_of: name(&evaluate.model_of, "spec.evaluate.model_of")?,
         parameters: fixed(&evaluate.parameters, "spec.evaluate.parameters")?,
-        threshold: evaluate.threshold,
-        bins: evaluate.bins,
+        // Neither is 0 where it is said.
+        threshold: (evaluate.threshold != 0.0).then_some(evaluate.threshold),
+        bins: (evaluate.bins != 0).then_some(evaluate.bins),
         weights: EvaluateWeights {
             count: weights.count.unwrap_or(even.count),
             confusion: weights.confusion.unwrap_or(even.confusion),

@@ -49,6 +49,7 @@ pub fn parse(
         labels: Vec::new(),
         inputs: schema.inputs(),
         dropped: 0,
+        beyond: 0,
     };
     let mut row = StringRecord::new();
     while reader
@@ -104,13 +105,19 @@ fn read_row(
             note(feature.column(), fault)?;
         }
     }
+    let mut beyond = false;
     match label(schema.target(), &row[columns.target]) {
-        Ok(label) => data.labels.push(label),
+        Ok(label) => {
+            data.labels.push(label.value);
+            beyond = label.beyond;
+        }
         Err(fault) => note(&schema.target().column, fault)?,
     }
     if missing {
         data.features.truncate(features);
         data.labels.truncate(records);
+    } else {
+        data.beyond += usize::from(beyond);
     }
     Ok(!missing)
 }
@@ -140,6 +147,7 @@ impl Place<'_> {
         match fault {
             FieldFault::Missing => DataError::MissingValue { path, line, column },
             FieldFault::NotANumber => DataError::NotANumber { path, line, column },
+            FieldFault::NotACount => DataError::NotACount { path, line, column },
             FieldFault::UnknownLevel => DataError::UnknownLevel { path, line, column },
         }
     }

@@ -97,10 +97,39 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A count is negative or has a fraction.
+    #[error(
+        "{} line {line}: column {column:?} is not a count, an integer from 0; correct the row, or agree on a job whose target is \
+         a number",
+        path.display()
+    )]
+    NotACount {
+        /// The file.
+        path: PathBuf,
+        /// Line in the file, the header being line 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
+    /// The target is the same in all records of a file that is to be trained on.
+    #[error(
+        "{} lines 2 and below: column {column:?} gives all {records} records the same label, from which nothing is learnt; {hint}",
+        path.display()
+    )]
+    ConstantTarget {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// How many records there are.
+        records: usize,
+        /// What to look at.
+        hint: &'static str,
+    },
     /// A category is none of the levels of the schema.
     #[error(
-        "{} line {line}: column {column:?} is none of the levels the job lists; correct the row, or agree on a job that \
-         lists its level",
+        "{} line {line}: column {column:?} is none of the levels or classes the job lists; correct the row, or agree on a job \
+         that lists it",
         path.display()
     )]
     UnknownLevel {
@@ -145,6 +174,8 @@ impl DataError {
             Self::RowLength { .. } => "DATA_ROW_LENGTH",
             Self::MissingValue { .. } => "DATA_MISSING_VALUE",
             Self::NotANumber { .. } => "DATA_NOT_A_NUMBER",
+            Self::NotACount { .. } => "DATA_NOT_A_COUNT",
+            Self::ConstantTarget { .. } => "DATA_CONSTANT_TARGET",
             Self::UnknownLevel { .. } => "DATA_UNKNOWN_LEVEL",
             Self::TooManyRecords { .. } => "DATA_TOO_MANY_RECORDS",
             Self::NoRecords { .. } => "DATA_NO_RECORDS",

@@ -1,6 +1,6 @@
 //! One field of a row becomes inputs or a label.
 
-use consort_contract::{FeatureSpec, TargetSpec, features::same_level};
+use consort_contract::features::{FeatureSpec, Label, NoLabel, TargetSpec, same_level};
 
 /// Why a field cannot be used; the caller knows the file and the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,8 +9,10 @@ pub(super) enum FieldFault {
     Missing,
     /// Not a finite number.
     NotANumber,
-    /// None of the levels.
+    /// None of the levels or classes.
     UnknownLevel,
+    /// Not an integer from 0.
+    NotACount,
 }
 
 /// Appends the inputs of one feature.
@@ -38,10 +40,15 @@ pub(super) fn push_inputs(
     Ok(())
 }
 
-/// The label, 0 or 1.
-pub(super) fn label(spec: &TargetSpec, field: &str) -> Result<f32, FieldFault> {
-    let positive = number(present(field)?)? > spec.positive_above;
-    Ok(if positive { 1.0 } else { 0.0 })
+/// The label.
+pub(super) fn label(spec: &TargetSpec, field: &str) -> Result<Label, FieldFault> {
+    spec.kind
+        .label(present(field)?)
+        .map_err(|fault| match fault {
+            NoLabel::NotANumber => FieldFault::NotANumber,
+            NoLabel::UnknownClass => FieldFault::UnknownLevel,
+            NoLabel::NotACount => FieldFault::NotACount,
+        })
 }
 
 fn present(field: &str) -> Result<&str, FieldFault> {

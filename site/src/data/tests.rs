@@ -15,10 +15,7 @@ fn schema(missing: MissingValues) -> DataSchema {
         column: "pain".into(),
         levels: ["1", "2", "3"].map(Into::into).into(),
     };
-    let target = TargetSpec {
-        column: "sick".into(),
-        positive_above: 0.0,
-    };
+    let target = TargetSpec::binary("sick", 0.0);
     DataSchema::new(vec![age, pain], target, missing).unwrap()
 }
 
@@ -171,7 +168,7 @@ fn each_row_becomes_the_inputs_and_the_label_of_the_published_vectors() {
     let file = include_str!("../../../vectors/secure-aggregation/gradient.json");
     let file: serde_json::Value = serde_json::from_str(file).unwrap();
     let rows = file["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 7);
+    assert_eq!(rows.len(), 17);
     for said in rows {
         let schema: DataSchema = serde_json::from_value(said["data"].clone()).unwrap();
         let row = said["row"].as_object().unwrap();
@@ -184,7 +181,92 @@ fn each_row_becomes_the_inputs_and_the_label_of_the_published_vectors() {
             floats(said["inputs"].as_str().unwrap()),
             "{said}"
         );
-        let label = f32::from(u8::try_from(said["label"].as_u64().unwrap()).unwrap());
+        let label: f32 = serde_json::from_value(said["label"].clone()).unwrap();
         assert_eq!(data.labels(), [label], "{said}");
+    }
+}
+
+/// The labels of a column under this target, or why there are none.
+fn labelled(target: &str, values: &[&str]) -> Result<DataSet, DataError> {
+    let schema = format!(
+        r#"{{"target": {{"column": "y", {target}}}, "missing": "drop_row",
+            "features": [{{"numeric": {{"column": "age", "center": 50, "scale": 10, "clip": 3}}}}]}}"#
+    );
+    let schema: DataSchema = serde_json::from_str(&schema).unwrap();
+    let rows: String = values.iter().map(|value| format!("50,{value}\n")).collect();
+    let (path, text) = (Path::new("y.csv"), format!("age,y\n{rows}"));
+    let data = parse(path, text.as_bytes(), &schema, 1000)?;
+    data.varies(path, schema.target())?;
+    Ok(data)
+}
+
+#[test]
+fn labels_of_classes_numbers_and_counts_are_those_of_the_target() {
+    let classes = labelled(r#""classes": ["a", "b", "7"]"#, &["b", "7.0", "?", "a"]).unwrap();
+    assert_eq!(
+        (classes.labels(), classes.dropped()),
+        (&[1.0, 2.0, 0.0][..], 1)
+    );
+    let number = r#""number": {"least": 0, "most": 200}"#;
+    let numbers = labelled(number, &["50", "300", "?", "-1", "200"]).unwrap();
+    assert_eq!(numbers.labels(), [0.25, 1.0, 0.0, 1.0]);
+    assert_eq!((numbers.dropped(), numbers.beyond()), (1, 2));
+    let counts = labelled(r#""count": {"most": 4}"#, &["0", "4", "9"]).unwrap();
+    assert_eq!(
+        (counts.labels(), counts.beyond()),
+        (&[0.0, 4.0, 4.0][..], 1)
+    );
+}
+
+#[test]
+fn a_value_that_is_no_label_is_named_by_file_line_and_column() {
+    for (target, value, code) in [
+        (r#""classes": 3"#, "3", "DATA_UNKNOWN_LEVEL"),
+        (r#""classes": 3"#, "-1", "DATA_UNKNOWN_LEVEL"),
+        (r#""classes": 3"#, "nan", "DATA_UNKNOWN_LEVEL"),
+        (
+            r#""number": {"least": 0, "most": 1}"#,
+            "inf",
+            "DATA_NOT_A_NUMBER",
+        ),
+        (
+            r#""number": {"least": 0, "most": 1}"#,
+            "NaN",
+            "DATA_NOT_A_NUMBER",
+        ),
+        (r#""count": {"most": 9}"#, "-1", "DATA_NOT_A_COUNT"),
+        (r#""count": {"most": 9}"#, "0.5", "DATA_NOT_A_COUNT"),
+    ] {
+        let error = labelled(target, &["1", "2", value]).unwrap_err();
+        assert_eq!(error.code(), code, "{target} {value}");
+        let message = error.to_string();
+        assert!(message.contains("y.csv line 4: column \"y\""), "{message}");
+        assert!(!message.contains(value), "{message}");
+    }
+}
+
+#[test]
+fn a_target_that_is_the_same_in_all_of_many_records_is_refused() {
+    // 31 is beyond the bounds, like 30: a wrong unit makes all values the bound.
+    let number = r#""number": {"least": 0, "most": 20}"#;
+    let refused = labelled(number, &["30", "31"].repeat(5)).unwrap_err();
+    assert_eq!(refused.code(), "DATA_CONSTANT_TARGET");
+    let message = refused.to_string();
+    assert!(
+        message.contains("y.csv lines 2 and below: column \"y\""),
+        "{message}"
+    );
+    assert!(labelled(number, &["30"; 9]).is_ok());
+    let mut varied = vec!["30"; 10];
+    varied[9] = "19";
+    assert!(labelled(number, &varied).is_ok());
+    for target in [
+        r#""positive_above": 5"#,
+        r#""classes": 3"#,
+        r#""count": {"most": 9}"#,
+    ] {
+        assert!(labelled(target, &["2"; 99]).is_ok());
+        let refused = labelled(target, &["2"; 100]).unwrap_err();
+        assert_eq!(refused.code(), "DATA_CONSTANT_TARGET");
     }
 }

@@ -19,5 +19,6 @@ mod refusals;
 mod sealed_data;
 mod state_key;
 mod statistics;
+mod targets;
 mod uplink;
 mod witnesses;

@@ -4,7 +4,6 @@ mod layers;
 
 use super::*;
 use crate::{LossWeight, oracle, reference};
-use consort_model::LOSS_CAP;
 use consort_model::{Layer, Loss};
 use consort_privacy::{ClipNorm, Grid, GridBits};
 use proptest::prelude::*;
@@ -39,12 +38,13 @@ impl Case {
         let mut sum = vec![0.0; sum_elements(&self.spec)];
         let unit = clipping.grid().unit();
         let longest = clipping.longest_gradient(self.spec.parameter_count()) * unit;
+        let cap = self.spec.loss_cap();
         let weight = clipping.loss_weight().value() * f64::from(clipping.grid().clip().value());
         for record in oracle::per_record(&self.spec, &self.parameters(), &self.batch()) {
             let square = |value: &f32| f64::from(*value) * f64::from(*value);
             let norm = record.gradient.iter().map(square).sum::<f64>().sqrt();
             let scale = (longest / norm).min(1.0);
-            let loss = f64::from(record.loss).min(LOSS_CAP) * weight / LOSS_CAP;
+            let loss = f64::from(record.loss).min(cap) * weight / cap;
             let scaled = record
                 .gradient
                 .iter()
@@ -275,12 +275,13 @@ fn a_damaged_record_counts_as_zero_and_moves_no_other() {
 fn the_loss_coordinate_tells_the_sum_of_capped_losses() {
     let (case, rule) = (network(40), clipping(0.5, 0.25));
     let records = oracle::per_record(&case.spec, &case.parameters(), &case.batch());
+    let cap = case.spec.loss_cap();
     let expected: f64 = records
         .iter()
-        .map(|record| f64::from(record.loss).min(LOSS_CAP))
+        .map(|record| f64::from(record.loss).min(cap))
         .sum();
-    // The last element is the sum in units, times w·C/LOSS_CAP.
-    let told = *in_units(case.sum(&rule)).last().unwrap() * LOSS_CAP / (0.25 * 0.5);
+    // The last element is the sum in units, times w·C/cap.
+    let told = *in_units(case.sum(&rule)).last().unwrap() * cap / (0.25 * 0.5);
     assert!((told - expected).abs() < 1e-4);
 }
 

@@ -34,8 +34,8 @@ fn evaluating(model_of: &str, parameters: [u8; 32]) -> JobDocument {
     document.algorithm = Algorithm::Query(Query::Evaluate(Evaluate {
         model_of: JobId::new(model_of).unwrap(),
         parameters,
-        threshold: 0.5,
-        bins: 4,
+        threshold: Some(0.5),
+        bins: Some(4),
         weights: EvaluateWeights::default(),
         max_records_per_member: 1000,
     }));

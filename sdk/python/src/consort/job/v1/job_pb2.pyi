@@ -153,12 +153,38 @@ class OneHotFeature(_message.Message):
     def __init__(self, column: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TargetSpec(_message.Message):
-    __slots__ = ("column", "positive_above")
+    __slots__ = ("column", "positive_above", "classes", "number", "count")
     COLUMN_FIELD_NUMBER: _ClassVar[int]
     POSITIVE_ABOVE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     column: str
     positive_above: float
-    def __init__(self, column: _Optional[str] = ..., positive_above: _Optional[float] = ...) -> None: ...
+    classes: ClassesTarget
+    number: NumberTarget
+    count: CountTarget
+    def __init__(self, column: _Optional[str] = ..., positive_above: _Optional[float] = ..., classes: _Optional[_Union[ClassesTarget, _Mapping]] = ..., number: _Optional[_Union[NumberTarget, _Mapping]] = ..., count: _Optional[_Union[CountTarget, _Mapping]] = ...) -> None: ...
+
+class ClassesTarget(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NumberTarget(_message.Message):
+    __slots__ = ("least", "most")
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    least: float
+    most: float
+    def __init__(self, least: _Optional[float] = ..., most: _Optional[float] = ...) -> None: ...
+
+class CountTarget(_message.Message):
+    __slots__ = ("most",)
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    most: int
+    def __init__(self, most: _Optional[int] = ...) -> None: ...
 
 class ModelSpec(_message.Message):
     __slots__ = ("layers", "loss", "seed")
@@ -171,14 +197,50 @@ class ModelSpec(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., loss: _Optional[_Union[Loss, str]] = ..., seed: _Optional[bytes] = ...) -> None: ...
 
 class Layer(_message.Message):
-    __slots__ = ("dense", "relu", "tanh")
+    __slots__ = ("dense", "relu", "tanh", "image", "conv2d", "max_pool", "flatten", "layer_norm", "embedding", "residual")
     DENSE_FIELD_NUMBER: _ClassVar[int]
     RELU_FIELD_NUMBER: _ClassVar[int]
     TANH_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CONV2D_FIELD_NUMBER: _ClassVar[int]
+    MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    FLATTEN_FIELD_NUMBER: _ClassVar[int]
+    LAYER_NORM_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     dense: Dense
     relu: Relu
     tanh: Tanh
-    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., relu: _Optional[_Union[Relu, _Mapping]] = ..., tanh: _Optional[_Union[Tanh, _Mapping]] = ...) -> None: ...
+    image: Image
+    conv2d: Conv2d
+    max_pool: MaxPool
+    flatten: Flatten
+    layer_norm: LayerNorm
+    embedding: Embedding
+    residual: Residual
+    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., relu: _Optional[_Union[Relu, _Mapping]] = ..., tanh: _Optional[_Union[Tanh, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., conv2d: _Optional[_Union[Conv2d, _Mapping]] = ..., max_pool: _Optional[_Union[MaxPool, _Mapping]] = ..., flatten: _Optional[_Union[Flatten, _Mapping]] = ..., layer_norm: _Optional[_Union[LayerNorm, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., residual: _Optional[_Union[Residual, _Mapping]] = ...) -> None: ...
+
+class InnerLayer(_message.Message):
+    __slots__ = ("dense", "relu", "tanh", "image", "conv2d", "max_pool", "flatten", "layer_norm", "embedding")
+    DENSE_FIELD_NUMBER: _ClassVar[int]
+    RELU_FIELD_NUMBER: _ClassVar[int]
+    TANH_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CONV2D_FIELD_NUMBER: _ClassVar[int]
+    MAX_POOL_FIELD_NUMBER: _ClassVar[int]
+    FLATTEN_FIELD_NUMBER: _ClassVar[int]
+    LAYER_NORM_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    dense: Dense
+    relu: Relu
+    tanh: Tanh
+    image: Image
+    conv2d: Conv2d
+    max_pool: MaxPool
+    flatten: Flatten
+    layer_norm: LayerNorm
+    embedding: Embedding
+    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., relu: _Optional[_Union[Relu, _Mapping]] = ..., tanh: _Optional[_Union[Tanh, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., conv2d: _Optional[_Union[Conv2d, _Mapping]] = ..., max_pool: _Optional[_Union[MaxPool, _Mapping]] = ..., flatten: _Optional[_Union[Flatten, _Mapping]] = ..., layer_norm: _Optional[_Union[LayerNorm, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ...) -> None: ...
 
 class Dense(_message.Message):
     __slots__ = ("outputs",)
@@ -193,6 +255,60 @@ class Relu(_message.Message):
 class Tanh(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("channels", "height", "width")
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    channels: int
+    height: int
+    width: int
+    def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
+
+class Conv2d(_message.Message):
+    __slots__ = ("outputs", "kernel", "padding")
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    outputs: int
+    kernel: int
+    padding: int
+    def __init__(self, outputs: _Optional[int] = ..., kernel: _Optional[int] = ..., padding: _Optional[int] = ...) -> None: ...
+
+class MaxPool(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Flatten(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LayerNorm(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Embedding(_message.Message):
+    __slots__ = ("columns",)
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedCompositeFieldContainer[EmbeddedColumn]
+    def __init__(self, columns: _Optional[_Iterable[_Union[EmbeddedColumn, _Mapping]]] = ...) -> None: ...
+
+class EmbeddedColumn(_message.Message):
+    __slots__ = ("first", "levels", "outputs")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    levels: int
+    outputs: int
+    def __init__(self, first: _Optional[int] = ..., levels: _Optional[int] = ..., outputs: _Optional[int] = ...) -> None: ...
+
+class Residual(_message.Message):
+    __slots__ = ("layers",)
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    layers: _containers.RepeatedCompositeFieldContainer[InnerLayer]
+    def __init__(self, layers: _Optional[_Iterable[_Union[InnerLayer, _Mapping]]] = ...) -> None: ...
 
 class DpFedSgd(_message.Message):
     __slots__ = ("rounds", "clip", "learning_rate", "momentum", "divisor", "loss_weight", "max_records_per_member", "server_optimizer", "schedule", "sampling")
