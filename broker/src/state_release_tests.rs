@@ -113,15 +113,19 @@ async fn the_same_state_key_is_released_at_every_start_and_each_release_stands_i
     assert_eq!(first.fingerprint(), again.fingerprint());
     let released: Vec<_> = log(&world)
         .into_iter()
-        .filter_map(|event| match event {
-            Event::StateKeyReleased {
+        .filter_map(|event| {
+            if let Event::StateKeyReleased {
                 key,
                 version,
                 simulated,
                 nonce,
                 ..
-            } => Some((key.to_string(), version, simulated, nonce)),
-            _ => None,
+            } = event
+            {
+                Some((key.to_string(), version, simulated, nonce))
+            } else {
+                None
+            }
         })
         .collect();
     let [one, other] = &released[..] else {
@@ -165,21 +169,21 @@ async fn another_machine_program_statement_or_key_gets_nothing() {
         (
             SimulatedMachine {
                 measurement: Measurement::new([0x4E; 48]),
-                ..own.clone()
+                ..own
             },
             "attest.measurement",
         ),
         (
             SimulatedMachine {
                 chip_id: ChipId::new([9; 64]),
-                ..own.clone()
+                ..own
             },
             "attest.chip-id",
         ),
         (
             SimulatedMachine {
                 host_data: HostData::new([9; 32]),
-                ..own.clone()
+                ..own
             },
             "attest.host-data",
         ),

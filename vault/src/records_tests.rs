@@ -72,7 +72,7 @@ fn contents(records: &dyn RecordStore) -> Vec<(RecordKey, Vec<u8>)> {
 }
 
 fn random_change(random: &mut ChaCha20Rng) -> RecordChange {
-    let collection = ["a", "b"][usize::from(random.next_u32() % 2 == 0)];
+    let collection = ["a", "b"][usize::from(random.next_u32().is_multiple_of(2))];
     let key = at(collection, &format!("k{}", random.next_u32() % 4));
     let value = vec![(random.next_u32() % 3) as u8; (random.next_u32() % 40) as usize];
     match random.next_u32() % 3 {
@@ -95,7 +95,7 @@ fn sealed_records_answer_as_plain_ones_do_also_after_they_are_opened_again() {
                 .collect();
             let (ours, theirs) = (sealed.change(&changes), plain.change(&changes));
             assert_eq!(ours.map_err(|e| e.code()), theirs.map_err(|e| e.code()));
-            if random.next_u32() % 4 == 0 {
+            if random.next_u32().is_multiple_of(4) {
                 sealed = opened(&below).unwrap();
             }
             assert_eq!(contents(&sealed), contents(&plain));
