@@ -795,6 +795,13 @@ fn key_release(approval: consent::v1::Approval) {
         evidence: vec![3; 100],
     };
     write("wire-key-request", request.encode_to_vec());
+    let request = keys::v1::StateReleaseRequest {
+        nonce: vec![1; 32],
+        hpke_key: vec![2; 1216],
+        key_id: "clinic-1-state".to_owned(),
+        evidence: vec![3; 64],
+    };
+    write("wire-state-key-request", request.encode_to_vec());
     let challenge = keys::v1::ChallengeResponse {
         nonce: vec![1; 32],
         lifetime_ms: 60_000,
