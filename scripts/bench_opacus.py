@@ -139,7 +139,8 @@ def ours(arguments):
             command = [arguments.bench, "--model", name, "--batch", str(batch), "--steps", str(arguments.steps)]
             cores = ",".join(map(str, range(arguments.threads)))
             said = subprocess.run(["taskset", "-c", cores, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
-            for row in csv.DictReader(said.splitlines()):
+            rows = [line for line in said.splitlines() if "," in line and ":" not in line]
+            for row in csv.DictReader(rows):
                 found[name, batch, row["kind"]] = batch / (float(row["median_ms"]) / 1000)
     return found
 

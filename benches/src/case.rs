@@ -110,6 +110,13 @@ impl Case {
         let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
         let reach = (self.degree < self.n - 1).then_some(self.degree / 2);
         let cohort = Cohort::new(self.n, self.threshold, reach, &mut rng);
+        let fewest = cohort.fewest_holders(self.n - self.dropped);
+        ensure!(
+            fewest >= self.threshold as usize,
+            "with {} dropped, {fewest} holders of somebody's shares are left of the {} that are needed",
+            self.dropped,
+            self.threshold
+        );
         let sharings: Vec<Sharing> = (1..=self.n)
             .map(|position| cohort.deal(position, &mut rng))
             .collect();
@@ -159,13 +166,6 @@ impl Case {
             self.degree == self.n - 1
                 || (self.degree < self.n - 1 && self.degree.is_multiple_of(2)),
             "the degree is n - 1 or a smaller even number"
-        );
-        // On a circle the neighbours that are lost lie together: at worst all of them on both sides.
-        ensure!(
-            (self.degree + 1).saturating_sub(self.dropped) >= self.threshold,
-            "with {} dropped, fewer than {} holders are left",
-            self.dropped,
-            self.threshold
         );
         Ok(())
     }

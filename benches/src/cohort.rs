@@ -15,8 +15,10 @@ pub(crate) struct Cohort {
     members: Vec<Member>,
     context: RoundKeyContext,
     threshold: u32,
-    /// Neighbours on each side of a member in the circle of members; none when everybody is everybody's neighbour.
+    /// Neighbours on each side of a member on the circle; none when everybody is everybody's neighbour.
     reach: Option<u32>,
+    /// The positions in their order on the circle.
+    circle: Vec<u32>,
 }
 
 struct Member {
@@ -57,8 +59,8 @@ pub(crate) fn schema(elements: u64, n: u32, q: u32) -> anyhow::Result<VectorSche
 }
 
 impl Cohort {
-    /// A cohort on the complete graph, or, with a reach, on the circulant one of degree twice the reach, whose cost is
-    /// that of the Harary graph the members would be permuted on.
+    /// A cohort on the complete graph, or, with a reach, on the Harary graph of degree twice the reach over the positions in the order
+    /// of their hashes, which stands for a seed's permutation: those who are lost lie anywhere.
     pub(crate) fn new(n: u32, threshold: u32, reach: Option<u32>, rng: &mut ChaCha20Rng) -> Self {
         let members = (1..=n)
             .map(|position| Member {
@@ -66,28 +68,41 @@ impl Cohort {
                 keys: Keys::draw(rng),
             })
             .collect();
+        let mut circle: Vec<u32> = (1..=n).collect();
+        circle.sort_by_key(|position| *Digest::of(&position.to_be_bytes()).as_bytes());
         Self {
             members,
             context: RoundKeyContext::new(&Digest::of(b"context"), &Digest::of(b"adverts")),
             threshold,
             reach,
+            circle,
         }
     }
 
     /// The positions of the neighbours of the member at `position`, itself left out.
     pub(crate) fn neighbours(&self, position: u32) -> Vec<u32> {
-        let n = u32::try_from(self.members.len()).expect("a cohort is counted in u32");
+        let n = self.circle.len();
         match self.reach {
-            None => (1..=n).filter(|&other| other != position).collect(),
-            Some(reach) => (1..=reach)
-                .flat_map(|step| {
-                    [
-                        (position - 1 + step) % n + 1,
-                        (position - 1 + n - step) % n + 1,
-                    ]
-                })
-                .collect(),
+            None => (1..).take(n).filter(|&other| other != position).collect(),
+            Some(reach) => {
+                let place = self.circle.iter().position(|other| *other == position);
+                let place = place.expect("every position lies on the circle");
+                (1..=reach as usize)
+                    .flat_map(|step| [(place + step) % n, (place + n - step) % n])
+                    .map(|place| self.circle[place])
+                    .collect()
+            }
         }
+    }
+
+    /// The fewest holders of one member's shares among the first positions.
+    pub(crate) fn fewest_holders(&self, survivors: u32) -> usize {
+        let surviving = |position| {
+            let holders = self.holders(position).into_iter();
+            holders.filter(|holder| holder.get() <= survivors).count()
+        };
+        let everyone = (1..).take(self.circle.len());
+        everyone.map(surviving).min().unwrap_or(0)
     }
 
     fn member(&self, position: u32) -> &Member {

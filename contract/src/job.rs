@@ -367,6 +367,7 @@ impl Job {
             Algorithm::Query(query) => Some(query.vector(&document.data, &model)?),
             Algorithm::DpFedSgd(_) | Algorithm::FedAvg(_) => None,
         };
+        document.algorithm.check_model(&model)?;
         Ok(Self {
             document,
             model,

@@ -171,17 +171,17 @@ impl Plan {
         workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
         let (id, job) = job;
-        let share = job.algorithm().rate_share(round);
         match &self.step {
             ServerStep::Gradient(rule) => {
                 let (loss, gradient) = sum
                     .split_last()
                     .expect("a schema has the loss element at least");
                 let loss = self.noised_loss(job, *loss, survivors);
-                Ok((state.step(&rule.scaled(share), gradient)?, loss))
+                let rule = rule.scaled(job.algorithm().rate_share(round));
+                Ok((state.step(&rule, gradient)?, loss))
             }
             ServerStep::Average(averaging) => {
-                averaging.advance((id, round), share, state, sum, survivors, workers)
+                averaging.advance((id, job), round, state, sum, survivors, workers)
             }
             ServerStep::Report => Ok((state.clone(), None)),
         }

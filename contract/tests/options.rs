@@ -90,6 +90,8 @@ fn of_fedavg() -> Vec<Value> {
         json!({"schedule": {"warmup_rounds": 2}, "local_schedule": {"warmup_rounds": 2}}),
         json!({"proximal": 0.5}),
         json!({"proximal": 0.25}),
+        json!({"scaffold": true}),
+        json!({"scaffold": true, "local_schedule": {"warmup_rounds": 2}}),
     ]
 }
 
@@ -179,6 +181,65 @@ fn an_option_out_of_its_range_is_refused_by_its_name() {
         let said = refused("fedavg", &json!({"proximal": proximal}));
         assert!(said.starts_with("fedavg.proximal = "), "{said}");
     }
+}
+
+#[test]
+fn scaffold_beside_what_it_has_no_control_of_is_refused_by_name() {
+    for (options, field) in [
+        (
+            json!({"scaffold": true, "momentum": 0.5}),
+            "fedavg.momentum",
+        ),
+        (
+            json!({"scaffold": true, "server_optimizer": adam(0.9)}),
+            "fedavg.server_optimizer",
+        ),
+        (
+            json!({"scaffold": true, "proximal": 0.25}),
+            "fedavg.proximal",
+        ),
+    ] {
+        let said = refused("fedavg", &options);
+        assert!(said.starts_with(&format!("{field} = ")), "{said}");
+    }
+    let mut wide = with("fedavg", &json!({"scaffold": true}));
+    wide["model"]["layers"] =
+        json!([{"dense": {"outputs": 400_000}}, "tanh", {"dense": {"outputs": 1}}]);
+    let refused = Job::new(serde_json::from_value(wide).unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("at most 1000000"), "{refused}");
+}
+
+#[test]
+fn a_round_with_scaffold_begins_with_the_model_and_the_control_behind_it() {
+    let [plain, scaffold] = [json!({}), json!({"scaffold": true})].map(|o| job(with("fedavg", &o)));
+    let start = |job: &Job| Parameters::initial(job.model(), &job.initial_seed());
+    assert_eq!(plain.first_announced(), start(&plain));
+    assert_eq!(
+        (plain.announced_values(), scaffold.announced_values()),
+        (2, 4)
+    );
+    assert_eq!(scaffold.first_announced().as_slice(), [0.0; 4]);
+    let plan = Plan::derive(&scaffold).unwrap();
+    let id = JobId::new("job-1").unwrap();
+    let state = OptimizerState::initial(start(&scaffold));
+    let one = std::num::NonZeroUsize::MIN;
+    let sum = [32_767 * 4, -32_767, 0];
+    // Four of five members: the average is 1.5 and -0.375, and K·η_l is 6.
+    let (next, _) = plan
+        .advance((&id, &scaffold), 1, &state, &sum, 4, one)
+        .unwrap();
+    let announced = scaffold.announced(&next);
+    let expected = [1.5, -0.375, -0.8 * 1.5 / 6.0, 0.8 * 0.375 / 6.0];
+    for (found, expected) in announced.as_slice().iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{announced:?}");
+    }
+    assert_eq!(next.parameters().as_slice(), &announced.as_slice()[..2]);
+    // What was announced is c in the next round: nobody moved, so four fifths of it fade.
+    let (later, _) = plan
+        .advance((&id, &scaffold), 2, &next, &[0, 0, 0], 4, one)
+        .unwrap();
+    let later = scaffold.announced(&later);
+    assert!((later.as_slice()[2] - 0.2 * announced.as_slice()[2]).abs() < 1e-7);
 }
 
 #[test]

@@ -365,6 +365,10 @@ fn the_steps_of_every_optimizer_and_schedule_are_those_of_the_reference_to_the_b
             );
             let hash = state.parameters().hash();
             assert_eq!(*hash.as_bytes(), array(round, "/model_hash"));
+            if job.has_control() {
+                let announced = job.announced(&state).hash();
+                assert_eq!(*announced.as_bytes(), array(round, "/announced"));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use consort_aggregation::{
     Accumulator, AggregateSum, ChunkSum, ChunkTree, Digest, MemberIndex, VectorSchema,
 };
-use consort_contract::JobId;
+use consort_contract::{Job, JobId};
 use consort_model::{OptimizerState, StepError};
 use consort_proto::convert::AttemptKey;
 use consort_round::coordinator::Opening;
@@ -200,9 +200,9 @@ pub fn step(
     )
 }
 
-/// The hash of a model as rounds announce it.
-pub fn model_digest(state: &OptimizerState) -> Digest {
-    Digest::new(*state.parameters().hash().as_bytes())
+/// The hash of what a round of the job announces when it begins with this state.
+pub fn model_digest(job: &Job, state: &OptimizerState) -> Digest {
+    Digest::new(*job.announced(state).hash().as_bytes())
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use consort_contract::job::{
     AggregationDocument, DataAccessDocument, DeadlineDocument, ModelDocument, PrivacyDocument,
 };
 use consort_contract::{
-    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, IdentitySecret,
+    AdaptiveTerms, Algorithm, ConsortiumId, CosineDecay, Decay, DpFedSgd, FedAvg, IdentitySecret,
     JobDocument, JobId, Label, OrganisationId, Requirements, Roster, RosterDocument, RosterEntry,
-    Schedule, ServerOptimizerTerms, SignedRoster,
+    Rotation, Schedule, ServerOptimizerTerms, SignedRoster,
 };
 use consort_model::{Layer, Loss};
 
@@ -135,6 +135,32 @@ pub(crate) fn adaptive_contract(rounds: u32) -> Contract {
     terms.schedule = Some(Schedule {
         warmup_rounds: 1,
         decay: Decay::Cosine(CosineDecay { last: 0.125 }),
+    });
+    contract_of(document)
+}
+
+/// The same job by federated averaging with SCAFFOLD; its values have room for the members' chosen integers.
+pub(crate) fn scaffold_contract(rounds: u32) -> Contract {
+    let mut document = document(rounds);
+    document.algorithm = Algorithm::FedAvg(FedAvg {
+        rounds,
+        local_steps: 2,
+        clip: 1.0,
+        local_learning_rate: 0.5,
+        local_divisor: 100.0,
+        loss_weight: 0.25,
+        max_records_per_member: 1000,
+        update_clip: 2.0,
+        value_range: None,
+        value_bits: 24,
+        rotation: Rotation::None,
+        learning_rate: 1.0,
+        momentum: 0.0,
+        server_optimizer: None,
+        schedule: None,
+        local_schedule: None,
+        proximal: None,
+        scaffold: true,
     });
     contract_of(document)
 }

@@ -519,7 +519,6 @@ fn job_document() -> JobDocument {
     }
 }
 
-/// Jobs that ask for all that an algorithm may be asked for.
 /// The job's inputs are a number and a category of two levels.
 fn document_of_layers() -> JobDocument {
     let mut document = job_document();
@@ -536,7 +535,8 @@ fn document_of_layers() -> JobDocument {
     document
 }
 
-fn documents_with_options() -> [(&'static str, JobDocument); 2] {
+/// Jobs that ask for all that an algorithm may be asked for.
+fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,
         beta2: 0.99,
@@ -570,7 +570,16 @@ fn documents_with_options() -> [(&'static str, JobDocument); 2] {
         a.local_schedule = Some(cosine);
         a.proximal = Some(0.25);
     }
-    [("dp-fedsgd-options", summed), ("fedavg-options", averaged)]
+    let mut controlled = averaged_document();
+    if let Algorithm::FedAvg(a) = &mut controlled.algorithm {
+        a.momentum = 0.0;
+        a.scaffold = true;
+    }
+    [
+        ("dp-fedsgd-options", summed),
+        ("fedavg-options", averaged),
+        ("fedavg-scaffold", controlled),
+    ]
 }
 
 fn averaged_document() -> JobDocument {
@@ -593,6 +602,7 @@ fn averaged_document() -> JobDocument {
             schedule: None,
             local_schedule: None,
             proximal: None,
+            scaffold: false,
         }),
         ..job_document()
     }

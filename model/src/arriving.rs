@@ -28,7 +28,11 @@ pub struct ArrivedParameters {
 impl ArrivingParameters {
     /// Those of this model, of which nothing is there yet.
     pub fn new(spec: &ModelSpec) -> Self {
-        let expected = spec.parameter_count();
+        Self::of_length(spec.parameter_count())
+    }
+
+    /// So many values, which a contract says: a model's, perhaps with what goes with it.
+    pub fn of_length(expected: usize) -> Self {
         let mut hash = Sha256::new();
         hash.update(labelled_bytes_before(PARAMETERS_LABEL, 4 * expected));
         Self {

@@ -24,6 +24,12 @@ impl AverageRule {
         })
     }
 
+    /// The same with another optimizer.
+    #[must_use]
+    pub fn optimized_by(self, optimizer: ServerOptimizer) -> Self {
+        Self { optimizer, ..self }
+    }
+
     /// The same step at this share of its learning rate, as a schedule has it for a round.
     #[must_use]
     pub fn scaled(self, share: f32) -> Self {

@@ -15,7 +15,7 @@ mod step;
 pub use arriving::{ArrivedParameters, ArrivingParameters};
 pub use average::AverageRule;
 pub use encoding::ModelHash;
-pub use optimizer::{Adaptive, Momentum, ServerOptimizer};
+pub use optimizer::{Adaptive, Momentum, Scaffold, ServerOptimizer};
 pub use parameters::{InitialSeed, Parameters, ParametersError};
 pub use spec::{
     EmbeddedColumn, LOSS_CAP, Layer, LayerPath, Layout, Loss, MAX_ELEMENTS, MAX_LAYERS,

@@ -98,7 +98,7 @@ pub(crate) fn out_of_range(constant: &'static str, range: &'static str) -> StepE
 }
 
 /// What a job carries from round to round, each in the model's layout: parameters, velocity (the first moment of an adaptive
-/// optimizer), and, once an adaptive one has stepped, the second moment.
+/// optimizer), and, once an adaptive one has stepped, the second moment, or SCAFFOLD's control.
 #[derive(Clone, PartialEq)]
 pub struct OptimizerState {
     parameters: Parameters,
@@ -173,6 +173,16 @@ impl OptimizerState {
 
     pub(crate) fn second(&self) -> Option<&[f32]> {
         self.second.as_ref().map(Parameters::as_slice)
+    }
+
+    /// The model's parameters and behind them SCAFFOLD's control, zeros before its first step: what members begin a round with.
+    pub fn with_control(&self) -> Parameters {
+        let parameters = self.parameters.as_slice();
+        let mut both = Vec::with_capacity(2 * parameters.len());
+        both.extend_from_slice(parameters);
+        both.extend_from_slice(self.second().unwrap_or_default());
+        both.resize(2 * parameters.len(), 0.0);
+        Parameters::seen_finite(both)
     }
 
     /// The model's parameters.

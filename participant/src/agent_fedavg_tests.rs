@@ -9,7 +9,7 @@ use consort_privacy::{Delta, spend};
 
 use super::*;
 
-fn fedavg() -> FedAvg {
+pub(super) fn fedavg() -> FedAvg {
     FedAvg {
         rounds: 3,
         local_steps: 2,
@@ -28,6 +28,7 @@ fn fedavg() -> FedAvg {
         schedule: None,
         local_schedule: None,
         proximal: None,
+        scaffold: false,
     }
 }
 

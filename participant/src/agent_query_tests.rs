@@ -136,7 +136,7 @@ fn another_model_than_the_contract_names_is_neither_fetched_nor_evaluated() {
     let input = Input::Model {
         job: job_id(),
         model: model_digest(&named),
-        arrived: arrived(agreed.0.model(), &forged.to_le_bytes()),
+        arrived: arrived(&agreed.0, &forged.to_le_bytes()),
     };
     assert!(
         world

@@ -10,7 +10,7 @@ use crate::test_world::{
 };
 use consort_aggregation::{Accumulator, AggregateSum, Canonical, MemberIndex, RoundKeyContext};
 use consort_contract::{Algorithm, ApprovedVotes, IdentitySecret, Job, Plan, Signature};
-use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, Parameters};
+use consort_model::{ArrivedParameters, ArrivingParameters, Parameters};
 use consort_proto::convert::{directive_to_wire, vote_to_wire};
 use consort_proto::wire::consent::v1::Approval;
 use consort_round::blame::Unproven;
@@ -29,6 +29,8 @@ mod fedavg;
 mod query;
 #[path = "agent_sampled_tests.rs"]
 mod sampled;
+#[path = "agent_scaffold_tests.rs"]
+mod scaffold;
 #[path = "agent_sealed_tests.rs"]
 mod sealed;
 #[path = "agent_witness_tests.rs"]
@@ -209,7 +211,7 @@ impl World {
                             let input = Input::Model {
                                 job,
                                 model: hash,
-                                arrived: arrived(agreed.0.model(), &model.to_le_bytes()),
+                                arrived: arrived(&agreed.0, &model.to_le_bytes()),
                             };
                             effects.extend(self.agents.get_mut(&i).unwrap().handle(input).unwrap());
                         }
@@ -475,8 +477,8 @@ fn the_first_round_starts_from_the_model_of_the_contract_and_from_no_other() {
 }
 
 /// What comes of these bytes of a model.
-fn arrived(spec: &ModelSpec, bytes: &[u8]) -> Result<ArrivedParameters, String> {
-    let mut arriving = ArrivingParameters::new(spec);
+fn arrived(job: &Job, bytes: &[u8]) -> Result<ArrivedParameters, String> {
+    let mut arriving = ArrivingParameters::of_length(job.announced_values());
     let pushed = arriving.push(bytes);
     let arrived = pushed.and_then(|()| arriving.finish());
     arrived.map_err(|error| error.to_string())
@@ -491,11 +493,11 @@ fn model_bytes_that_are_not_what_was_announced_are_refused() {
         panic!("the model is fetched first");
     };
     assert_eq!(*model, model_digest(&next));
-    let spec = agreed.0.model();
+    let agreed = &agreed.0;
     let forged = Parameters::new(world.job.model(), vec![0.5, 0.25]).unwrap();
     for arrived in [
-        arrived(spec, &forged.to_le_bytes()),
-        arrived(spec, &[0; 3]),
+        arrived(agreed, &forged.to_le_bytes()),
+        arrived(agreed, &[0; 3]),
         Err("gone".to_owned()),
     ] {
         let input = Input::Model {

@@ -48,7 +48,7 @@ fn announced(world: &mut World, member: u8) -> Vec<Effect> {
         let input = Input::Model {
             job: job_id(),
             model: model_digest(&next),
-            arrived: arrived(agreed.0.model(), &next.to_le_bytes()),
+            arrived: arrived(&agreed.0, &next.to_le_bytes()),
         };
         effects = world.tell(member, input);
     }

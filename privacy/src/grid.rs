@@ -283,26 +283,30 @@ impl RecordSum {
         Ok(())
     }
 
-    /// Adds a sum of records that were clipped and rounded elsewhere.
+    /// The sum of records that were clipped and rounded elsewhere.
     ///
     /// # Errors
-    /// [`GridError`] if the vector has another length or the records pass the cap; the sum is unchanged.
+    /// [`GridError::TooManyRecords`] if the records pass the cap.
     ///
     /// # Security
     /// The caller vouches for what [`Self::add_record`] sees to: that `sum` is the exact sum of one vector of integers for each record, that
     /// each has Σx² ≤ 2^(2g), and that none depends on another record. `consort-training` has the proof for its sums beside its code
     /// (docs/decisions/0017-rounded-products.md).
-    pub fn add_rounded(&mut self, sum: &[i64], records: u32) -> Result<(), GridError> {
-        if sum.len() != self.values.len() {
-            return Err(GridError::Length {
-                expected: self.values.len(),
-                found: sum.len(),
-            });
-        }
-        let records = self.room_for(records)?;
-        add(&mut self.values, sum);
-        self.records = records;
-        Ok(())
+    pub fn of_rounded(
+        grid: Grid,
+        cap: RecordCap,
+        sum: Vec<i64>,
+        records: u32,
+    ) -> Result<Self, GridError> {
+        let mut whole = Self {
+            grid,
+            cap,
+            records: 0,
+            values: sum,
+            scratch: Vec::new(),
+        };
+        whole.records = whole.room_for(records)?;
+        Ok(whole)
     }
 
     /// Adds the sum of other records of the same member, on the same grid and under the same cap.
@@ -531,15 +535,18 @@ mod tests {
 
     #[test]
     fn records_rounded_elsewhere_count_against_the_cap() {
-        let mut sum = RecordSum::new(grid(1.0, 4), RecordCap::new(3).unwrap(), 2);
-        sum.add_rounded(&[-7, 20], 2).unwrap();
+        let sum_of = |records| {
+            let cap = RecordCap::new(3).unwrap();
+            RecordSum::of_rounded(grid(1.0, 4), cap, vec![-7, 20], records)
+        };
         assert_eq!(
-            sum.add_rounded(&[1, 1], 2),
+            sum_of(4).map(|_| ()),
             Err(GridError::TooManyRecords { cap: 3 })
         );
+        let mut sum = sum_of(3).unwrap();
         assert_eq!(
-            sum.add_rounded(&[1], 1).unwrap_err().code(),
-            "privacy_vector_wrong_length"
+            sum.add_record(&[0.0, 0.0]),
+            Err(GridError::TooManyRecords { cap: 3 })
         );
         assert_eq!(sum.dangerous_into_integers(), [-7, 20]);
     }

@@ -66,14 +66,18 @@ impl LocalRule {
         }
     }
 
+    /// The step size.
+    pub fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
     /// The parameter after one step; one f32 operation after the other.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a noised sum is rounded to the precision of the model"
     )]
-    fn moved(self, parameter: f32, global: f32, sum: i64, unit: f32) -> f32 {
+    fn moved(self, parameter: f32, drawn: f32, sum: i64, unit: f32) -> f32 {
         let mean = (sum as f32 * unit) / self.divisor;
-        let drawn = self.proximal * (parameter - global);
         parameter - self.learning_rate * (mean + drawn)
     }
 }
@@ -113,6 +117,8 @@ pub struct LocalModel<'a> {
     #[zeroize(skip)]
     global: &'a [f32],
     #[zeroize(skip)]
+    correction: &'a [f32],
+    #[zeroize(skip)]
     rule: LocalRule,
     #[zeroize(skip)]
     plan: NoisePlan,
@@ -130,6 +136,7 @@ impl<'a> LocalModel<'a> {
     pub fn at(global: &'a [f32], rule: LocalRule, plan: &NoisePlan) -> Result<Self, ReleaseError> {
         Ok(Self {
             global,
+            correction: &[],
             rule,
             plan: *plan,
             planned: steps_of(plan)?,
@@ -137,6 +144,22 @@ impl<'a> LocalModel<'a> {
             values: global.to_vec(),
             loss: 0.0,
         })
+    }
+
+    /// The same with a correction that is added to each step's mean gradient: what SCAFFOLD makes of earlier rounds.
+    ///
+    /// # Errors
+    /// [`ReleaseError::OtherLength`] if it has another length than the model.
+    ///
+    /// # Security
+    /// It must be made of public values and of noised sums that were paid for: the step is paid for, not the correction.
+    pub fn corrected_by(self, correction: &'a [f32]) -> Result<Self, ReleaseError> {
+        if correction.len() != self.values.len() {
+            return Err(ReleaseError::OtherLength);
+        }
+        let mut corrected = self;
+        corrected.correction = correction;
+        Ok(corrected)
     }
 
     /// The parameters now.
@@ -168,8 +191,10 @@ impl<'a> LocalModel<'a> {
             .expect("a sum has the loss coordinate at least");
         let (rule, unit) = (self.rule, unit_of(grid));
         let way = self.global.iter().zip(gradient);
-        for (parameter, (global, sum)) in self.values.iter_mut().zip(way) {
-            *parameter = rule.moved(*parameter, *global, *sum, unit);
+        for (element, (parameter, (global, sum))) in self.values.iter_mut().zip(way).enumerate() {
+            let drawn = rule.proximal * (*parameter - global);
+            let corrected = self.correction.get(element).copied().unwrap_or(0.0);
+            *parameter = rule.moved(*parameter, drawn + corrected, *sum, unit);
         }
         self.loss = in_clip_norms(*loss, grid);
         self.taken += 1;

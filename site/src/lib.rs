@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod consent;
+pub mod control;
 pub mod data;
 pub mod premises;
 pub mod state;

@@ -290,6 +290,26 @@ impl SiteState {
         Ok(jobs)
     }
 
+    pub(crate) fn put(
+        &self,
+        collection: &str,
+        job: &JobId,
+        value: &[u8],
+    ) -> Result<(), StateFault> {
+        let key = place(collection, job)?;
+        self.records.put(&key, value).map_err(StateFault::Record)
+    }
+
+    pub(crate) fn get(
+        &self,
+        collection: &str,
+        job: &JobId,
+    ) -> Result<Option<(RecordKey, Vec<u8>)>, StateFault> {
+        let key = place(collection, job)?;
+        let bytes = self.records.get(&key)?;
+        Ok(bytes.map(|bytes| (key, bytes)))
+    }
+
     fn read<T: Message + Name + Default>(
         &self,
         collection: &str,

@@ -58,7 +58,9 @@ impl<'a> Batch<'a> {
     /// Whether all features of one record are finite.
     pub(crate) fn is_finite(&self, record: usize) -> bool {
         let features = &self.features[record * self.inputs..][..self.inputs];
-        features.iter().all(|value| value.is_finite())
+        // Without a way out half-way, so that it is done by vectors.
+        let damaged = |value: &f32| u32::from(!value.is_finite());
+        features.iter().map(damaged).sum::<u32>() == 0
     }
 
     /// The records in order, at most `size` at a time; none for an empty batch.

@@ -13,12 +13,13 @@
 //! an odd multiple of some 2^e with |d| ≥ 2^(e+23), and if a·d lies halfway between two integers, its lowest bit is ½ and |a|·2^e ≥ ½, so that |a·d| ≥ 2^22,
 //! which the window below does not hold. The window: Σ (|a|·|d| + ½) over the largest entries of each record since the start is at most 2^22 − 2.
 //!
-//! [`scale_rows_to_odd`]: crate::kernel::scale_rows_to_odd
+//! [`scale_rows_to_odd`]: crate::rows::scale_rows_to_odd
 
 use std::ops::Range;
 
-use crate::kernel::{RowMeasure, add_transposed_product, has_fused_multiply_add};
+use crate::kernel::{add_transposed_product, has_fused_multiply_add};
 use crate::matrix::Matrix;
+use crate::rows::{RowMeasure, add_values, nearest, take_integers};
 
 /// Where a sum starts: in the middle of the floats whose neighbours are the integers beside them.
 const ORIGIN: f32 = 12_582_912.0;
@@ -37,6 +38,8 @@ pub(crate) struct RoundedProducts {
     /// What is used of [`WINDOW`].
     used: f64,
     fused: bool,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
 }
 
 impl RoundedProducts {
@@ -53,7 +56,13 @@ impl RoundedProducts {
             transposed,
             used: 0.0,
             fused: has_fused_multiply_add(),
+            spilled: false,
         }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// Adds each record's rounded product of its row of `inputs` and its row of `deltas`, whose last bits are 1. `total` is the weight's
@@ -69,6 +78,7 @@ impl RoundedProducts {
             .map(|(input, delta)| f64::from(input.most) * f64::from(delta.most) + 0.5)
             .collect();
         if !self.fused || bounds.iter().any(|bound| *bound > WINDOW) {
+            self.spilled = true;
             add_one_by_one(inputs, deltas, total);
             return;
         }
@@ -81,6 +91,7 @@ impl RoundedProducts {
             }
             self.add_records(inputs, deltas, from..to);
             if to < bounds.len() {
+                self.spilled = true;
                 self.finish(total);
             }
             from = to;
@@ -101,19 +112,19 @@ impl RoundedProducts {
             return;
         }
         self.used = 0.0;
-        let columns = self.sums.columns();
         if self.transposed {
             let outputs = self.sums.rows();
+            let mut taken = vec![0; self.sums.columns()];
             for (output, row) in self.sums.rows_mut().enumerate() {
-                for (input, sum) in row.iter_mut().enumerate() {
-                    total[input * outputs + output] += taken(sum);
+                take_integers(row, ORIGIN, &mut taken);
+                for (input, taken) in taken.iter_mut().enumerate() {
+                    total[input * outputs + output] += std::mem::take(taken);
                 }
             }
         } else {
+            let columns = self.sums.columns();
             for (row, total) in self.sums.rows_mut().zip(total.chunks_exact_mut(columns)) {
-                for (sum, total) in row.iter_mut().zip(total) {
-                    *total += taken(sum);
-                }
+                take_integers(row, ORIGIN, total);
             }
         }
     }
@@ -125,6 +136,8 @@ pub(crate) struct RoundedRows {
     sums: Vec<f32>,
     /// What is used of [`WINDOW`].
     used: f64,
+    /// Whether some of the sum is in the total already.
+    spilled: bool,
 }
 
 impl RoundedRows {
@@ -132,44 +145,39 @@ impl RoundedRows {
         Self {
             sums: vec![ORIGIN; elements],
             used: 0.0,
+            spilled: false,
         }
+    }
+
+    /// Whether [`Self::add`] put something into the total.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.spilled
     }
 
     /// Adds a record's row, whose last bits are 1; `most` is the magnitude of its largest entry. `total` is complete after [`Self::finish`].
     pub(crate) fn add(&mut self, row: &[f32], most: f32, total: &mut [i64]) {
         let bound = f64::from(most) + 0.5;
         if bound > WINDOW {
+            self.spilled = true;
             let pairs = total.iter_mut().zip(row);
             pairs.for_each(|(total, value)| *total += nearest(f64::from(*value)));
             return;
         }
         if self.used + bound > WINDOW {
+            self.spilled = true;
             self.finish(total);
         }
         self.used += bound;
-        let pairs = self.sums.iter_mut().zip(row);
-        pairs.for_each(|(sum, value)| *sum += value);
+        add_values(&mut self.sums, row);
     }
 
     /// Moves what was summed into `total` and starts again.
     pub(crate) fn finish(&mut self, total: &mut [i64]) {
         if self.used > 0.0 {
             self.used = 0.0;
-            let pairs = self.sums.iter_mut().zip(total);
-            pairs.for_each(|(sum, total)| *total += taken(sum));
+            take_integers(&mut self.sums, ORIGIN, total);
         }
     }
-}
-
-/// The integer that a sum stands for; the sum starts again.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "an integer of magnitude below 2^22"
-)]
-fn taken(sum: &mut f32) -> i64 {
-    let value = (*sum - ORIGIN) as i32;
-    *sum = ORIGIN;
-    i64::from(value)
 }
 
 /// The same integers, each product rounded by itself: for products outside the window, and for processors without the instruction.
@@ -184,18 +192,10 @@ fn add_one_by_one(inputs: &Matrix, deltas: &Matrix, total: &mut [i64]) {
     }
 }
 
-/// The integer nearest to a number of magnitude below 2^51.
-#[expect(clippy::cast_possible_truncation, reason = "an integer below 2^51")]
-pub(crate) fn nearest(value: f64) -> i64 {
-    // Between 2^52 and 2^53 the doubles are the integers.
-    const MIDDLE: f64 = 6_755_399_441_055_744.0;
-    ((value + MIDDLE) - MIDDLE) as i64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{measure_rows, scale_rows_to_odd};
+    use crate::rows::{measure_rows, scale_rows_to_odd};
     use proptest::prelude::*;
 
     fn sum(inputs: &Matrix, deltas: &Matrix, fused: bool) -> Vec<i64> {
@@ -271,8 +271,8 @@ mod tests {
             [0.0_f32, 1.0].map(|before| 1.0_f32.mul_add(delta, ORIGIN + before) - ORIGIN - before)
         };
         assert_eq!(outcome(0.5), [0.0, 1.0]);
-        assert_eq!(outcome(crate::kernel::odd(0.5)), [1.0, 1.0]);
-        assert_eq!(outcome(crate::kernel::odd(-0.5)), [-1.0, -1.0]);
+        assert_eq!(outcome(crate::rows::odd(0.5)), [1.0, 1.0]);
+        assert_eq!(outcome(crate::rows::odd(-0.5)), [-1.0, -1.0]);
     }
 
     #[test]

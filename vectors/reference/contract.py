@@ -275,6 +275,8 @@ def option_parts(a):
             parts += schedule_parts(label, a[label])
     if "proximal" in a:
         parts += ["proximal", real(a["proximal"])]
+    if a.get("scaffold"):
+        parts += ["scaffold"]
     if "sampling" in a:
         parts += ["sampling", real(a["sampling"]["rate"]), a["sampling"]["max_batch"]]
     return parts

@@ -120,6 +120,17 @@ def momentum(a, rates, sign, start, means):
         yield {"rate": data([rate]).hex(), **shown(theta, velocity)}
 
 
+def scaffold(a, rates, sign, start, means):
+    """SCAFFOLD with 8 of 10 members: the control follows from the average."""
+    theta, control, way = start, [0.0] * len(start), f32(a["local_steps"] * f32(a["local_learning_rate"]))
+    part = f32(8 / 10)
+    for rate, mean in zip(rates, means):
+        control = [f32(c - f32(part * f32(c + f32(x / way)))) for c, x in zip(control, mean)]
+        theta = [f32(p + sign * f32(rate * x)) for p, x in zip(theta, mean)]
+        announced = digest("consort/model/parameters/v1", data(theta + control)).hex()
+        yield {"rate": data([rate]).hex(), **shown(theta, mean), "second": data(control).hex(), "announced": announced}
+
+
 ADAM = {"fedadam": {"beta1": 0.9, "beta2": 0.99, "tau": 0.001}}
 YOGI = {"fedyogi": {"beta1": 0.5, "beta2": 0.75, "tau": 0.03}}
 STEPS = {"warmup_rounds": 2, "decay": {"step": {"every": 2, "factor": 0.7}}}
@@ -131,6 +142,7 @@ OPTIONS = [
     ("dp_fedsgd", {"schedule": COSINE}),
     ("fedavg", {"momentum": 0.0, "server_optimizer": ADAM, "schedule": COSINE}),
     ("fedavg", {"momentum": 0.0, "server_optimizer": YOGI, "local_schedule": STEPS, "proximal": 0.0625}),
+    ("fedavg", {"momentum": 0.0, "scaffold": True}),
     ("fedavg", {"schedule": {"warmup_rounds": 3}, "local_schedule": COSINE}),
 ]
 
@@ -152,7 +164,7 @@ def with_options(start, grid):
             q = 2 ** (a["value_bits"] - 1) - 1
             sums = [drawn(len(start) + 1, 10 * number + r, 8 * q) for r in range(6)]
             means = [average(total[:-1], 8, rotation_seed(JOB_ID, r)) for r, total in enumerate(sums, 1)]
-        move = adaptive if "server_optimizer" in a else momentum
+        move = adaptive if "server_optimizer" in a else scaffold if "scaffold" in a else momentum
         moved = move(a, rates, -1 if algorithm == "dp_fedsgd" else 1, start, means)
         rounds = [{"sum": total, **told} for total, told in zip(sums, moved)]
         local = a.get("local_schedule")

@@ -165,6 +165,7 @@ fn algorithm(job: &DemoJob, members: usize) -> Algorithm {
             schedule: None,
             local_schedule: None,
             proximal: None,
+            scaffold: false,
         }),
     }
 }

@@ -6,12 +6,15 @@ use consort_aggregation::{
     EncodeError, EncodedUpdate, FixedPoint, FixedPointError, Layer, Quantisation, RotationSeed,
     UpdateBuilder, VectorSchema,
 };
-use consort_model::{AverageRule, LOSS_CAP, ModelSpec, OptimizerState, StepError};
+use consort_model::{
+    AverageRule, LOSS_CAP, ModelSpec, OptimizerState, Scaffold, ServerOptimizer, StepError,
+};
 use consort_privacy::{LocalRule, PrivateModelUpdate};
 use rand_core::{CryptoRng, RngCore};
 
 use super::schedule::{Schedule, share};
 use super::{FedAvg, optimizer};
+use crate::job::Job;
 use crate::organisation::JobId;
 use crate::plan::{PlanError, field, narrow};
 
@@ -25,6 +28,7 @@ pub struct Averaging {
     local: LocalRule,
     local_schedule: Option<Schedule>,
     rounds: u32,
+    local_steps: u32,
     step: AverageRule,
     update_clip: f64,
     range: f64,
@@ -65,6 +69,7 @@ impl Averaging {
             local: local_rule(a)?,
             local_schedule: a.local_schedule,
             rounds: a.rounds,
+            local_steps: a.local_steps,
             step: AverageRule::new(
                 narrow(a.learning_rate),
                 optimizer(a.momentum, a.server_optimizer)?,
@@ -84,6 +89,16 @@ impl Averaging {
     pub fn local_rule(&self, round: u32) -> LocalRule {
         self.local
             .scaled(share(self.local_schedule, round, self.rounds))
+    }
+
+    /// K·η_l: the learning rates of the round's local steps together.
+    pub fn local_way(&self, round: u32) -> f32 {
+        narrow(f64::from(self.local_steps)) * self.local_rule(round).learning_rate()
+    }
+
+    /// Largest L2 norm of one member's update.
+    pub fn update_clip(&self) -> f64 {
+        self.update_clip
     }
 
     /// Q, and whether updates are rotated.
@@ -137,28 +152,33 @@ impl Averaging {
         Ok(builder.finish()?)
     }
 
-    /// The server's step by the survivors' average of a job's round, at this share of its learning rate, and the loss that the last
-    /// element tells.
+    /// The server's step by the survivors' average of a job's round, and the loss that the last element tells.
     ///
     /// # Errors
     /// [`StepError`] when the sum does not fit the model or the step diverges.
     pub(crate) fn advance(
         &self,
-        of: (&JobId, u32),
-        share: f32,
+        of: (&JobId, &Job),
+        round: u32,
         state: &OptimizerState,
         sum: &[i64],
         survivors: u32,
         workers: NonZeroUsize,
     ) -> Result<(OptimizerState, Option<f64>), StepError> {
+        let (id, job) = of;
         let (loss, update) = sum
             .split_last()
             .expect("a schema has the loss element at least");
         let average = self
-            .coder(self.rotation(of.0, of.1))
+            .coder(self.rotation(id, round))
             .expect("the plan has made this coder")
             .decode_average_with(update, survivors, workers);
-        let rule = self.step.scaled(share);
+        let mut rule = self.step.scaled(job.algorithm().rate_share(round));
+        if job.has_control() {
+            let members = job.thresholds().cohort();
+            let scaffold = Scaffold::of_round(survivors, members, self.local_way(round))?;
+            rule = rule.optimized_by(ServerOptimizer::Scaffold(scaffold));
+        }
         let stepped = state.step_by_average(&rule, average, workers)?;
         Ok((stepped, self.noised_loss(*loss, survivors)))
     }

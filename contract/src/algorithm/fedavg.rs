@@ -7,7 +7,7 @@
 use consort_aggregation::{Canonical, Quantisation};
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, Schedule, ServerOptimizerTerms, first_broken, positive};
+use super::{Rate, Schedule, ServerOptimizerTerms, first_broken, positive, scaffold};
 use crate::job::{JobError, MAX_RECORDS_PER_MEMBER, MAX_ROUNDS};
 
 /// Most local steps of a round: each costs privacy like a round of `dp_fedsgd`, and with [`MAX_ROUNDS`] they stay countable.
@@ -68,6 +68,9 @@ pub struct FedAvg {
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proximal: Option<f64>,
+    /// SCAFFOLD: each site's steps are corrected by what tells its gradients from those of all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scaffold: bool,
 }
 
 /// What is done to an update so that its elements are of one size.
@@ -153,6 +156,9 @@ impl FedAvg {
         if let Some(schedule) = self.local_schedule {
             schedule.check(Rate::Local, self.rounds)?;
         }
+        if self.scaffold {
+            scaffold::check(self)?;
+        }
         self.proximal.map_or(Ok(()), |proximal| {
             first_broken([(
                 proximal > 0.0 && proximal * self.local_learning_rate <= 1.0,
@@ -232,6 +238,9 @@ impl FedAvg {
         }
         if let Some(proximal) = self.proximal {
             job = job.str("proximal").u64(proximal.to_bits());
+        }
+        if self.scaffold {
+            job = job.str("scaffold");
         }
         job
     }

@@ -4,6 +4,7 @@ mod averaging;
 mod dp_fedsgd;
 mod fedavg;
 mod sampling;
+mod scaffold;
 mod schedule;
 mod server;
 
@@ -15,6 +16,7 @@ pub use schedule::{CosineDecay, Decay, Schedule, StepDecay};
 pub use server::{AdaptiveTerms, ServerOptimizerTerms};
 
 use consort_aggregation::Canonical;
+use consort_model::ModelSpec;
 use consort_privacy::{NoiseSource, PoissonBatches, QuantityError, Steps};
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +172,14 @@ impl Algorithm {
             Self::DpFedSgd(a) => a.check(),
             Self::FedAvg(a) => a.check(),
             Self::Query(query) => query.check(),
+        }
+    }
+
+    /// Whether it may be asked of this model.
+    pub(crate) fn check_model(&self, model: &ModelSpec) -> Result<(), JobError> {
+        match self {
+            Self::FedAvg(a) if a.scaffold => scaffold::check_model(model),
+            Self::FedAvg(_) | Self::DpFedSgd(_) | Self::Query(_) => Ok(()),
         }
     }
 

@@ -168,7 +168,7 @@ impl Driver {
         }
         let state = OptimizerState::from_bytes(self.state.contract.job.model(), &bytes);
         let state = state.map_err(|error| self.unfit(&error.to_string()))?;
-        if crate::release::model_digest(&state) != self.state.model {
+        if crate::release::model_digest(&self.state.contract.job, &state) != self.state.model {
             return Err(self.unfit("the stored model is not the one that was released"));
         }
         self.optimizer = state;

@@ -261,11 +261,13 @@ impl Driver {
                 message,
             ));
         }
+        let (job, optimizer) = (&self.state.contract.job, &self.optimizer);
+        let announced = || job.announced(optimizer).to_le_bytes().into();
         let (of, bytes) = self
             .model_bytes
-            .get_or_insert_with(|| (*model, self.optimizer.parameters().to_le_bytes().into()));
+            .get_or_insert_with(|| (*model, announced()));
         if of != model {
-            (*of, *bytes) = (*model, self.optimizer.parameters().to_le_bytes().into());
+            (*of, *bytes) = (*model, announced());
         }
         Ok(Answer::Model(bytes.clone()))
     }

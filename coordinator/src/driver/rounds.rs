@@ -44,7 +44,11 @@ impl Driver {
         let Some(round) = &self.round else {
             match self.state.next_step() {
                 NextStep::Open(round, attempt) => self.open_attempt(round, attempt, now)?,
-                NextStep::Release => self.release_model(now)?,
+                NextStep::Release => {
+                    // The last round's outcome does not wait for the model's file.
+                    self.publish();
+                    self.release_model(now)?;
+                }
                 NextStep::Fail { code, reason } => self.fail(code, reason, now)?,
             }
             return Ok(true);
@@ -232,8 +236,8 @@ impl Driver {
                     ServerStep::Report => put(&report_file::sum_to_bytes(sum.values())),
                 })
             });
-            let model = release::model_digest(&stepped);
-            let fetched = goes_on.then(|| stepped.parameters().to_le_bytes().into());
+            let model = release::model_digest(&contract.job, &stepped);
+            let fetched = goes_on.then(|| contract.job.announced(&stepped).to_le_bytes().into());
             let sum = sum.digest_with(workers);
             let stored = storing.join();
             let stored = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -283,7 +287,7 @@ impl Driver {
         } else {
             "hardware"
         };
-        let parameters = release::model_digest(&self.optimizer).to_string();
+        let parameters = self.optimizer.parameters().hash().to_string();
         let metadata = BTreeMap::from([
             ("consort.job".to_owned(), contract.id.to_string()),
             ("consort.contract".to_owned(), contract.hash.to_string()),

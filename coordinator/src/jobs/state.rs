@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use consort_aggregation::{Digest, MemberIndex};
 use consort_contract::{OrganisationId, Vote};
-use consort_model::Parameters;
 use consort_proto::convert::AttemptKey;
 use consort_round::{Attempt, RoundNumber};
 
@@ -110,11 +109,8 @@ pub struct JobState {
 impl JobState {
     /// The state after the proposal.
     pub fn submitted(contract: Contract) -> Self {
-        let initial = || {
-            let initial = Parameters::initial(contract.job.model(), &contract.job.initial_seed());
-            Digest::new(*initial.hash().as_bytes())
-        };
-        let model = contract.job.stated_parameters().unwrap_or_else(initial);
+        let first = || Digest::new(*contract.job.first_announced().hash().as_bytes());
+        let model = contract.job.stated_parameters().unwrap_or_else(first);
         Self {
             contract,
             stage: Stage::Voting,

@@ -7,9 +7,11 @@ mod adaptive;
 mod fed_adam;
 mod fed_yogi;
 mod momentum;
+mod scaffold;
 
 pub use adaptive::Adaptive;
 pub use momentum::Momentum;
+pub use scaffold::Scaffold;
 
 use std::num::NonZeroUsize;
 
@@ -24,6 +26,8 @@ pub enum ServerOptimizer {
     FedAdam(Adaptive),
     /// Steps by the root of a mean of squares that moves towards each new one by a share of that (Reddi et al. 2021).
     FedYogi(Adaptive),
+    /// The average itself, and the control that follows from it (Karimireddy et al. 2020).
+    Scaffold(Scaffold),
 }
 
 /// Which way the aggregate points.
@@ -66,6 +70,9 @@ impl OptimizerState {
             }
             ServerOptimizer::FedYogi(rule) => {
                 self.moved_adaptively(rule, fed_yogi::second_moment, rate, aggregate, workers)
+            }
+            ServerOptimizer::Scaffold(rule) => {
+                self.moved_by_scaffold(rule, rate, aggregate, workers)
             }
         }
     }

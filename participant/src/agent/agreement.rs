@@ -75,7 +75,7 @@ impl Agreement {
     pub(super) fn model(&mut self) -> (Digest, Arc<Parameters>) {
         let job = &self.agreed.0;
         let initial = || {
-            let initial = Parameters::initial(job.model(), &job.initial_seed());
+            let initial = job.first_announced();
             (model_digest(&initial), Arc::new(initial))
         };
         let (model, parameters) = self.model.get_or_insert_with(initial);

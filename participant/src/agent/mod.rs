@@ -267,6 +267,12 @@ impl Agent {
         }
     }
 
+    /// What this organisation remembers of jobs.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &SiteState {
+        &self.state
+    }
+
     /// The ledger, for metrics.
     pub fn ledger(&self) -> &PrivacyLedger {
         &self.ledger

@@ -19,7 +19,7 @@ use super::{Agent, AgentFault, Effect, Site};
 use crate::ledger::PayError;
 use crate::randomness::StretchedOsRng;
 use crate::state::StateFault;
-use crate::trainer::{Contribution, TrainingFault, TrainingTask};
+use crate::trainer::{Contribution, Controls, TrainingFault, TrainingTask};
 
 /// An attempt that this organisation takes part in, or is about to.
 pub(super) enum RunningRound {
@@ -282,7 +282,16 @@ impl Agent {
         self.rounds
             .insert(key.job.clone(), RunningRound::Joined(Box::new(joined)));
         tracing::info!(job = %key.job, round, attempt, "this member takes part");
+        let controls = if agreement.agreed.0.has_control() {
+            let elements = agreement.agreed.0.model().parameter_count();
+            let own = self.state.control(&key.job, elements)?;
+            let own = own.map(|control| control.at(model.as_bytes()));
+            Some(Controls::new(&parameters.as_slice()[elements..], own))
+        } else {
+            None
+        };
         let task = TrainingTask {
+            controls,
             key: key.clone(),
             agreed: Arc::clone(&agreement.agreed),
             parameters,
@@ -421,6 +430,9 @@ impl Agent {
         let spent = self.ledger.spent(dataset).value();
         metrics::gauge!("consort_participant_epsilon_spent", "dataset" => dataset.to_string())
             .set(spent);
+        if let Some(control) = contribution.control() {
+            self.state.keep_control(job, control)?;
+        }
         let mut rng = StretchedOsRng::default();
         match contribution.encode(&joined.key, &agreement.agreed, debit, &mut rng) {
             Ok(update) => {

@@ -3,31 +3,52 @@
 use consort_contract::Averaging;
 use consort_model::Parameters;
 use consort_privacy::{LocalModel, LocalUpdate};
+use consort_site::control::SiteControl;
 use rand_core::{CryptoRng, RngCore};
 
 use super::{Stopwatch, TrainingFault, TrainingTask};
 
-/// Takes the round's local steps. Each one's noise is drawn before its sum is made, so that the time it takes says nothing of the
-/// records.
-pub(super) fn local_steps<R: RngCore + CryptoRng>(
-    task: &TrainingTask,
-    averaging: &Averaging,
-    rng: &mut R,
-    watch: &mut Stopwatch,
-) -> Result<LocalUpdate, TrainingFault> {
-    let (job, plan) = &*task.agreed;
-    let plan = plan.noise();
-    let global = task.parameters.as_slice();
-    let mut local = LocalModel::at(global, averaging.local_rule(task.key.round.0), plan)?;
-    for step in 0..plan.round_mechanism().steps().count() {
-        let noise = watch.noise(|| task.noise(rng))?;
-        let sum = if step == 0 {
-            task.clipped_sum(&task.parameters)?
-        } else {
-            let here = Parameters::new(job.model(), local.values().to_vec());
-            task.clipped_sum(&here.map_err(TrainingFault::Diverged)?)?
-        };
-        local.step(sum, noise)?;
+/// What the round's local steps have moved, and the control that they leave where the job asks for SCAFFOLD.
+#[derive(Debug)]
+pub struct LocalSteps {
+    pub(super) update: LocalUpdate,
+    pub(super) control: Option<SiteControl>,
+}
+
+impl LocalSteps {
+    /// Takes the round's local steps. Each one's noise is drawn before its sum is made, so that the time it takes says nothing of
+    /// the records.
+    pub(super) fn taken<R: RngCore + CryptoRng>(
+        task: &TrainingTask,
+        averaging: &Averaging,
+        rng: &mut R,
+        watch: &mut Stopwatch,
+    ) -> Result<Self, TrainingFault> {
+        let (job, plan) = &*task.agreed;
+        let (plan, round) = (plan.noise(), task.key.round.0);
+        let global = &task.parameters.as_slice()[..job.model().parameter_count()];
+        let mut local = LocalModel::at(global, averaging.local_rule(round), plan)?;
+        if let Some(controls) = &task.controls {
+            local = local.corrected_by(controls.correction())?;
+        }
+        for step in 0..plan.round_mechanism().steps().count() {
+            let noise = watch.noise(|| task.noise(rng))?;
+            let sum = if step == 0 && task.controls.is_none() {
+                task.clipped_sum(&task.parameters)?
+            } else {
+                let here = Parameters::new(job.model(), local.values().to_vec());
+                task.clipped_sum(&here.map_err(TrainingFault::Diverged)?)?
+            };
+            local.step(sum, noise)?;
+        }
+        let control = task.controls.clone().map(|controls| {
+            let pairs = local.values().iter().zip(global);
+            let moved = pairs.map(|(local, global)| local - global);
+            controls.after(*task.parameters.hash().as_bytes(), moved, averaging, round)
+        });
+        Ok(Self {
+            update: local.finish()?,
+            control,
+        })
     }
-    Ok(local.finish()?)
 }

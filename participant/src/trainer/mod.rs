@@ -5,8 +5,11 @@ mod dp_fedsgd;
 mod fedavg;
 mod query;
 mod sampling;
+mod scaffold;
 
 pub use dp_fedsgd::GradientSum;
+pub use fedavg::LocalSteps;
+pub use scaffold::Controls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +18,9 @@ use consort_aggregation::{EncodeError, EncodedUpdate};
 use consort_contract::algorithm::EncodeFault;
 use consort_contract::{Job, Plan, ServerStep};
 use consort_model::{Parameters, ParametersError};
-use consort_privacy::{
-    Debit, DiscreteGaussian, LocalUpdate, NoiseError, NoiseVector, RecordSum, ReleaseError,
-};
+use consort_privacy::{Debit, DiscreteGaussian, NoiseError, NoiseVector, RecordSum, ReleaseError};
 use consort_proto::convert::AttemptKey;
+use consort_site::control::SiteControl;
 use consort_training::{Batch, Clipping, LossWeight, TrainingError, clipped_sum, logits};
 use rand_core::{CryptoRng, RngCore};
 use zeroize::Zeroizing;
@@ -32,8 +34,10 @@ pub struct TrainingTask {
     pub key: AttemptKey,
     /// The contract.
     pub agreed: Arc<(Job, Plan)>,
-    /// The global model of the round.
+    /// What the round begins with: the global model, and the control of all behind it where there is one.
     pub parameters: Arc<Parameters>,
+    /// Where the job asks for SCAFFOLD.
+    pub controls: Option<Controls>,
     /// This organisation's records.
     pub data: Arc<DataSet>,
 }
@@ -44,7 +48,7 @@ pub enum Contribution {
     /// Of `dp_fedsgd`, or of a job that asks.
     Gradient(GradientSum),
     /// Of `fedavg`.
-    Local(LocalUpdate),
+    Local(LocalSteps),
 }
 
 /// Why there is no contribution.
@@ -108,6 +112,14 @@ impl EncodingFault {
 }
 
 impl Contribution {
+    /// The control that the round leaves, to be kept once it is paid for.
+    pub fn control(&self) -> Option<&SiteControl> {
+        match self {
+            Self::Gradient(_) => None,
+            Self::Local(steps) => steps.control.as_ref(),
+        }
+    }
+
     /// The way into the ring, against the debit of the round.
     ///
     /// # Errors
@@ -128,8 +140,8 @@ impl Contribution {
             (Self::Gradient(sum), ServerStep::Gradient(_) | ServerStep::Report) => {
                 sum.encode(noise, schema, debit)
             }
-            (Self::Local(update), ServerStep::Average(averaging)) => {
-                let update = update.release(noise, debit)?;
+            (Self::Local(steps), ServerStep::Average(averaging)) => {
+                let update = steps.update.release(noise, debit)?;
                 let (model, round) = (job.model(), key.round.0);
                 Ok(averaging.encode(&key.job, round, model, schema, update, rng)?)
             }
@@ -156,7 +168,7 @@ impl TrainingTask {
                 Contribution::Gradient(GradientSum::of(self, rng, &mut watch)?)
             }
             ServerStep::Average(averaging) => {
-                Contribution::Local(fedavg::local_steps(self, averaging, rng, &mut watch)?)
+                Contribution::Local(LocalSteps::taken(self, averaging, rng, &mut watch)?)
             }
         };
         // For this organisation's own log: how long its data take is nobody else's matter.

@@ -9,7 +9,7 @@ use consort_aggregation::{Digest, MaskedUpdate};
 use consort_audit::Cosignature;
 use consort_contract::{JobId, Vote};
 use consort_daemon::crash::CrashPoints;
-use consort_model::{ArrivedParameters, ArrivingParameters, ModelSpec, ParametersError};
+use consort_model::{ArrivedParameters, ArrivingParameters, ParametersError};
 use consort_proto::convert::{
     AttemptKey, ShownHead, advert_to_wire, attempt_to_wire, complaint_to_wire,
     confirmation_to_wire, share_keys_to_wire, shown_head_from_wire, unmask_to_wire, vote_to_wire,
@@ -112,7 +112,7 @@ impl Session {
                 again,
             } => self.upload(key, update, seal, again).await,
             Effect::FetchModel { job, model, agreed } => {
-                self.fetch(job, model, agreed.0.model()).await
+                self.fetch(job, model, agreed.0.announced_values()).await
             }
             Effect::ProveHead {
                 job,
@@ -248,13 +248,13 @@ impl Session {
         }
     }
 
-    async fn fetch(&self, job: JobId, model: Digest, spec: &ModelSpec) {
+    async fn fetch(&self, job: JobId, model: Digest, values: usize) {
         let saying = Saying::Model(job.clone(), *model.as_bytes());
         if !self.first(&saying) {
             return;
         }
         let fetched = patiently(self.pause, || {
-            in_time(TRANSFER_TIMEOUT, self.download(&job, &model, spec))
+            in_time(TRANSFER_TIMEOUT, self.download(&job, &model, values))
         });
         let fetched = fetched.await;
         // Unlike what is said, a model may be asked for again on this connection.
@@ -278,14 +278,14 @@ impl Session {
         &self,
         job: &JobId,
         model: &Digest,
-        spec: &ModelSpec,
+        values: usize,
     ) -> Result<ArrivedParameters, Status> {
         let request = wire::FetchModelRequest {
             job: job.to_string(),
             model: model.as_bytes().to_vec(),
         };
         let mut pieces = self.rounds().fetch_model(request).await?.into_inner();
-        let mut arriving = ArrivingParameters::new(spec);
+        let mut arriving = ArrivingParameters::of_length(values);
         let unfit = |error: ParametersError| Status::out_of_range(error.to_string());
         while let Some(piece) = pieces.message().await? {
             arriving.push(&piece.data).map_err(unfit)?;

@@ -268,6 +268,7 @@ fn algorithm_to_wire(algorithm: &Algorithm) -> wire::job_spec::Algorithm {
             schedule: a.schedule.map(schedule_to_wire),
             local_schedule: a.local_schedule.map(schedule_to_wire),
             proximal: a.proximal,
+            scaffold: a.scaffold,
         }),
         Algorithm::Query(Query::Stats(a)) => wire::job_spec::Algorithm::Stats(stats_to_wire(a)),
         Algorithm::Query(Query::Evaluate(a)) => {
@@ -319,6 +320,7 @@ fn algorithm_from_wire(algorithm: wire::job_spec::Algorithm) -> Result<Algorithm
             schedule: a.schedule.map(schedule_from_wire),
             local_schedule: a.local_schedule.map(schedule_from_wire),
             proximal: a.proximal,
+            scaffold: a.scaffold,
         })),
         wire::job_spec::Algorithm::Stats(a) => {
             Ok(Algorithm::Query(Query::Stats(stats_from_wire(a)?)))

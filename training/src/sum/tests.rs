@@ -219,17 +219,25 @@ fn a_batch_of_many_chunks_equals_the_naive_loop() {
 
 #[test]
 fn chunks_add_up_bit_for_bit_however_they_are_spread() {
-    let (case, rule) = (network(300), clipping(0.5, 0.25));
+    // On a fine grid every thread's floats are full before its end, on a coarse one none's are.
+    for bits in [12, 26] {
+        let grid = Grid::new(ClipNorm::new(0.5).unwrap(), GridBits::new(bits).unwrap());
+        adds_up(&Clipping::new(grid, LossWeight::new(0.25).unwrap()));
+    }
+}
+
+fn adds_up(rule: &Clipping) {
+    let case = network(300);
     let mut first = case.clone();
     first.labels.truncate(128);
     first.features.truncate(2 * 128);
     let mut second = case.clone();
     second.labels.drain(..128);
     second.features.drain(..2 * 128);
-    let mut parts = first.sum(&rule);
-    let rest = second.sum(&rule);
+    let mut parts = first.sum(rule);
+    let rest = second.sum(rule);
     parts.sum.merge(&rest.sum).unwrap();
-    let whole = case.sum(&rule);
+    let whole = case.sum(rule);
     assert_eq!(parts.clipped + rest.clipped, whole.clipped);
     assert_eq!(
         parts.sum.dangerous_into_integers(),

@@ -11,7 +11,7 @@ use crate::driver::{Answer, Command, Desk, Now, Wish};
 use crate::jobs::{Ending, Final, Stage};
 use crate::manifest::verify_manifest;
 use crate::release;
-use crate::testing::{adaptive_contract, document, organisation, secret};
+use crate::testing::{adaptive_contract, document, organisation, scaffold_contract, secret};
 
 const ALL: &[u8] = &[1, 2, 3, 4, 5];
 
@@ -170,6 +170,39 @@ fn both_moments_of_an_adaptive_optimizer_survive_a_coordinator_that_restarts_aft
     assert_ne!(
         plain.driver().optimizer().parameters(),
         expected.parameters()
+    );
+    cluster.verify_audit();
+}
+
+#[test]
+fn the_control_of_scaffold_is_announced_with_the_model_and_survives_restarts_of_the_coordinator() {
+    let mut cluster = Cluster::of(scaffold_contract(2));
+    let initial = cluster.driver().state().model;
+    loop {
+        let before = cluster.stored();
+        if !(1..=5).any(|i| cluster.answer_one(i)) {
+            break;
+        }
+        if cluster.stored() != before && !cluster.driver().state().has_ended() {
+            cluster.restart_coordinator();
+        }
+    }
+    assert_eq!(ending(&cluster).state, Final::Completed);
+    let expected = cluster.expected(&[ALL, ALL]);
+    assert_eq!(*cluster.driver().optimizer(), expected);
+    let job = &cluster.driver().state().contract.job;
+    let announced = release::model_digest(job, &expected);
+    assert_eq!(cluster.driver().state().model, announced);
+    assert_ne!(
+        announced.as_bytes(),
+        expected.parameters().hash().as_bytes()
+    );
+    assert_ne!(initial, announced);
+    // The control is there: every member moved.
+    assert!(
+        expected.with_control().as_slice()[3..]
+            .iter()
+            .any(|c| *c != 0.0)
     );
     cluster.verify_audit();
 }

@@ -227,7 +227,7 @@ class Sampling(_message.Message):
     def __init__(self, rate: _Optional[float] = ..., max_batch: _Optional[int] = ...) -> None: ...
 
 class FedAvg(_message.Message):
-    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum", "server_optimizer", "schedule", "local_schedule", "proximal")
+    __slots__ = ("rounds", "local_steps", "clip", "local_learning_rate", "local_divisor", "loss_weight", "max_records_per_member", "update_clip", "value_range", "value_bits", "rotation", "learning_rate", "momentum", "server_optimizer", "schedule", "local_schedule", "proximal", "scaffold")
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +245,7 @@ class FedAvg(_message.Message):
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     LOCAL_SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     PROXIMAL_FIELD_NUMBER: _ClassVar[int]
+    SCAFFOLD_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     local_steps: int
     clip: float
@@ -262,7 +263,8 @@ class FedAvg(_message.Message):
     schedule: Schedule
     local_schedule: Schedule
     proximal: float
-    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., local_schedule: _Optional[_Union[Schedule, _Mapping]] = ..., proximal: _Optional[float] = ...) -> None: ...
+    scaffold: bool
+    def __init__(self, rounds: _Optional[int] = ..., local_steps: _Optional[int] = ..., clip: _Optional[float] = ..., local_learning_rate: _Optional[float] = ..., local_divisor: _Optional[float] = ..., loss_weight: _Optional[float] = ..., max_records_per_member: _Optional[int] = ..., update_clip: _Optional[float] = ..., value_range: _Optional[float] = ..., value_bits: _Optional[int] = ..., rotation: _Optional[_Union[Rotation, str]] = ..., learning_rate: _Optional[float] = ..., momentum: _Optional[float] = ..., server_optimizer: _Optional[_Union[ServerOptimizer, _Mapping]] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., local_schedule: _Optional[_Union[Schedule, _Mapping]] = ..., proximal: _Optional[float] = ..., scaffold: _Optional[bool] = ...) -> None: ...
 
 class ServerOptimizer(_message.Message):
     __slots__ = ("fedadam", "fedyogi")
