@@ -63,6 +63,7 @@ fn parse(text: &str, is_json: bool) -> Result<Job, Problem> {
             | JobError::Stranger(_)
             | JobError::Thresholds(_)
             | JobError::Model(_)
+            | JobError::Embedding(_)
             | JobError::Query(_) => format!("{field}: {error}"),
         };
         Problem::Job(error, format!("{line}{named}"))
@@ -90,7 +91,7 @@ fn field_of(error: &JobError, kind: JobKind) -> &'static str {
         JobError::Range { field, .. } => field,
         JobError::MemberTwice(_) | JobError::Stranger(_) => "members",
         JobError::Thresholds(_) => "aggregation",
-        JobError::Model(_) => "model",
+        JobError::Model(_) | JobError::Embedding(_) => "model",
         JobError::Query(_) if kind == JobKind::Evaluate => "evaluate",
         JobError::Query(_) => "stats",
     }
