@@ -40,6 +40,9 @@ pub enum Role {
     Participant,
     /// An organisation's key broker, which accepts connections of that organisation's participants alone.
     Broker,
+    /// An organisation's participant before it can open its state, and with it its identity key: evidence alone speaks for it. It
+    /// is let in where the key of that state is released, and nowhere else.
+    StartingParticipant,
 }
 
 impl Role {
@@ -49,6 +52,7 @@ impl Role {
             Self::Coordinator => "coordinator",
             Self::Participant => "participant",
             Self::Broker => "broker",
+            Self::StartingParticipant => "starting-participant",
         }
     }
 }

@@ -286,7 +286,25 @@ pub enum Event {
         /// Whether a simulated root vouches for the machine, and so no hardware does.
         simulated: bool,
     },
-    /// An organisation's broker kept a data key. In the broker's log.
+    /// An organisation's broker is about to send the key of its participant's state, sealed to a key of its machine. It is for no job.
+    /// In the broker's log.
+    StateKeyReleased {
+        /// Whose participant.
+        organisation: Organisation,
+        /// The state key's id.
+        key: Code,
+        /// Its version.
+        version: u32,
+        /// The broker's nonce: one release each.
+        nonce: Hash,
+        /// SHA-256 of the key that it is sealed to.
+        sealed_to: Hash,
+        /// SHA-256 of the attestation report over both.
+        report: Hash,
+        /// Whether a simulated root vouches for the machine, and so no hardware does.
+        simulated: bool,
+    },
+    /// An organisation's broker kept a key. In the broker's log.
     KeyRefused {
         /// Whose participant asked.
         organisation: Organisation,
@@ -340,6 +358,7 @@ impl Event {
             Self::RoundReleased { .. } => "round_released",
             Self::RoundAborted { .. } => "round_aborted",
             Self::KeyReleased { .. } => "key_released",
+            Self::StateKeyReleased { .. } => "state_key_released",
             Self::KeyRefused { .. } => "key_refused",
             Self::ModelReleased { .. } => "model_released",
         }
@@ -351,7 +370,8 @@ impl Event {
             | Self::CoordinatorRestarted { .. }
             | Self::Enrolment { .. }
             | Self::ManifestInForce { .. }
-            | Self::RefusalsLeftOut { .. } => Scope::Consortium,
+            | Self::RefusalsLeftOut { .. }
+            | Self::StateKeyReleased { .. } => Scope::Consortium,
             Self::MemberRefused { .. } | Self::EvidenceVerdict { .. } | Self::KeyRefused { .. } => {
                 Scope::Any
             }

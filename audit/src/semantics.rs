@@ -169,6 +169,12 @@ impl Semantics {
                 nonce,
                 simulated,
                 ..
+            }
+            | Event::StateKeyReleased {
+                organisation,
+                nonce,
+                simulated,
+                ..
             } => {
                 if !self.accepted.contains(organisation) {
                     return broken(
@@ -327,6 +333,7 @@ impl Job {
             | Event::RefusalsLeftOut { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
+            | Event::StateKeyReleased { .. }
             | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. } => Ok(Vec::new()),
         }
@@ -494,6 +501,7 @@ impl Attempt {
             | Event::RefusalsLeftOut { .. }
             | Event::EvidenceVerdict { .. }
             | Event::KeyReleased { .. }
+            | Event::StateKeyReleased { .. }
             | Event::KeyRefused { .. }
             | Event::JobSubmitted { .. }
             | Event::Vote { .. }

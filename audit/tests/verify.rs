@@ -383,6 +383,11 @@ fn a_key_released_twice_under_a_nonce_or_to_a_machine_without_good_evidence_is_f
         "rule_key_release",
         vec![verdict("a", false), key_released("a", 1)],
     );
+    assert_breaks(
+        "rule_key_release",
+        vec![key_released("a", 1), state_key_released("a", 1)],
+    );
+    assert_breaks("rule_key_release", vec![state_key_released("d", 1)]);
 }
 
 #[test]

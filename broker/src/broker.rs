@@ -37,7 +37,7 @@ pub struct Broker {
     pub(crate) keys: KeyStore,
     pub(crate) wrapping: OrganisationKeys,
     pub(crate) rules: BTreeMap<Label, (KeyRule, Mutex<Budget>)>,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) clock: fn() -> SystemTime,
     nonces: Mutex<Nonces>,
     crash: CrashPoints,
@@ -92,7 +92,7 @@ impl Broker {
             keys: KeyStore::new(config.keys_dir()),
             wrapping,
             rules,
-            journal,
+            journal: Arc::new(journal),
             clock,
             nonces: Mutex::default(),
             crash,
@@ -150,7 +150,9 @@ impl PeerDirectory for OwnParticipant {
     ) -> Result<MachineBinding, Refused> {
         match role {
             Role::Participant => {}
-            Role::Coordinator | Role::Broker => return Err(Refused::Role),
+            Role::Coordinator | Role::Broker | Role::StartingParticipant => {
+                return Err(Refused::Role);
+            }
         }
         let entry = self.roster.member(&self.organisation);
         let entry = entry.filter(|_| organisation == self.organisation.as_str());

@@ -32,9 +32,31 @@ pub struct Config {
     /// Keys of the organisation that older data keys still lie under.
     #[serde(default)]
     pub former_wrapping: Vec<WrappingConfig>,
+    /// The key that the participant keeps its own state under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_key: Option<StateKeyConfig>,
     /// The data keys, by their ids, and what each may be released for.
     #[serde(default)]
     pub keys: BTreeMap<Label, KeyRule>,
+}
+
+/// The key of the participant's state, which it is given whenever it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateKeyConfig {
+    /// Where this organisation's participant connects when it starts: its evidence alone lets it in.
+    pub address: SocketAddr,
+    /// The key's id.
+    pub key_id: Label,
+}
+
+/// What a state key is kept as, in the place of a data set: no data key is.
+const KEPT_AS: &str = "participant-state";
+
+impl StateKeyConfig {
+    pub(crate) fn kept_as() -> Label {
+        Label::new(KEPT_AS).expect("letters and a hyphen are a label")
+    }
 }
 
 /// A key of the organisation.
@@ -129,6 +151,12 @@ impl Config {
         self.node.state_dir.join("audit")
     }
 
+    /// Every key, of data and of state.
+    pub fn key_ids(&self) -> impl Iterator<Item = &Label> {
+        let state = self.state_key.iter().map(|state| &state.key_id);
+        self.keys.keys().chain(state)
+    }
+
     /// What weakens a promise in this configuration, for the log.
     pub fn dangerous(&self) -> Vec<String> {
         let mut choices = self.node.dangerous();
@@ -169,8 +197,27 @@ impl DaemonConfig for Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(state) = &self.state_key {
+            if self.keys.contains_key(&state.key_id) {
+                return Err(format!(
+                    "state_key.key_id = {:?} is one of [keys] too: no key is for data and for state",
+                    state.key_id.as_str()
+                ));
+            }
+            if state.address == self.address {
+                return Err(format!(
+                    "state_key.address = {} is the broker's other port: what is asked without an identity key has a port of its own",
+                    state.address
+                ));
+            }
+        }
         let mut key_of = BTreeMap::new();
         for (id, rule) in &self.keys {
+            if rule.data_set == StateKeyConfig::kept_as() {
+                return Err(format!(
+                    "keys.{id}.data_set = \"{KEPT_AS}\" is what state keys are kept as; give the data set another name"
+                ));
+            }
             // A budget is a key's: a data set under two keys could be released for twice as much as either allows.
             if let Some(other) = key_of.insert(&rule.data_set, id) {
                 return Err(format!(
@@ -255,6 +302,27 @@ mod tests {
             assert!(refused.contains(id), "{refused}");
         }
         assert_eq!(read(&rule("other")).unwrap().keys.len(), 2);
+    }
+
+    #[test]
+    fn a_state_key_is_no_data_key_and_has_a_port_of_its_own() {
+        let refused = |from: &str, to: &str| {
+            let text = SAMPLE.replace(from, to);
+            assert_ne!(text, SAMPLE);
+            read(&text).unwrap_err().to_string()
+        };
+        let told = refused(
+            "key_id = \"clinic-1-state\"",
+            "key_id = \"breast-cancer-key\"",
+        );
+        assert!(told.contains("state_key.key_id"), "{told}");
+        let told = refused("127.0.0.1:7501", "127.0.0.1:7500");
+        assert!(told.contains("state_key.address"), "{told}");
+        let told = refused(
+            "data_set = \"breast-cancer\"",
+            "data_set = \"participant-state\"",
+        );
+        assert!(told.contains("keys.breast-cancer-key.data_set"), "{told}");
     }
 
     #[test]

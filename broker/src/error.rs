@@ -42,6 +42,11 @@ pub enum BrokerError {
         "there is no data key {0}; name it under [keys] of the configuration and run `consort broker init`"
     )]
     UnknownKey(Label),
+    /// A state key has one version.
+    #[error(
+        "the state key {0} is not rotated: the participant's state lies under it; name another key as [state_key] and seal the state again (`consort participant reseal`)"
+    )]
+    StateKeyStays(Label),
     /// The state file does not open.
     #[error("the state does not open: {0}")]
     Store(#[from] OpenError),
@@ -84,6 +89,7 @@ impl BrokerError {
             Self::Wrapping(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
             Self::UnknownKey(_) => "key_unknown",
+            Self::StateKeyStays(_) => "key_of_state_stays",
             Self::Store(error) => error.code(),
             Self::Budget(fault) => fault.code(),
             Self::Log(error) => error.code(),

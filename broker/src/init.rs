@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use consort_contract::{Label, OrganisationId, RosterEntry};
 use consort_vault::{DataKey, KeyName};
 
-use crate::config::Config;
+use crate::config::{Config, StateKeyConfig};
 use crate::error::BrokerError;
 use crate::keys::{KeyStore, StoredVersion};
 use crate::wrapping::{OrganisationKeys, create};
@@ -19,7 +19,7 @@ pub async fn init(config: &Config) -> Result<RosterEntry, BrokerError> {
     OrganisationId::new(&config.node.organisation)?;
     let store = KeyStore::new(config.keys_dir());
     let locked = store.lock()?;
-    let entry = config.node.init()?;
+    let entry = config.node.init(&*config.node.create_state_key_file()?)?;
     create(&config.wrapping)?;
     let keys = OrganisationKeys::open(config)?;
     for (id, rule) in &config.keys {
@@ -29,6 +29,14 @@ pub async fn init(config: &Config) -> Result<RosterEntry, BrokerError> {
                 .await?;
         }
     }
+    if let Some(state) = &config.state_key
+        && store.versions(&state.key_id)?.is_empty()
+    {
+        let kept_as = StateKeyConfig::kept_as();
+        locked
+            .rotate(&state.key_id, &kept_as, &keys, SystemTime::now())
+            .await?;
+    }
     Ok(entry)
 }
 
@@ -37,6 +45,10 @@ pub async fn init(config: &Config) -> Result<RosterEntry, BrokerError> {
 /// # Errors
 /// [`BrokerError`]; [`BrokerError::UnknownKey`] for a key that the configuration does not name.
 pub async fn rotate(config: &Config, key_id: &Label) -> Result<StoredVersion, BrokerError> {
+    let state = config.state_key.as_ref();
+    if state.is_some_and(|state| state.key_id == *key_id) {
+        return Err(BrokerError::StateKeyStays(key_id.clone()));
+    }
     let rule = config
         .keys
         .get(key_id)
@@ -59,7 +71,7 @@ pub async fn rewrap(config: &Config) -> Result<usize, BrokerError> {
     create(&config.wrapping)?;
     let keys = OrganisationKeys::open(config)?;
     let mut moved = 0;
-    for id in config.keys.keys() {
+    for id in config.key_ids() {
         moved += locked.rewrap(id, &keys).await?;
     }
     Ok(moved)
@@ -74,6 +86,9 @@ pub async fn newest_key(
     key_id: &Label,
 ) -> Result<(KeyName, DataKey), BrokerError> {
     let unknown = || BrokerError::UnknownKey(key_id.clone());
+    if !config.keys.contains_key(key_id) {
+        return Err(unknown());
+    }
     let store = KeyStore::new(config.keys_dir());
     let newest = store.versions(key_id)?.pop().ok_or_else(unknown)?;
     let keys = OrganisationKeys::open(config)?;

@@ -7,6 +7,7 @@ mod broker;
 mod budget;
 pub mod config;
 mod error;
+mod gate;
 mod init;
 mod journal;
 mod keys;
@@ -16,6 +17,7 @@ mod release;
 pub mod rule;
 mod serve;
 mod service;
+mod state_release;
 mod wrapping;
 
 #[cfg(test)]

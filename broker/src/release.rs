@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use consort_aggregation::Digest;
 use consort_audit::{Event, Fact, Hash, LogError};
-use consort_contract::Label;
+use consort_contract::{Label, OrganisationId};
 use consort_daemon::record;
 use consort_proto::convert::{KeyRequest, key_request_from_wire};
 use consort_proto::wire::keys::v1::ReleaseRequest;
@@ -15,6 +15,7 @@ use rand_core::{OsRng, RngCore};
 
 use crate::broker::Broker;
 use crate::budget::{BookError, Booking, BudgetFault};
+use crate::journal::Journal;
 use crate::keys::StoredVersion;
 use crate::nonces::Session;
 use crate::rule::{CoarseRefusal, Judged, Refusal};
@@ -81,7 +82,9 @@ impl Broker {
         let asked_for = request.key_id.clone();
         match self.decide(session, request).await {
             Ok(sealed) => Ok(sealed),
-            Err(Decided::Refused(refusal)) => self.refuse(&asked_for, &refusal).await,
+            Err(Decided::Refused(refusal)) => {
+                refuse(&self.journal, &self.organisation, &asked_for, &refusal).await
+            }
             Err(Decided::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -187,38 +190,39 @@ impl Broker {
             Err(BookError::Fault(fault)) => Err(ReleaseFault::from(fault).into()),
         }
     }
+}
 
-    /// The log has the reason, the participant is told where.
-    async fn refuse<T>(
-        self: &Arc<Self>,
-        asked_for: &str,
-        refusal: &Refusal,
-    ) -> Result<T, NotReleased> {
-        let mut correlation = [0; 16];
-        OsRng.fill_bytes(&mut correlation);
-        let correlation = consort_contract::identity::hex(&correlation);
-        let code = refusal.code();
-        tracing::warn!(key = asked_for, code, %refusal, correlation, "a data key is not released");
-        metrics::counter!("consort_broker_releases_total", "code" => code).increment(1);
-        let event = Event::KeyRefused {
-            organisation: record::organisation(self.organisation.as_str()),
-            // A name that is none says nothing.
-            key: record::text(if Label::new(asked_for).is_ok() {
-                asked_for
-            } else {
-                "no-key-id"
-            }),
-            code: record::code(code),
-            correlation: record::code(&correlation),
-        };
-        let broker = Arc::clone(self);
-        let logged = blocking(move || broker.journal.append(Fact::of_consortium(event))).await?;
-        logged.map_err(ReleaseFault::from)?;
-        Err(NotReleased::Refused {
-            coarse: refusal.coarse(),
-            correlation,
-        })
-    }
+/// The log has the reason, the participant is told where.
+pub(crate) async fn refuse<T>(
+    journal: &Arc<Journal>,
+    organisation: &OrganisationId,
+    asked_for: &str,
+    refusal: &Refusal,
+) -> Result<T, NotReleased> {
+    let mut correlation = [0; 16];
+    OsRng.fill_bytes(&mut correlation);
+    let correlation = consort_contract::identity::hex(&correlation);
+    let code = refusal.code();
+    tracing::warn!(key = asked_for, code, %refusal, correlation, "a key is not released");
+    metrics::counter!("consort_broker_releases_total", "code" => code).increment(1);
+    let event = Event::KeyRefused {
+        organisation: record::organisation(organisation.as_str()),
+        // A name that is none says nothing.
+        key: record::text(if Label::new(asked_for).is_ok() {
+            asked_for
+        } else {
+            "no-key-id"
+        }),
+        code: record::code(code),
+        correlation: record::code(&correlation),
+    };
+    let journal = Arc::clone(journal);
+    let logged = blocking(move || journal.append(Fact::of_consortium(event))).await?;
+    logged.map_err(ReleaseFault::from)?;
+    Err(NotReleased::Refused {
+        coarse: refusal.coarse(),
+        correlation,
+    })
 }
 
 fn booking(request: &KeyRequest) -> Booking {
@@ -227,7 +231,7 @@ fn booking(request: &KeyRequest) -> Booking {
 }
 
 /// Why there is no key yet.
-enum Decided {
+pub(crate) enum Decided {
     Refused(Refusal),
     Fault(ReleaseFault),
 }
@@ -245,7 +249,7 @@ impl From<ReleaseFault> for Decided {
 }
 
 /// Runs where it may block: evidence costs milliseconds of a core, and the log and the budget wait for the disk.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReleaseFault> {
     tokio::task::spawn_blocking(work)

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use consort_aggregation::Digest;
 use consort_attestation::channel::Rules;
-use consort_attestation::statements::{self, KeyRelease};
-use consort_attestation::{Evidence, Expected, Reason};
+use consort_attestation::statements::{self, KeyRelease, Statement};
+use consort_attestation::{Evidence, Expected, MachineBinding, Reason};
 use consort_contract::{
     ApprovedVotes, IdentityKey, JobError, Label, OrganisationId, Roster, VoteError,
     members_in_roster,
@@ -86,17 +86,14 @@ impl Judge<'_> {
             job: request.job.as_str().as_bytes(),
             manifest_hash: &self.rules.manifest.hash,
         });
-        let evidence = Evidence::from_bytes(&request.evidence)?;
-        let expected = Expected {
-            machine: &binding(entry),
-            report_data: statement.report_data(),
-        };
-        let claims = self.rules.verifier.verify(&evidence, &expected, now)?;
-        if claims.simulated() && !self.release_to_simulated {
-            return Err(Refusal::Simulated);
-        }
-        let report = Digest::of(evidence.report());
-        Ok((claims.simulated(), *report.as_bytes()))
+        machine_vouches(
+            &self.rules,
+            &binding(entry),
+            &statement,
+            &request.evidence,
+            self.release_to_simulated,
+            now,
+        )
     }
 
     /// Every member of the job, this organisation among them, said yes to this very contract.
@@ -115,6 +112,28 @@ impl Judge<'_> {
         ApprovedVotes::verify(&request.job, &contract, &identities.collect(), votes)?;
         Ok(())
     }
+}
+
+/// This machine made the key to seal to, as the statement says. Whether it is simulated, and the hash of its report.
+pub(crate) fn machine_vouches(
+    rules: &Rules,
+    machine: &MachineBinding,
+    statement: &Statement,
+    evidence: &[u8],
+    release_to_simulated: bool,
+    now: SystemTime,
+) -> Result<(bool, [u8; 32]), Refusal> {
+    let evidence = Evidence::from_bytes(evidence)?;
+    let expected = Expected {
+        machine,
+        report_data: statement.report_data(),
+    };
+    let claims = rules.verifier.verify(&evidence, &expected, now)?;
+    if claims.simulated() && !release_to_simulated {
+        return Err(Refusal::Simulated);
+    }
+    let report = Digest::of(evidence.report());
+    Ok((claims.simulated(), *report.as_bytes()))
 }
 
 /// A clock that went back makes no key older.

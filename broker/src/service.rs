@@ -1,11 +1,13 @@
-//! The gRPC service on the attested port.
+//! The gRPC services on the attested ports.
 
 use std::sync::Arc;
 
 use consort_attestation::channel::VerifiedPeer;
+use consort_proto::convert::NONCE_BYTES;
 use consort_proto::errors;
 use consort_proto::wire::keys::v1 as wire;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseService;
+use consort_proto::wire::keys::v1::state_key_service_server::StateKeyService;
 use consort_vault::release::SealedKey;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status};
@@ -14,6 +16,7 @@ use crate::broker::Broker;
 use crate::nonces::{LIFETIME, Session};
 use crate::release::{NotReleased, ReleaseFault};
 use crate::rule::CoarseRefusal;
+use crate::state_release::StateReleases;
 
 /// Answers the participant behind the gate.
 pub(crate) struct Releases {
@@ -28,11 +31,7 @@ impl KeyReleaseService for Releases {
         &self,
         request: Request<wire::ChallengeRequest>,
     ) -> Result<Response<wire::ChallengeResponse>, Status> {
-        let nonce = self.broker.challenge(session(&request)?);
-        Ok(Response::new(wire::ChallengeResponse {
-            nonce: nonce.to_vec(),
-            lifetime_ms: u32::try_from(LIFETIME.as_millis()).unwrap_or(u32::MAX),
-        }))
+        Ok(challenge(self.broker.challenge(session(&request)?)))
     }
 
     async fn release(
@@ -62,6 +61,47 @@ impl Releases {
             Err(_) => respond(Err(ReleaseFault::Lost.into()), &self.faults),
         }
     }
+}
+
+/// Answers a participant that starts, behind the other gate.
+pub(crate) struct StateKeys {
+    pub(crate) releases: Arc<StateReleases>,
+    /// Where a failed disk is told: the daemon ends.
+    pub(crate) faults: mpsc::UnboundedSender<ReleaseFault>,
+}
+
+#[tonic::async_trait]
+impl StateKeyService for StateKeys {
+    async fn challenge(
+        &self,
+        request: Request<wire::ChallengeRequest>,
+    ) -> Result<Response<wire::ChallengeResponse>, Status> {
+        Ok(challenge(self.releases.challenge(session(&request)?)))
+    }
+
+    /// Answers in a task of its own, as a data key's release is.
+    async fn release(
+        &self,
+        request: Request<wire::StateReleaseRequest>,
+    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let session = session(&request)?;
+        let (releases, faults) = (Arc::clone(&self.releases), self.faults.clone());
+        let task = tokio::spawn(async move {
+            let answer = releases.release(session, request.into_inner()).await;
+            respond(answer, &faults)
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(_) => respond(Err(ReleaseFault::Lost.into()), &self.faults),
+        }
+    }
+}
+
+fn challenge(nonce: [u8; NONCE_BYTES]) -> Response<wire::ChallengeResponse> {
+    Response::new(wire::ChallengeResponse {
+        nonce: nonce.to_vec(),
+        lifetime_ms: u32::try_from(LIFETIME.as_millis()).unwrap_or(u32::MAX),
+    })
 }
 
 fn respond(

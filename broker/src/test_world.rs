@@ -150,8 +150,13 @@ impl World {
 
     /// A broker on these files, as after a start of its process.
     pub(crate) fn broker(&self) -> Arc<Broker> {
-        let node = Node::open(self.config.node.clone()).unwrap();
-        Arc::new(Broker::open(&self.config, &node, CrashPoints::default()).unwrap())
+        Arc::new(Broker::open(&self.config, &self.node(), CrashPoints::default()).unwrap())
+    }
+
+    /// The broker's own machine.
+    pub(crate) fn node(&self) -> Node {
+        let key = self.config.node.state_key_file().unwrap();
+        Node::open(self.config.node.clone(), &key).unwrap()
     }
 
     /// What the first clinic's machine asks for under a nonce, all in order.

@@ -102,7 +102,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 
 fn keys(config: &Config, json: bool) -> Result<(), Failure> {
     let store = consort_broker::KeyStore::new(config.keys_dir());
-    for id in config.keys.keys() {
+    for id in config.key_ids() {
         for version in store
             .versions(id)
             .map_err(|fault| Failure::failed(fault.code(), fault))?

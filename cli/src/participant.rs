@@ -56,6 +56,18 @@ pub(crate) enum Command {
         #[arg(long)]
         dangerous_forget: bool,
     },
+    /// Seal what a stopped participant keeps under another key, in a new state folder: from a key file to one that the broker releases
+    Reseal {
+        /// Its configuration file (TOML), by which its state opens now
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The configuration file (TOML) that it is to have from now on: the same but for the state folder and the state key
+        #[arg(long, value_name = "FILE")]
+        into: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Run it until it is told to stop
     Serve(ServeOptions),
 }
@@ -66,6 +78,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Init { config, json } => {
             let config = Config::load(&config)?;
             consort_participant::init(&config)
+                .await
                 .map_err(|error| Failure::failed(error.code(), error))?;
             let entry = config.node.entry_file();
             said(json, &json!({ "entry": entry }), entry.display());
@@ -74,6 +87,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::SignRoster { config, json } => {
             let config = Config::load(&config)?;
             let root = consort_participant::sign_roster(&config)
+                .await
                 .map_err(|error| Failure::refused(error.code(), error))?;
             let text = format!("signed the roster with fingerprint {root}");
             said(json, &json!({ "fingerprint": root.to_string() }), text);
@@ -81,6 +95,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::SplitViews { config, out, json } => {
             let records = consort_participant::split_views(&Config::load(&config)?)
+                .await
                 .map_err(|error| Failure::failed(error.code(), error))?;
             std::fs::create_dir_all(&out).map_err(at(&out))?;
             let mut files = Vec::new();
@@ -101,15 +116,31 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             config,
             out,
             dangerous_forget,
-        } => log_head(&Config::load(&config)?, out.as_deref(), dangerous_forget),
+        } => log_head(&Config::load(&config)?, out.as_deref(), dangerous_forget).await,
+        Command::Reseal { config, into, json } => {
+            let (from, into) = (Config::load(&config)?, Config::load(&into)?);
+            consort_participant::reseal(&from, &into)
+                .await
+                .map_err(|error| Failure::failed(error.code(), error))?;
+            let (old, new) = (&from.node.state_dir, &into.node.state_dir);
+            let text = format!(
+                "{} holds the state now; wipe {} and its key: who runs it again spends and signs twice",
+                new.display(),
+                old.display()
+            );
+            said(json, &json!({ "state": new, "wipe": old }), text);
+            Ok(())
+        }
         Command::Serve(options) => serve(options).await,
     }
 }
 
-fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Failure> {
+async fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Failure> {
     let failed =
         |error: consort_participant::ParticipantError| Failure::failed(error.code(), error);
-    let witnessed = consort_participant::witnessed_log(config, false).map_err(failed)?;
+    let witnessed = consort_participant::witnessed_log(config, false)
+        .await
+        .map_err(failed)?;
     match &witnessed.checkpoint {
         Some(checkpoint) => print!("{checkpoint}"),
         None => println!("no log of the coordinator's was seen yet"),
@@ -135,7 +166,9 @@ fn log_head(config: &Config, out: Option<&Path>, forget: bool) -> Result<(), Fai
     }
     if forget {
         // Last: what is forgotten was the evidence.
-        consort_participant::witnessed_log(config, true).map_err(failed)?;
+        consort_participant::witnessed_log(config, true)
+            .await
+            .map_err(failed)?;
         println!("forgotten: the next log that the coordinator shows is believed");
     }
     Ok(())

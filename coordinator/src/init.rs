@@ -17,7 +17,7 @@ use crate::error::ServeError;
 /// # Errors
 /// [`ServeError`] names the file.
 pub fn init(config: &Config) -> Result<RosterEntry, ServeError> {
-    let entry = config.node.init()?;
+    let entry = config.node.init(&*config.node.create_state_key_file()?)?;
     let operators = &config.operators;
     if !operators.certificate.exists() || !operators.key.exists() {
         let made =

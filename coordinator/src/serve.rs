@@ -21,6 +21,7 @@ use consort_daemon::telemetry;
 use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer;
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::job::v1::job_service_server::JobServiceServer;
+use consort_proto::wire::manifest::v1::manifest_service_server::ManifestServiceServer;
 use consort_proto::wire::model::v1::model_service_server::ModelServiceServer;
 use consort_proto::wire::round::v1::round_service_server::RoundServiceServer;
 use consort_round::Millis;
@@ -32,8 +33,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::api::{
-    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Models, Rounds,
-    STREAM_WINDOW_BYTES, Token, Witnesses,
+    CONNECTION_WINDOW_BYTES, Consent, Jobs, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Manifests, Models,
+    Rounds, STREAM_WINDOW_BYTES, Token, Witnesses,
 };
 use crate::config::Config;
 use crate::driver::{Board, Desk, Now, OwnSession, Services};
@@ -72,7 +73,7 @@ pub async fn serve(
     crash: CrashPoints,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let node = Node::open(config.node.clone())?;
+    let node = Node::open(config.node.clone(), &config.node.state_key_file()?)?;
     check_own_entry(&node)?;
     let token = Token::load(&config.operators.token_file)?;
     let identity = Identity::from_pem(
@@ -90,6 +91,11 @@ pub async fn serve(
         problem: error.to_string(),
     })?;
     let manifests = node.manifest_watch();
+    let (newest, in_force) = watch::channel(node.in_force.rules().manifest.version);
+    let handed_out = Manifests {
+        history: node.manifest_history(),
+        in_force,
+    };
     let (fault_sender, mut faults) = mpsc::unbounded_channel();
     let services = Arc::new(open_services(node, crash)?);
     let desk = {
@@ -106,13 +112,20 @@ pub async fn serve(
     let attested = attested_port(
         desk.clone(),
         Arc::new(channel),
+        handed_out,
         participants,
         stopped.clone(),
     );
     let plain = operators_port(desk.clone(), token, identity, operators, stopped);
     let kept = async {
         let desk = desk.clone();
-        manifests.keep(move |change| adopt(&desk, change)).await;
+        let changed = move |change: ManifestChange| {
+            let version = change.manifest.version;
+            adopt(&desk, change);
+            // Members are handed it once the log has it.
+            newest.send_replace(version);
+        };
+        manifests.keep(changed).await;
         // Without the watch the daemon goes on under the manifest that it has; the watch said so.
         std::future::pending::<Result<(), ServeError>>().await
     };
@@ -253,6 +266,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 async fn attested_port(
     desk: Arc<Desk>,
     channel: Arc<ServerChannel>,
+    manifests: Manifests,
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
@@ -281,6 +295,9 @@ async fn attested_port(
         )
         .add_service(
             WitnessServiceServer::new(Witnesses(desk)).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            ManifestServiceServer::new(manifests).max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .serve_with_incoming_shutdown(ReceiverStream::new(receiver), async move {
             // An error means that the daemon is gone, which is a stop as well.

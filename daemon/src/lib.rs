@@ -13,5 +13,6 @@ pub mod peers;
 pub mod program;
 pub mod record;
 mod roots;
+pub mod starting;
 pub mod strangers;
 pub mod telemetry;

@@ -20,7 +20,7 @@ pub use crate::attester::{AttesterConfig, HardwareConfig, SIMULATED_TCB, Simulat
 use crate::compute::{ComputeConfig, ComputeError};
 use crate::config::{self, ConfigError};
 use crate::disk;
-use crate::manifest::{ManifestHistory, ManifestWatch, rules, trust_store};
+use crate::manifest::{ManifestHistory, ManifestWatch, Taken, rules, trust_store};
 use crate::peers::RosterPeers;
 
 /// The `[node]` table of both daemons' configuration. Relative paths start at the configuration file.
@@ -39,8 +39,10 @@ pub struct NodeConfig {
     pub roots: Vec<PathBuf>,
     /// Where this node keeps its state.
     pub state_dir: PathBuf,
-    /// The file whose key seals the state. Dangerous: whoever copies both reads the state.
-    pub dangerous_state_key_file: PathBuf,
+    /// The file whose key seals the state. Dangerous: whoever copies both reads the state. A participant may have its organisation's
+    /// broker release the key instead (`[broker.state_key]`); a coordinator and a broker have nobody to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dangerous_state_key_file: Option<PathBuf>,
     /// What makes this machine's evidence.
     pub attester: AttesterConfig,
     /// What masks are made with.
@@ -89,6 +91,11 @@ pub enum NodeError {
     /// The machine.
     #[error(transparent)]
     Attester(#[from] AttesterFault),
+    /// Nobody to have the state key from.
+    #[error(
+        "no state key: node.dangerous_state_key_file must name the file whose key seals the state"
+    )]
+    NoStateKey,
     /// No identity yet.
     #[error("this node has no identity in {0}; run `init` first")]
     NoIdentity(PathBuf),
@@ -120,6 +127,7 @@ impl NodeError {
             Self::Trust(error) => error.code(),
             Self::Simulation(error) => error.code(),
             Self::Attester(error) => error.code(),
+            Self::NoStateKey => "node_no_state_key",
             Self::NoIdentity(_) => "node_no_identity",
             Self::State { .. } => "node_state",
             Self::NotInRoster(_) => "node_not_in_roster",
@@ -136,15 +144,14 @@ const ENTRY_FILE: &str = "entry.json";
 impl NodeConfig {
     /// Makes every relative path start at the configuration file.
     pub fn resolve(&mut self, base: &Path) {
-        for path in [
-            &mut self.roster,
-            &mut self.manifest,
-            &mut self.state_dir,
-            &mut self.dangerous_state_key_file,
-        ] {
+        for path in [&mut self.roster, &mut self.manifest, &mut self.state_dir] {
             *path = base.join(&*path);
         }
-        for path in &mut self.roots {
+        for path in self
+            .roots
+            .iter_mut()
+            .chain(&mut self.dangerous_state_key_file)
+        {
             *path = base.join(&*path);
         }
         self.attester.resolve(base);
@@ -154,8 +161,12 @@ impl NodeConfig {
     ///
     /// # Errors
     /// [`NodeError`] when one of them does not follow from the one before it any more.
-    pub fn manifests(&self, roster: &Arc<Roster>) -> Result<ManifestHistory, NodeError> {
-        ManifestHistory::open(&self.state_dir, roster)
+    pub fn manifests(
+        &self,
+        roster: &Arc<Roster>,
+        key: &Arc<StateKey>,
+    ) -> Result<ManifestHistory, NodeError> {
+        ManifestHistory::open(&self.state_dir, roster, key)
     }
 
     /// Where `init` leaves the roster entry, for whoever writes the roster.
@@ -165,36 +176,36 @@ impl NodeConfig {
 
     /// What weakens a promise in this configuration, for the log and the audit trail.
     pub fn dangerous(&self) -> Vec<String> {
-        let mut dangerous = vec!["dangerous_state_key_file".to_owned()];
+        let mut dangerous = Vec::new();
+        if self.dangerous_state_key_file.is_some() {
+            dangerous.push("dangerous_state_key_file".to_owned());
+        }
         if self.attester.is_simulated() {
             dangerous.push("simulated attester".to_owned());
         }
         dangerous
     }
 
-    /// Makes the identity key, sealed, unless it is there, and writes the roster entry beside it.
+    /// Whether `init` made an identity here.
+    pub fn has_identity(&self) -> bool {
+        self.state_dir.join(IDENTITY_FILE).exists()
+    }
+
+    /// Makes the identity key, sealed under the state key, unless it is there, and writes the roster entry beside it.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn init(&self) -> Result<RosterEntry, NodeError> {
+    pub fn init(&self, key: &StateKey) -> Result<RosterEntry, NodeError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| NodeError::State { path, source }
         };
-        std::fs::create_dir_all(&self.state_dir).map_err(failed(&self.state_dir))?;
-        let key = StateKey::create_dangerous_file(&self.dangerous_state_key_file)?;
-        let path = self.state_dir.join(IDENTITY_FILE);
-        if !path.exists() {
-            let sealed = key.seal(
-                "identity",
-                &self.organisation,
-                IdentitySecret::random(&mut OsRng).to_seed().as_ref(),
-            );
-            disk::replace(&path, &sealed).map_err(failed(&path))?;
+        if !self.has_identity() {
+            self.keep_identity(&IdentitySecret::random(&mut OsRng), key)?;
         }
         let machine = self.attester.machine()?;
         let entry = RosterEntry {
-            identity: self.identity()?.public(),
+            identity: self.identity(key)?.public(),
             chip_id: *machine.chip_id.as_bytes(),
             host_data: *machine.host_data.as_bytes(),
         };
@@ -204,17 +215,31 @@ impl NodeConfig {
         Ok(entry)
     }
 
+    /// Keeps an identity key, sealed under the state key, in place of any other.
+    ///
+    /// # Errors
+    /// [`NodeError::State`].
+    pub fn keep_identity(
+        &self,
+        identity: &IdentitySecret,
+        key: &StateKey,
+    ) -> Result<(), NodeError> {
+        let path = self.state_dir.join(IDENTITY_FILE);
+        let sealed = key.seal("identity", &self.organisation, identity.to_seed().as_ref());
+        std::fs::create_dir_all(&self.state_dir)
+            .and_then(|()| disk::replace(&path, &sealed))
+            .map_err(|source| NodeError::State { path, source })
+    }
+
     /// The sealed identity key.
     ///
     /// # Errors
     /// [`NodeError::NoIdentity`] before `init`; [`NodeError::Vault`] under another state key.
-    pub fn identity(&self) -> Result<IdentitySecret, NodeError> {
+    pub fn identity(&self, key: &StateKey) -> Result<IdentitySecret, NodeError> {
         let path = self.state_dir.join(IDENTITY_FILE);
         let sealed =
             std::fs::read(&path).map_err(|_| NodeError::NoIdentity(self.state_dir.clone()))?;
-        let seed = self
-            .state_key()?
-            .open("identity", &self.organisation, &sealed)?;
+        let seed = key.open("identity", &self.organisation, &sealed)?;
         let seed: &[u8; 32] = seed
             .as_slice()
             .try_into()
@@ -231,14 +256,25 @@ impl NodeConfig {
         Ok(Verifier::new(policy, &trust_store(&self.roots)?)?)
     }
 
-    /// The key that seals the state.
+    /// The key that seals the state, from the file that the configuration names.
     ///
     /// # Errors
-    /// [`NodeError::Vault`].
-    pub fn state_key(&self) -> Result<StateKey, NodeError> {
-        Ok(StateKey::from_dangerous_file(
-            &self.dangerous_state_key_file,
-        )?)
+    /// [`NodeError::NoStateKey`] when it names none, [`NodeError::Vault`] when the file holds none.
+    pub fn state_key_file(&self) -> Result<Arc<StateKey>, NodeError> {
+        Ok(Arc::new(StateKey::from_dangerous_file(self.key_file()?)?))
+    }
+
+    /// The same, and makes the file if it is not there yet.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::state_key_file`].
+    pub fn create_state_key_file(&self) -> Result<Arc<StateKey>, NodeError> {
+        Ok(Arc::new(StateKey::create_dangerous_file(self.key_file()?)?))
+    }
+
+    fn key_file(&self) -> Result<&Path, NodeError> {
+        let file = self.dangerous_state_key_file.as_deref();
+        file.ok_or(NodeError::NoStateKey)
     }
 }
 
@@ -259,16 +295,33 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens everything a node needs.
+    /// Opens everything a node needs. The manifest in force is the one in the file that the configuration names.
     ///
     /// # Errors
     /// [`NodeError`] names the file and what to do.
-    pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
-        let identity = config.identity()?;
+    pub fn open(config: NodeConfig, key: &Arc<StateKey>) -> Result<Self, NodeError> {
+        Self::open_by(config, key, ManifestHistory::take)
+    }
+
+    /// As [`Node::open`], of a node that takes manifests from elsewhere too: where the file is older than the newest that was in
+    /// force here, that one stays.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub fn open_member(config: NodeConfig, key: &Arc<StateKey>) -> Result<Self, NodeError> {
+        Self::open_by(config, key, ManifestHistory::take_or_keep)
+    }
+
+    fn open_by(
+        config: NodeConfig,
+        key: &Arc<StateKey>,
+        take: impl FnOnce(&mut ManifestHistory, &Path, &[PathBuf]) -> Result<Taken, NodeError>,
+    ) -> Result<Self, NodeError> {
+        let identity = config.identity(key)?;
         let roster = config::load_json::<SignedRoster>(&config.roster)?.verify()?;
         let roster = Arc::new(roster);
-        let mut manifests = config.manifests(&roster)?;
-        let taken = manifests.take(&config.manifest, &config.roots)?;
+        let mut manifests = config.manifests(&roster, key)?;
+        let taken = take(&mut manifests, &config.manifest, &config.roots)?;
         let attester = config.attester.open()?;
         let in_force = InForce::new(rules(&roster, &taken.manifest, taken.verifier));
         Ok(Self {
@@ -293,10 +346,16 @@ impl Node {
         self.in_force.rules().verifier.clone()
     }
 
+    /// The manifests that this node saw.
+    pub fn manifest_history(&self) -> ManifestHistory {
+        self.manifests.clone()
+    }
+
     /// Looks after the manifest's file while the daemon runs.
     pub fn manifest_watch(&self) -> ManifestWatch {
         ManifestWatch::new(
-            &self.config,
+            self.config.manifest.clone(),
+            self.config.roots.clone(),
             self.roster.clone(),
             self.manifests.clone(),
             self.in_force.clone(),

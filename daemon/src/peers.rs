@@ -50,7 +50,9 @@ impl PeerDirectory for RosterDirectory {
         let entry = match role {
             Role::Coordinator if organisation == COORDINATOR => self.0.coordinator(),
             // A roster names no brokers: each organisation pins its own.
-            Role::Coordinator | Role::Broker => return Err(Refused::Role),
+            Role::Coordinator | Role::Broker | Role::StartingParticipant => {
+                return Err(Refused::Role);
+            }
             Role::Participant => {
                 let name =
                     OrganisationId::new(organisation).map_err(|_| Refused::UnknownOrganisation)?;
@@ -77,7 +79,7 @@ impl PeerDirectory for RosterDirectory {
                 // Two on one machine cannot be told apart.
                 first.filter(|_| owners.next().is_none())
             }
-            Role::Broker => None,
+            Role::Broker | Role::StartingParticipant => None,
         }
     }
 }

@@ -555,7 +555,6 @@ fn job_document() -> JobDocument {
     }
 }
 
-/// Jobs that ask for all that an algorithm may be asked for.
 /// The job's inputs are a number and a category of two levels.
 fn document_of_layers() -> JobDocument {
     let mut document = job_document();
@@ -572,6 +571,7 @@ fn document_of_layers() -> JobDocument {
     document
 }
 
+/// Jobs that ask for all that an algorithm may be asked for.
 fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,
@@ -795,6 +795,13 @@ fn key_release(approval: consent::v1::Approval) {
         evidence: vec![3; 100],
     };
     write("wire-key-request", request.encode_to_vec());
+    let request = keys::v1::StateReleaseRequest {
+        nonce: vec![1; 32],
+        hpke_key: vec![2; 1216],
+        key_id: "clinic-1-state".to_owned(),
+        evidence: vec![3; 64],
+    };
+    write("wire-state-key-request", request.encode_to_vec());
     let challenge = keys::v1::ChallengeResponse {
         nonce: vec![1; 32],
         lifetime_ms: 60_000,

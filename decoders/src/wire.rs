@@ -79,6 +79,11 @@ pub(crate) const DECODERS: &[Decoder] = &[
         convert::key_request_from_wire
     ),
     message!(
+        "wire-state-key-request",
+        keys::v1::StateReleaseRequest,
+        convert::state_key_request_from_wire
+    ),
+    message!(
         "wire-key-challenge",
         keys::v1::ChallengeResponse,
         |challenge: keys::v1::ChallengeResponse| { convert::nonce_from_wire(&challenge) }

@@ -1,16 +1,19 @@
 //! Why a participant does not start, or ends.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use consort_attestation::channel::ChannelError;
-use consort_contract::{NameError, RosterError};
+use consort_contract::{Label, NameError, RosterError};
 use consort_daemon::config::ConfigError;
 use consort_daemon::node::NodeError;
 use consort_daemon::telemetry::MetricsError;
 use consort_privacy::QuantityError;
 use consort_storage::OpenError;
+use consort_vault::SealedRecordsError;
 
 use crate::agent::AgentFault;
+use crate::keys::KeyUnavailable;
 use crate::ledger::LedgerFault;
 use crate::state::StateFault;
 use crate::uplink::BadAddress;
@@ -42,6 +45,29 @@ pub enum ParticipantError {
     /// The state file does not open.
     #[error("the state does not open: {0}")]
     Store(#[from] OpenError),
+    /// The key of the state is not released.
+    #[error(
+        "the key {key_id} of the state is not had from the broker at {address}: {source}; nothing of the state opens without it"
+    )]
+    StateKey {
+        /// Which key.
+        key_id: Label,
+        /// Where it was asked for.
+        address: String,
+        /// Why there is none.
+        source: KeyUnavailable,
+    },
+    /// What lies sealed does not open.
+    #[error("the state does not open: {0}")]
+    Sealed(#[from] SealedRecordsError),
+    /// There is no state file, and there was one.
+    #[error(
+        "the state file {0} is gone, and with it what this organisation has spent and signed; restore it, or begin with a new identity"
+    )]
+    NoState(PathBuf),
+    /// State is to be sealed again where state is already.
+    #[error("{0} has state already; name a new state folder")]
+    StateThere(PathBuf),
     /// The state is damaged or the disk failed.
     #[error(transparent)]
     State(#[from] StateFault),
@@ -85,6 +111,10 @@ impl ParticipantError {
             Self::Address(_) => "participant_coordinator_address",
             Self::Metrics(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::StateKey { source, .. } => source.code(),
+            Self::Sealed(error) => error.code(),
+            Self::NoState(_) => "participant_no_state",
+            Self::StateThere(_) => "participant_state_there",
             Self::State(error) => error.code(),
             Self::Ledger(error) => error.code(),
             Self::Agent(error) => error.code(),

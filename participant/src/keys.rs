@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use consort_aggregation::Digest;
 use consort_attestation::channel::{AttestedConnector, ClientChannel, PeerDirectory, Refused};
-use consort_attestation::statements::{KeyRelease, key_release};
+use consort_attestation::statements::{KeyRelease, Statement, key_release};
 use consort_attestation::{Attester, AttesterFault, IdentityKey, MachineBinding, Role};
 use consort_contract::{JobId, RosterEntry};
 use consort_daemon::config::load_json;
@@ -29,10 +29,10 @@ use crate::error::ParticipantError;
 use crate::uplink;
 
 /// How long one attempt at a release may take: two exchanges of evidence with firmware that throttles, and a slow disk.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const RELEASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts while the broker is not reached: it may be starting. A refusal is not repeated.
-const PAUSES: [Duration; 4] = [
+pub(crate) const PAUSES: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -95,7 +95,7 @@ impl KeyUnavailable {
     }
 
     /// Whether the same question may be answered another time.
-    fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout => true,
             Self::NoBroker
@@ -170,7 +170,16 @@ impl BrokerLink {
             .await
             .map_err(refusal)?;
         let nonce = nonce_from_wire(&challenge.into_inner())?;
-        let (pair, evidence) = self.prove(wanted, &nonce, &manifest).await?;
+        let (pair, evidence) = prove(&self.attester, |public| {
+            key_release(&KeyRelease {
+                nonce: &nonce,
+                hpke_key: public,
+                key_id: wanted.name.key_id.as_str(),
+                job: wanted.job.as_str().as_bytes(),
+                manifest_hash: &manifest,
+            })
+        })
+        .await?;
         let request = wire::ReleaseRequest {
             nonce: nonce.to_vec(),
             hpke_key: pair.public().to_vec(),
@@ -194,27 +203,19 @@ impl BrokerLink {
         };
         Ok(pair.open(&sealed, &terms)?)
     }
+}
 
-    /// A fresh key pair, and evidence that this machine made it for this nonce, key and job. The attester may block.
-    async fn prove(
-        &self,
-        wanted: &KeyWanted,
-        nonce: &[u8; 32],
-        manifest: &[u8; 32],
-    ) -> Result<(ReleaseKeyPair, Vec<u8>), KeyUnavailable> {
-        let pair = ReleaseKeyPair::generate();
-        let statement = key_release(&KeyRelease {
-            nonce,
-            hpke_key: pair.public(),
-            key_id: wanted.name.key_id.as_str(),
-            job: wanted.job.as_str().as_bytes(),
-            manifest_hash: manifest,
-        });
-        let (attester, report_data) = (Arc::clone(&self.attester), statement.report_data());
-        let attested = tokio::task::spawn_blocking(move || attester.attest(report_data)).await;
-        let evidence = attested.map_err(|_| AttesterFault::new("the attester panicked"))??;
-        Ok((pair, evidence.to_bytes()))
-    }
+/// A fresh key pair, and evidence that this machine made it for what the statement says. The attester may block.
+pub(crate) async fn prove(
+    attester: &Arc<dyn Attester>,
+    statement: impl FnOnce(&[u8]) -> Statement,
+) -> Result<(ReleaseKeyPair, Vec<u8>), KeyUnavailable> {
+    let pair = ReleaseKeyPair::generate();
+    let report_data = statement(pair.public()).report_data();
+    let attester = Arc::clone(attester);
+    let attested = tokio::task::spawn_blocking(move || attester.attest(report_data)).await;
+    let evidence = attested.map_err(|_| AttesterFault::new("the attester panicked"))??;
+    Ok((pair, evidence.to_bytes()))
 }
 
 /// Gets a key and tells the agent.
@@ -242,9 +243,9 @@ pub(crate) async fn fetch(
 }
 
 /// The one peer there is: the pinned broker.
-struct Pinned {
-    organisation: String,
-    entry: RosterEntry,
+pub(crate) struct Pinned {
+    pub(crate) organisation: String,
+    pub(crate) entry: RosterEntry,
 }
 
 impl PeerDirectory for Pinned {
@@ -256,7 +257,9 @@ impl PeerDirectory for Pinned {
     ) -> Result<MachineBinding, Refused> {
         match role {
             Role::Broker => {}
-            Role::Coordinator | Role::Participant => return Err(Refused::Role),
+            Role::Coordinator | Role::Participant | Role::StartingParticipant => {
+                return Err(Refused::Role);
+            }
         }
         if organisation != self.organisation {
             return Err(Refused::UnknownOrganisation);
@@ -274,7 +277,7 @@ impl PeerDirectory for Pinned {
 }
 
 /// A call that failed: the connection, or the broker's no.
-fn refusal(status: Status) -> KeyUnavailable {
+pub(crate) fn refusal(status: Status) -> KeyUnavailable {
     let said = uplink::describe(&status);
     match status.code() {
         Code::PermissionDenied

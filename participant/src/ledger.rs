@@ -14,7 +14,7 @@ use consort_privacy::{
 use consort_storage::{InvalidName, RecordChange, RecordError, RecordKey, RecordStore, StoreFault};
 
 /// Where entries lie in the state file.
-const COLLECTION: &str = "ledger";
+pub(crate) const COLLECTION: &str = "ledger";
 
 /// The purpose of every account: the cap holds for all purposes together.
 const ALL_PURPOSES: &str = "all";

@@ -45,16 +45,20 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Init(file) => {
             let config = Config::load(&file.config)?;
-            init(&config)?;
+            runtime()?.block_on(init(&config))?;
             println!("{}", config.node.entry_file().display());
             Ok(())
         }
         Command::SignRoster(file) => {
-            println!("{}", sign_roster(&Config::load(&file.config)?)?);
+            println!(
+                "{}",
+                runtime()?.block_on(sign_roster(&Config::load(&file.config)?))?
+            );
             Ok(())
         }
         Command::SignManifest(file) => {
-            let manifest = sign_manifest(&Config::load(&file.config)?, None)?;
+            let manifest =
+                runtime()?.block_on(sign_manifest(&Config::load(&file.config)?, None))?;
             println!("{}", manifest.document.hash());
             Ok(())
         }
@@ -64,10 +68,14 @@ fn main() -> anyhow::Result<()> {
         } => {
             let config = Config::load(&config.config)?;
             let crash = program::prepare(&config, dangerous_crash_at, CRASH_POINTS)?;
-            let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+            let runtime = runtime()?;
             let served = runtime.block_on(serve(config, crash, program::told_to_stop()));
             runtime.shutdown_background();
             Ok(served?)
         }
     }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("starting the runtime")
 }

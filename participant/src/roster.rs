@@ -13,14 +13,17 @@ use consort_daemon::node::NodeError;
 
 use crate::config::Config;
 use crate::error::ParticipantError;
+use crate::kept;
 
 /// Makes this organisation's identity key, sealed, unless it is there, and its roster entry for whoever writes the roster.
 ///
 /// # Errors
 /// [`ParticipantError`] names the file and what to do.
-pub fn init(config: &Config) -> Result<RosterEntry, ParticipantError> {
+pub async fn init(config: &Config) -> Result<RosterEntry, ParticipantError> {
     OrganisationId::new(&config.node.organisation)?;
-    Ok(config.node.init()?)
+    let key = kept::first_state_key(config).await?;
+    kept::begin(&config.node, &key)?;
+    Ok(config.node.init(&key)?)
 }
 
 /// Signs the roster file as this organisation, when it names this organisation with its own key and machine. Gives the
@@ -28,15 +31,16 @@ pub fn init(config: &Config) -> Result<RosterEntry, ParticipantError> {
 ///
 /// # Errors
 /// [`ParticipantError`]: the roster cannot be read, or does not name this node. The file is unchanged then.
-pub fn sign_roster(config: &Config) -> Result<Digest, ParticipantError> {
+pub async fn sign_roster(config: &Config) -> Result<Digest, ParticipantError> {
     let organisation = OrganisationId::new(&config.node.organisation)?;
     // `init` again makes nothing new: it reads the identity and gives the same entry.
-    let own = config.node.init()?;
+    let key = kept::state_key(config).await?;
+    let own = config.node.init(&key)?;
     let mut roster: SignedRoster = load_json(&config.node.roster)?;
     if roster.document.members.get(&organisation) != Some(&own) {
         return Err(NodeError::NotInRoster(organisation.to_string()).into());
     }
-    let signature = roster.document.sign(&config.node.identity()?);
+    let signature = roster.document.sign(&config.node.identity(&key)?);
     roster.signatures.insert(organisation, hex(&signature.0));
     let text = serde_json::to_string_pretty(&roster).expect("a roster is plain text");
     replace(&config.node.roster, text.as_bytes()).map_err(|source| NodeError::State {
@@ -51,13 +55,14 @@ pub fn sign_roster(config: &Config) -> Result<Digest, ParticipantError> {
 ///
 /// # Errors
 /// [`ParticipantError`] says what is wrong with it. The file is unchanged then.
-pub fn sign_manifest(
+pub async fn sign_manifest(
     config: &Config,
     file: Option<&Path>,
 ) -> Result<SignedManifest, ParticipantError> {
     let node = &config.node;
     let organisation = OrganisationId::new(&node.organisation)?;
-    let own = node.init()?;
+    let key = kept::state_key(config).await?;
+    let own = node.init(&key)?;
     let roster: SignedRoster = load_json(&node.roster)?;
     if roster.document.members.get(&organisation) != Some(&own) {
         return Err(NodeError::NotInRoster(organisation.to_string()).into());
@@ -76,7 +81,7 @@ pub fn sign_manifest(
     // Founders sign before the roster has all its signatures: there is nothing in force then.
     match roster.verify() {
         Ok(roster) => {
-            let seen = node.manifests(&Arc::new(roster))?;
+            let seen = node.manifests(&Arc::new(roster), &key)?;
             document.follows(seen.newest()).map_err(refused)?;
         }
         // Where manifests of this roster were in force, an unsigned copy of it must not hide them.
@@ -86,7 +91,7 @@ pub fn sign_manifest(
         Err(_) => document.follows(None).map_err(refused)?,
     }
     drop(manifest::verifier(document, &node.roots)?);
-    let signature = document.sign(&node.identity()?);
+    let signature = document.sign(&node.identity(&key)?);
     manifest.add(organisation, &signature);
     replace(path, manifest.to_json().as_bytes()).map_err(|source| NodeError::State {
         path: path.to_owned(),

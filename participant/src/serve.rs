@@ -10,17 +10,19 @@ use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::{Node, NodeError};
 use consort_daemon::peers::attest_round_keys;
 use consort_daemon::telemetry;
-use consort_storage::{EmbeddedStore, MemoryStore, RecordStore};
+use consort_vault::StateKey;
 use tokio::sync::mpsc;
 
 use crate::agent::{Agent, AgentFault, Effect, Input, Measure, Site};
 use crate::config::Config;
 use crate::error::ParticipantError;
+use crate::kept;
 use crate::keys::BrokerLink;
 use crate::ledger::PrivacyLedger;
 use crate::premises::Premises;
 use crate::state::SiteState;
-use crate::uplink::Uplink;
+use crate::state_key::Patience;
+use crate::uplink::{Manifests, Uplink};
 
 /// Where this daemon can be told to kill itself (`--dangerous-crash-at POINT@ROUND`): after the coordinator acknowledged
 /// the message, and `mid-upload` after the first chunk of the update and before its seal.
@@ -32,9 +34,6 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-confirm",
     "after-unmask",
 ];
-
-/// The state file in the state folder.
-pub(crate) const STATE_FILE: &str = "state.redb";
 
 /// Events that wait for the agent: more are left on the stream, where flow control holds the coordinator back.
 const INPUTS_WAITING: usize = 64;
@@ -49,7 +48,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ParticipantError> {
     let consent = config.consent()?;
-    let (organisation, node) = enrolled_node(&config)?;
+    tokio::pin!(shutdown);
+    let key = tokio::select! {
+        key = kept::key_for(&config, Patience::OfADaemon) => key?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let (organisation, node) = enrolled_node(&config, &key)?;
     for choice in node.config.dangerous().into_iter().chain(crash.armed()) {
         tracing::warn!(choice, "a dangerous choice is in force");
     }
@@ -57,8 +61,7 @@ pub async fn serve(
         telemetry::serve_metrics(address)?;
     }
     let workers = node.config.compute.start().map_err(NodeError::from)?;
-    let store = EmbeddedStore::open(node.config.state_dir.join(STATE_FILE))?;
-    let records: Arc<dyn RecordStore> = Arc::new(store);
+    let records = kept::records(&config.node, &key)?;
     let state = SiteState::open(Arc::clone(&records))?;
     let ledger = PrivacyLedger::open(records, consent.lifetime_cap()?)?;
     let channel = ClientChannel::new(node.channel_settings())?;
@@ -68,6 +71,7 @@ pub async fn serve(
     };
     let (peers, attester) = (node.peers(), Arc::clone(&node.attester));
     let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
+    let handed_out = Manifests::new(&node, manifests.offers());
     let premises = premises(&node);
     let site = Site {
         organisation: organisation.clone(),
@@ -84,7 +88,14 @@ pub async fn serve(
     let agent = Agent::open(site, state, ledger)?;
     let (inputs, asked) = mpsc::channel(INPUTS_WAITING);
     let (decided, effects) = mpsc::unbounded_channel();
-    let uplink = Uplink::new(&config.coordinator, channel, crash, inputs, broker)?;
+    let uplink = Uplink::new(
+        &config.coordinator,
+        channel,
+        crash,
+        inputs,
+        broker,
+        handed_out,
+    )?;
     tracing::info!(
         %organisation,
         roster = %node.roster.root(),
@@ -99,7 +110,7 @@ pub async fn serve(
         std::future::pending().await
     };
     tokio::select! {
-        () = shutdown => {
+        () = &mut shutdown => {
             tracing::info!("this participant stops");
             Ok(())
         }
@@ -125,71 +136,13 @@ fn premises(node: &Node) -> Box<Measure> {
     })
 }
 
-/// The privacy ledger where it lies, of a daemon that is stopped: the state file has one owner at a time. Of a participant that
-/// never ran, an empty one.
-///
-/// # Errors
-/// [`ParticipantError`] when the daemon runs, or the file is damaged.
-pub fn open_ledger(config: &Config) -> Result<PrivacyLedger, ParticipantError> {
-    let cap = config.consent()?.lifetime_cap()?;
-    let file = config.node.state_dir.join(STATE_FILE);
-    let records: Arc<dyn RecordStore> = if file.exists() {
-        Arc::new(EmbeddedStore::open(file)?)
-    } else {
-        Arc::new(MemoryStore::new())
-    };
-    Ok(PrivacyLedger::open(records, cap)?)
-}
-
-/// What a daemon that is stopped has kept of coordinators that signed two contradicting statements: each with its job's name.
-///
-/// # Errors
-/// [`ParticipantError`] when the daemon runs, or the file is damaged.
-pub fn split_views(config: &Config) -> Result<Vec<(String, Vec<u8>)>, ParticipantError> {
-    let file = config.node.state_dir.join(STATE_FILE);
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    let state = SiteState::open(Arc::new(EmbeddedStore::open(file)?))?;
-    Ok(state.split_views()?)
-}
-
-/// What a daemon that is stopped has kept of its coordinator's log.
-#[derive(Debug)]
-pub struct WitnessedLog {
-    /// The checkpoint of the longest log that it has seen.
-    pub checkpoint: Option<String>,
-    /// What shows that the log did not go on as it was: each a proof that does not hold, named by both lengths.
-    pub contradictions: Vec<(String, Vec<u8>)>,
-}
-
-/// What a daemon that is stopped has kept of its coordinator's log. With `forget` it is told to believe the next log that it is shown.
-///
-/// # Errors
-/// [`ParticipantError`] when the daemon runs, or the file is damaged.
-pub fn witnessed_log(config: &Config, forget: bool) -> Result<WitnessedLog, ParticipantError> {
-    let file = config.node.state_dir.join(STATE_FILE);
-    if !file.exists() {
-        return Ok(WitnessedLog {
-            checkpoint: None,
-            contradictions: Vec::new(),
-        });
-    }
-    let mut state = SiteState::open(Arc::new(EmbeddedStore::open(file)?))?;
-    let witnessed = WitnessedLog {
-        checkpoint: state.log_head().map(str::to_owned),
-        contradictions: state.log_contradictions()?,
-    };
-    if forget {
-        state.forget_log_head()?;
-    }
-    Ok(witnessed)
-}
-
 /// The node, and its name, which the roster must have with this node's key.
-pub(crate) fn enrolled_node(config: &Config) -> Result<(OrganisationId, Node), ParticipantError> {
+pub(crate) fn enrolled_node(
+    config: &Config,
+    key: &Arc<StateKey>,
+) -> Result<(OrganisationId, Node), ParticipantError> {
     let organisation = OrganisationId::new(&config.node.organisation)?;
-    let node = Node::open(config.node.clone())?;
+    let node = Node::open_member(config.node.clone(), key)?;
     let enrolled = node.roster.member(&organisation);
     if enrolled.is_none_or(|entry| entry.identity != node.identity.public()) {
         return Err(NodeError::NotInRoster(organisation.to_string()).into());

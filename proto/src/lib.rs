@@ -56,6 +56,11 @@ pub mod wire {
             tonic::include_proto!("consort.keys.v1");
         }
     }
+    pub mod manifest {
+        pub mod v1 {
+            tonic::include_proto!("consort.manifest.v1");
+        }
+    }
 }
 
 /// The compiled schema with its bounds, for reflection and for the tests that walk it.

@@ -53,11 +53,12 @@ fn participant_fields(pool: &DescriptorPool) -> Vec<FieldDescriptor> {
                 "consort.round.v1.RoundService",
                 "consort.consent.v1.ConsentService",
                 "consort.audit.v1.WitnessService",
+                "consort.manifest.v1.ManifestService",
             ]
             .contains(&s.full_name())
         })
         .collect();
-    assert_eq!(services.len(), 3);
+    assert_eq!(services.len(), 4);
     for method in services.iter().flat_map(|service| service.methods()) {
         reachable(method.input(), &mut seen, &mut fields);
     }
@@ -87,10 +88,11 @@ fn only_the_masked_chunk_can_carry_a_vector_from_a_participant() {
 #[test]
 fn a_request_for_a_key_has_no_room_for_a_vector_either() {
     let pool = pool();
-    let request = pool
-        .get_message_by_name("consort.keys.v1.ReleaseRequest")
-        .unwrap();
-    for field in request.fields() {
+    let requests = ["ReleaseRequest", "StateReleaseRequest"].map(|name| {
+        pool.get_message_by_name(&format!("consort.keys.v1.{name}"))
+            .unwrap()
+    });
+    for field in requests.iter().flat_map(MessageDescriptor::fields) {
         let name = field.full_name();
         let kind = field.kind();
         if let Kind::Message(message) = &kind {

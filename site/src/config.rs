@@ -38,6 +38,19 @@ pub struct BrokerConfig {
     pub entry: PathBuf,
     /// Which evidence of it is accepted (TOML): list its measurement and nothing else.
     pub policy: PathBuf,
+    /// The key that this participant's state lies under, in the place of `node.dangerous_state_key_file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_key: Option<StateKeyConfig>,
+}
+
+/// The key of the state, which the broker releases at each start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateKeyConfig {
+    /// `HOST:PORT` of the broker's port for participants that start.
+    pub address: String,
+    /// The key's id.
+    pub key_id: Label,
 }
 
 /// One data set.
@@ -88,6 +101,23 @@ impl DaemonConfig for Config {
 
     fn check(&self) -> Result<(), String> {
         check_address("coordinator", &self.coordinator)?;
+        let released = self.broker.as_ref().and_then(|it| it.state_key.as_ref());
+        match (released, &self.node.dangerous_state_key_file) {
+            (Some(key), None) => check_address("broker.state_key.address", &key.address)?,
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => {
+                return Err(
+                    "node.dangerous_state_key_file and [broker.state_key] are both there; leave one of them, the state lies under one key"
+                        .to_owned(),
+                );
+            }
+            (None, None) => {
+                return Err(
+                    "nothing says where the key of the state is: write [broker.state_key], or node.dangerous_state_key_file"
+                        .to_owned(),
+                );
+            }
+        }
         match &self.broker {
             Some(broker) => check_address("broker.address", &broker.address),
             None => {
@@ -173,6 +203,40 @@ mod tests {
         let (_folder, path) = written(&format!("{}{}", &SAMPLE[..from], &SAMPLE[to..]));
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("datasets.breast-cancer"), "{error}");
+    }
+
+    #[test]
+    fn the_state_key_is_released_or_in_a_file_and_not_both_or_neither() {
+        let file = "dangerous_state_key_file = \"state.key\"\n";
+        let commented = "# [broker.state_key]\n";
+        let table = SAMPLE.find(commented).unwrap();
+        let (before, after) = SAMPLE.split_at(table);
+        let uncommented: String = after
+            .splitn(4, '\n')
+            .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+            .collect();
+        let both = format!("{before}{uncommented}");
+        let refused = |text: &str| {
+            let (_folder, path) = written(text);
+            Config::load(&path).unwrap_err().to_string()
+        };
+        assert!(refused(&both).contains("both"), "{}", refused(&both));
+        assert!(refused(&SAMPLE.replace(file, "")).contains("[broker.state_key]"));
+        let (_folder, path) = written(&both.replace(file, ""));
+        let config = Config::load(&path).unwrap();
+        assert!(
+            config
+                .node
+                .dangerous()
+                .iter()
+                .all(|it| !it.contains("state_key"))
+        );
+        let key = config.broker.unwrap().state_key.unwrap();
+        assert_eq!(key.key_id, Label::new("clinic-1-state").unwrap());
+        let no_port = both
+            .replace(file, "")
+            .replace("127.0.0.1:7501", "127.0.0.1");
+        assert!(refused(&no_port).contains("broker.state_key.address"));
     }
 
     #[test]

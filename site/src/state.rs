@@ -39,6 +39,18 @@ const MOST_CONTRADICTIONS: usize = 16;
 /// How jobs ended, by job.
 const CLOSED: &str = "closed";
 
+/// Every collection of this state, for whoever looks whether any of it lies unsealed.
+pub const COLLECTIONS: [&str; 8] = [
+    ANSWERED,
+    PROPOSALS,
+    VOTES,
+    APPROVALS,
+    SPLIT_VIEWS,
+    LOG_HEADS,
+    LOG_CONTRADICTIONS,
+    CLOSED,
+];
+
 /// The state of this organisation on disk.
 pub struct SiteState {
     records: Arc<dyn RecordStore>,

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use consort_aggregation::{Canonical, Digest};
-use consort_contract::JobId;
+use consort_contract::{JobId, Label, OrganisationId};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
@@ -40,7 +40,44 @@ pub struct ReleaseTerms {
     pub manifest: Digest,
 }
 
-impl ReleaseTerms {
+/// What a release of a state key is about: no job, and no manifest, since the pins of manifests lie under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateTerms {
+    /// The broker's nonce.
+    pub nonce: [u8; 32],
+    /// The key that was asked for.
+    pub key_id: Label,
+    /// Its version.
+    pub version: u32,
+    /// Whose state it is.
+    pub organisation: OrganisationId,
+}
+
+/// What both sides of a release must mean alike, or the key does not open.
+pub trait Terms {
+    /// HPKE's `info`.
+    fn info(&self) -> Vec<u8>;
+    /// HPKE's `aad`.
+    fn associated_data(&self) -> Vec<u8>;
+}
+
+impl Terms for StateTerms {
+    fn info(&self) -> Vec<u8> {
+        Canonical::new("consort/key-release/state/info/v1")
+            .bytes(&self.nonce)
+            .str(self.key_id.as_str())
+            .u64(self.version.into())
+            .finish()
+    }
+
+    fn associated_data(&self) -> Vec<u8> {
+        Canonical::new("consort/key-release/state/aad/v1")
+            .str(self.organisation.as_str())
+            .finish()
+    }
+}
+
+impl Terms for ReleaseTerms {
     fn info(&self) -> Vec<u8> {
         Canonical::new("consort/key-release/info/v1")
             .bytes(&self.nonce)
@@ -84,7 +121,7 @@ impl ReleaseKeyPair {
     ///
     /// # Errors
     /// [`ReleaseError::Opens`] when it was sealed to another key or about anything else.
-    pub fn open(self, sealed: &SealedKey, terms: &ReleaseTerms) -> Result<DataKey, ReleaseError> {
+    pub fn open(self, sealed: &SealedKey, terms: &impl Terms) -> Result<DataKey, ReleaseError> {
         let encapsulated = <XWing as Kem>::EncappedKey::from_bytes(&sealed.encapsulated)
             .map_err(|_| ReleaseError::Opens)?;
         let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
@@ -155,7 +192,7 @@ fn public_key(public: &[u8]) -> Result<<XWing as Kem>::PublicKey, ReleaseError> 
 ///
 /// # Security
 /// Whoever holds the secret half has the data key: the caller has verified evidence that a machine made it for these terms.
-pub fn seal(public: &[u8], key: &DataKey, terms: &ReleaseTerms) -> Result<SealedKey, ReleaseError> {
+pub fn seal(public: &[u8], key: &DataKey, terms: &impl Terms) -> Result<SealedKey, ReleaseError> {
     let public = public_key(public)?;
     let (encapsulated, sealed) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeS::Base,
@@ -174,7 +211,6 @@ pub fn seal(public: &[u8], key: &DataKey, terms: &ReleaseTerms) -> Result<Sealed
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consort_contract::Label;
 
     fn terms() -> ReleaseTerms {
         ReleaseTerms {
@@ -222,6 +258,37 @@ mod tests {
             let refused = pair.open(&sealed, &asked).unwrap_err();
             assert_eq!(refused.code(), "release_does_not_open", "change {index}");
         }
+    }
+
+    #[test]
+    fn a_released_state_key_opens_about_this_very_release_alone_and_never_as_a_data_key() {
+        let terms = || StateTerms {
+            nonce: [1; 32],
+            key_id: Label::new("records-key").unwrap(),
+            version: 2,
+            organisation: OrganisationId::new("clinic-1").unwrap(),
+        };
+        let key = DataKey::random();
+        let opened = |change: fn(&mut StateTerms)| {
+            let pair = ReleaseKeyPair::generate();
+            let sealed = seal(pair.public(), &key, &terms()).unwrap();
+            let mut asked = terms();
+            change(&mut asked);
+            pair.open(&sealed, &asked).map(|key| *key.expose())
+        };
+        assert_eq!(opened(|_| ()), Ok(*key.expose()));
+        let changes: [fn(&mut StateTerms); 4] = [
+            |terms| terms.nonce[31] ^= 1,
+            |terms| terms.key_id = Label::new("other").unwrap(),
+            |terms| terms.version += 1,
+            |terms| terms.organisation = OrganisationId::new("clinic-2").unwrap(),
+        ];
+        for change in changes {
+            assert_eq!(opened(change), Err(ReleaseError::Opens));
+        }
+        let pair = ReleaseKeyPair::generate();
+        let sealed = seal(pair.public(), &key, &terms()).unwrap();
+        assert!(pair.open(&sealed, &self::terms()).is_err());
     }
 
     #[test]

@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use consort_aggregation::{Canonical, Digest};
+use hkdf::Hkdf;
 use rand_core::{OsRng, RngCore};
+use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use crate::data_key::DataKey;
 
 /// Bytes of the nonce in front of the ciphertext.
 const NONCE_BYTES: usize = 12;
@@ -63,6 +67,11 @@ impl VaultError {
 }
 
 impl StateKey {
+    /// The key that a broker released.
+    pub fn from_released(key: &DataKey) -> Self {
+        Self(Zeroizing::new(*key.expose()))
+    }
+
     /// Reads the key from a file.
     ///
     /// # Errors
@@ -130,6 +139,15 @@ impl StateKey {
         Canonical::new("consort/vault/fingerprint/v1")
             .bytes(self.0.as_ref())
             .hash()
+    }
+
+    /// Bytes of a keyed function of what is given: a name or a tag that only this key makes.
+    pub(crate) fn derive(&self, info: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut derived = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(b"consort/vault/derive/v1"), self.0.as_ref())
+            .expand(info, derived.as_mut())
+            .expect("32 bytes are less than HKDF gives");
+        derived
     }
 
     /// Seals an object.

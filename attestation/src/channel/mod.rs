@@ -88,7 +88,7 @@ impl ServerChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Self::of(Role::Coordinator, settings)
+        Self::of(Role::Coordinator, Role::Participant, settings)
     }
 
     /// The side of an organisation's key broker, to which participants speak too.
@@ -96,13 +96,21 @@ impl ServerChannel {
     /// # Errors
     /// As [`ServerChannel::new`].
     pub fn of_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Self::of(Role::Broker, settings)
+        Self::of(Role::Broker, Role::Participant, settings)
     }
 
-    fn of(role: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
+    /// The side of a key broker where a participant is let in that cannot open its state yet.
+    ///
+    /// # Errors
+    /// As [`ServerChannel::new`].
+    pub fn of_broker_to_starting(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::of(Role::Broker, Role::StartingParticipant, settings)
+    }
+
+    fn of(role: Role, peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         Ok(Self {
             certificate: OwnCertificate::new(role, Arc::clone(&settings.attester))?,
-            party: Party::new(role, Role::Participant, settings)?,
+            party: Party::new(role, peer, settings)?,
         })
     }
 
@@ -124,7 +132,7 @@ impl ClientChannel {
     /// # Errors
     /// [`ChannelError::Tls`] when no key could be made, [`ChannelError::Name`] when the organisation's name is too long.
     pub fn new(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Self::to(Role::Coordinator, settings)
+        Self::to(Role::Participant, Role::Coordinator, settings)
     }
 
     /// A participant's side of a connection to its organisation's key broker, where no coordinator is taken for one.
@@ -132,14 +140,23 @@ impl ClientChannel {
     /// # Errors
     /// As [`ClientChannel::new`].
     pub fn to_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Self::to(Role::Broker, settings)
+        Self::to(Role::Participant, Role::Broker, settings)
     }
 
-    fn to(peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
+    /// The side of a participant that cannot open its state yet. Its identity key is one that was drawn for this: what speaks for it
+    /// is its evidence.
+    ///
+    /// # Errors
+    /// As [`ServerChannel::new`].
+    pub fn starting_to_broker(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::to(Role::StartingParticipant, Role::Broker, settings)
+    }
+
+    fn to(role: Role, peer: Role, settings: ChannelSettings) -> Result<Self, ChannelError> {
         let attester = Arc::clone(&settings.attester);
         Ok(Self {
-            certificate: OwnCertificate::new(Role::Participant, attester)?,
-            party: Party::new(Role::Participant, peer, settings)?,
+            certificate: OwnCertificate::new(role, attester)?,
+            party: Party::new(role, peer, settings)?,
         })
     }
 

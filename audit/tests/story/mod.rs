@@ -204,6 +204,19 @@ pub(crate) fn key_released(name: &str, nonce: u8) -> Record {
     })
 }
 
+/// A broker's release of a state key under a nonce.
+pub(crate) fn state_key_released(name: &str, nonce: u8) -> Record {
+    of_consortium(Event::StateKeyReleased {
+        organisation: member(name),
+        key: Code::new("state").unwrap(),
+        version: 1,
+        nonce: hash(nonce),
+        sealed_to: hash(9),
+        report: hash(3),
+        simulated: true,
+    })
+}
+
 /// A broker that kept a data key.
 pub(crate) fn key_refused(name: &str) -> Record {
     of_job(Event::KeyRefused {
@@ -280,6 +293,7 @@ pub(crate) fn whole_story() -> Vec<Record> {
     records.push(aborted(second));
     records.push(model());
     records.extend([key_released("a", 1), key_refused("a"), key_released("a", 2)]);
+    records.push(state_key_released("a", 3));
     records.push(state(JobState::Completed));
     records
 }

@@ -44,6 +44,7 @@ pub(super) fn pinned(site: &str, address: SocketAddr) -> BrokerConfig {
             .join(broker_of(site))
             .join("state/entry.json"),
         policy: POLICY_FILE.into(),
+        state_key: None,
     }
 }
 
@@ -112,6 +113,7 @@ fn configuration(site: &str, address: SocketAddr, job: &DemoJob) -> Result<Confi
             dangerous_key_file: "organisation.key".into(),
         }),
         former_wrapping: Vec::new(),
+        state_key: None,
         keys: BTreeMap::from([(key_id(job)?, rule)]),
     })
 }

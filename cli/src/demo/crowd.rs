@@ -107,7 +107,9 @@ fn cpu_seconds(process: &str) -> u64 {
 async fn completed(members: usize, aggregation: AggregationDocument) -> (wire::Job, u64) {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(members);
-    let mut layout = Layout::write(&folder.path().join("crowd"), &plan).unwrap();
+    let mut layout = Layout::write(&folder.path().join("crowd"), &plan)
+        .await
+        .unwrap();
     layout.document.deadlines = PATIENT;
     layout.document.aggregation = aggregation;
     let mut daemons = JoinSet::new();

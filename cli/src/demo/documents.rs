@@ -39,7 +39,7 @@ pub(super) fn node(name: &str, metrics: SocketAddr) -> NodeConfig {
         manifest: "../manifest.json".into(),
         roots: vec![Path::new("../simulated").join(ROOTS_FILE)],
         state_dir: "state".into(),
-        dangerous_state_key_file: "state.key".into(),
+        dangerous_state_key_file: Some("state.key".into()),
         attester: AttesterConfig::Simulated(SimulatedConfig {
             vendor_dir: "../simulated".into(),
             chip_id: chip_id(name),

@@ -45,7 +45,7 @@ impl Layout {
     ///
     /// # Errors
     /// A [`Failure`] that names the file, or a folder that is not empty.
-    pub(crate) fn write(root: &Path, plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) async fn write(root: &Path, plan: &Plan) -> Result<Self, Failure> {
         refuse_used(root)?;
         std::fs::create_dir_all(root).map_err(at(root))?;
         let root = root.canonicalize().map_err(at(root))?;
@@ -69,7 +69,7 @@ impl Layout {
         let text = serde_json::to_string_pretty(&layout.document);
         let text = text.map_err(|error| Failure::failed("job_json", error))?;
         write(&layout.root.join("job.json"), &text)?;
-        layout.found(plan)?;
+        layout.found(plan).await?;
         Ok(layout)
     }
 
@@ -184,7 +184,7 @@ impl Layout {
 
     /// Keys, roster, manifest and signatures: `init` of everybody, `roster new`, `manifest new`, `sign-roster` and `manifest sign`
     /// of every member.
-    fn found(&self, plan: &Plan) -> Result<(), Failure> {
+    async fn found(&self, plan: &Plan) -> Result<(), Failure> {
         let config = consort_coordinator::Config::load(&self.config(COORDINATOR))?;
         let coordinator = consort_coordinator::init(&config)
             .map_err(|error| Failure::failed(error.code(), error))?;
@@ -193,6 +193,7 @@ impl Layout {
         for site in &plan.sites {
             let config = consort_participant::Config::load(&self.config(&site.name))?;
             let entry = consort_participant::init(&config)
+                .await
                 .map_err(|error| Failure::failed(error.code(), error))?;
             members.insert(organisation(&site.name)?, entry);
             configs.push(config);
@@ -210,8 +211,12 @@ impl Layout {
         manifest::write(&self.root.join("manifest.json"), document)?;
         let refused = |error: ParticipantError| Failure::refused(error.code(), error);
         for config in &configs {
-            consort_participant::sign_roster(config).map_err(refused)?;
-            consort_participant::sign_manifest(config, None).map_err(refused)?;
+            consort_participant::sign_roster(config)
+                .await
+                .map_err(refused)?;
+            consort_participant::sign_manifest(config, None)
+                .await
+                .map_err(refused)?;
         }
         Ok(())
     }

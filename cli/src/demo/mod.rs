@@ -70,7 +70,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     if plan.sealed_data {
         progress.say("every clinic's records lie encrypted; its own key broker releases the key once all have approved the job");
     }
-    let layout = Layout::write(&folders.work, &plan)?;
+    let layout = Layout::write(&folders.work, &plan).await?;
     layout.encrypt(&plan).await?;
     let mut processes = Processes::new();
     let trained = tokio::select! {

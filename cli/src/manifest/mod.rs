@@ -16,6 +16,7 @@ use consort_contract::{
 use consort_daemon::config::{self, DaemonConfig};
 use consort_daemon::manifest as files;
 use consort_daemon::node::{NodeConfig, NodeError};
+use consort_vault::StateKey;
 use serde_json::json;
 
 use crate::failure::{Failure, at};
@@ -110,10 +111,10 @@ pub(crate) struct New {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: Command) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::New(options) => new(&options),
-        Command::Sign { config, file, json } => sign(&config, file.as_deref(), json),
+        Command::Sign { config, file, json } => sign(&config, file.as_deref(), json).await,
         Command::Verify {
             file,
             roster,
@@ -130,7 +131,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             config,
             files,
             json,
-        } => adopt(&config, &files, json),
+        } => adopt(&config, &files, json).await,
     }
 }
 
@@ -222,9 +223,10 @@ pub(crate) fn write(path: &Path, document: ManifestDocument) -> Result<SignedMan
     Ok(manifest)
 }
 
-fn sign(config: &Path, file: Option<&Path>, json: bool) -> Result<(), Failure> {
+async fn sign(config: &Path, file: Option<&Path>, json: bool) -> Result<(), Failure> {
     let config = consort_participant::Config::load(config)?;
     let signed = consort_participant::sign_manifest(&config, file)
+        .await
         .map_err(|error| Failure::refused(error.code(), error))?;
     let (version, hash) = (signed.document.version, signed.document.hash());
     if json {
@@ -298,13 +300,13 @@ fn show(
     Ok(())
 }
 
-fn adopt(config: &Path, files: &[PathBuf], json: bool) -> Result<(), Failure> {
-    let node = config::load::<AnyDaemon>(config)?.node;
+async fn adopt(config: &Path, files: &[PathBuf], json: bool) -> Result<(), Failure> {
+    let (node, key) = node_and_key(config).await?;
     let roster: SignedRoster = config::load_json(&node.roster)?;
     let roster = roster
         .verify()
         .map_err(|error| Failure::refused(error.code(), error))?;
-    let mut history = node.manifests(&Arc::new(roster)).map_err(unusable)?;
+    let mut history = node.manifests(&Arc::new(roster), &key).map_err(unusable)?;
     for file in files {
         let taken = history.take(file, &node.roots).map_err(unusable)?;
         let (version, hash) = (taken.manifest.version(), taken.manifest.hash());
@@ -325,6 +327,20 @@ fn adopt(config: &Path, files: &[PathBuf], json: bool) -> Result<(), Failure> {
         println!("put the newest in place of {}", node.manifest.display());
     }
     Ok(())
+}
+
+/// What the configuration of any daemon has, and the key of its state: from its file, or for a participant from its broker.
+async fn node_and_key(config: &Path) -> Result<(NodeConfig, Arc<StateKey>), Failure> {
+    let node = config::load::<AnyDaemon>(config)?.node;
+    let key = if node.dangerous_state_key_file.is_some() {
+        node.state_key_file().map_err(unusable)?
+    } else {
+        let config = consort_participant::Config::load(config)?;
+        consort_participant::state_key(&config)
+            .await
+            .map_err(|error| Failure::refused(error.code(), error))?
+    };
+    Ok((node, key))
 }
 
 fn unusable(error: NodeError) -> Failure {

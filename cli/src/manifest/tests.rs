@@ -22,6 +22,10 @@ struct Files {
 
 const CLINICS: [&str; 4] = ["clinic-1", "clinic-2", "clinic-3", "clinic-4"];
 
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
 impl Files {
     fn new() -> Self {
         let files = Self {
@@ -63,7 +67,7 @@ impl Files {
     }
 
     fn init(&self, name: &str) -> RosterEntry {
-        consort_participant::init(&self.config(name)).unwrap()
+        block_on(consort_participant::init(&self.config(name))).unwrap()
     }
 
     fn config(&self, name: &str) -> consort_participant::Config {
@@ -73,7 +77,7 @@ impl Files {
 
     fn sign_roster(&self) {
         for name in CLINICS {
-            consort_participant::sign_roster(&self.config(name)).unwrap();
+            block_on(consort_participant::sign_roster(&self.config(name))).unwrap();
         }
     }
 
@@ -86,7 +90,7 @@ impl Files {
                 None => word.to_owned(),
             });
         let arguments = ["manifest".to_owned()].into_iter().chain(words);
-        run(Arguments::try_parse_from(arguments).unwrap().command)
+        block_on(run(Arguments::try_parse_from(arguments).unwrap().command))
     }
 
     fn refused(&self, words: &str, code: &str) -> String {

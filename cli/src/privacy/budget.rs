@@ -75,10 +75,11 @@ impl Planned {
 }
 
 /// Runs the command.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let planned = options.planned.mechanism().map_err(unusable)?;
     let config = Config::load(&options.config)?;
     let ledger = consort_participant::open_ledger(&config)
+        .await
         .map_err(|error| Failure::failed(error.code(), error))?;
     let mut names = ledger.data_sets();
     // A data set from which nothing was released has its whole cap.

@@ -32,11 +32,11 @@ pub(crate) enum Command {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: Command) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Epsilon(options) => options.run(),
         Command::Sigma(options) => options.run(),
-        Command::Budget(options) => budget::run(&options),
+        Command::Budget(options) => budget::run(&options).await,
         Command::Audit(options) => options.run(),
         Command::Explain(options) => explain::run(&options),
     }

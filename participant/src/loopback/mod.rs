@@ -22,15 +22,17 @@ use consort_proto::wire::audit::v1::witness_service_server::WitnessServiceServer
 use consort_proto::wire::consent::v1::consent_service_server::ConsentServiceServer;
 use consort_proto::wire::round::v1::round_service_server::RoundServiceServer;
 use consort_proto::wire::uplink::v1::uplink_service_server::UplinkServiceServer;
-use consort_storage::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::error::ParticipantError;
-use crate::serve::{STATE_FILE, enrolled_node};
+use crate::kept;
+use crate::serve::enrolled_node;
 use crate::state::SiteState;
+use crate::state_key::Patience;
+use crate::uplink::Manifests;
 
 pub use address::{LoopbackAddress, NotLoopback};
 use forward::Forward;
@@ -54,21 +56,26 @@ pub async fn serve_loopback(
     address: LoopbackAddress,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ParticipantError> {
-    let (organisation, node) = enrolled_node(&config)?;
+    tokio::pin!(shutdown);
+    let key = tokio::select! {
+        key = kept::key_for(&config, Patience::OfADaemon) => key?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let (organisation, node) = enrolled_node(&config, &key)?;
     for choice in node.config.dangerous() {
         tracing::warn!(choice, "a dangerous choice is in force");
     }
     if let Some(address) = node.config.metrics_address {
         telemetry::serve_metrics(address)?;
     }
-    let store = EmbeddedStore::open(node.config.state_dir.join(STATE_FILE))?;
-    let state = SiteState::open(Arc::new(store))?;
+    let state = SiteState::open(kept::records(&config.node, &key)?)?;
     let link = Link::new(
         &config.coordinator,
         ClientChannel::new(node.channel_settings())?,
     )?;
     let attester = Arc::clone(&node.attester);
     let (manifests, in_force) = (node.manifest_watch(), Arc::clone(&node.in_force));
+    let handed_out = Manifests::new(&node, manifests.offers());
     let vouching = Vouching {
         organisation: organisation.clone(),
         identity: node.identity.public(),
@@ -100,6 +107,7 @@ pub async fn serve_loopback(
     tokio::select! {
         ended = offered => ended,
         () = kept => Ok(()),
+        ended = handed_out.keep(&config.coordinator) => ended,
     }
 }
 

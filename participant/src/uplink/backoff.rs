@@ -11,12 +11,12 @@ const FIRST: Duration = Duration::from_millis(100);
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Doubling waits with jitter, so that members do not come back all at once.
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::from(FIRST)
     }
 
@@ -31,7 +31,7 @@ impl Backoff {
     }
 
     /// Half to all of the current step, which doubles up to [`LONGEST`].
-    pub(super) fn next_wait(&mut self, rng: &mut impl RngCore) -> Duration {
+    pub(crate) fn next_wait(&mut self, rng: &mut impl RngCore) -> Duration {
         let step = self.next;
         self.next = (2 * step).min(LONGEST);
         step.mul_f64(0.5 + 0.5 * f64::from(rng.next_u32()) / f64::from(u32::MAX))

@@ -2,6 +2,7 @@
 //! calls that answer it. A link that breaks is opened again, with back-off; whatever is still wanted is then asked again.
 
 mod backoff;
+mod manifests;
 mod patience;
 mod session;
 mod upload;
@@ -19,7 +20,8 @@ use tonic::transport::{Endpoint, Uri};
 
 use crate::agent::{Effect, Input};
 use crate::keys::{self, BrokerLink};
-use backoff::Backoff;
+pub(crate) use backoff::Backoff;
+pub use manifests::Manifests;
 use session::Session;
 pub(crate) use session::describe;
 
@@ -49,6 +51,7 @@ pub struct Uplink {
     inputs: mpsc::Sender<Input>,
     /// This organisation's own broker, where it has one.
     broker: Option<Arc<BrokerLink>>,
+    manifests: Arc<Manifests>,
     session: watch::Sender<Option<Arc<Session>>>,
 }
 
@@ -63,13 +66,21 @@ impl Uplink {
         crash: CrashPoints,
         inputs: mpsc::Sender<Input>,
         broker: Option<BrokerLink>,
+        manifests: Manifests,
     ) -> Result<Self, BadAddress> {
         let endpoint = endpoint(coordinator)?;
         let mut instance = [0; INSTANCE_BYTES];
         OsRng.fill_bytes(&mut instance);
+        let manifests = Arc::new(manifests);
+        let noting = Arc::clone(&manifests);
+        let connector = AttestedConnector::new(Arc::new(channel), move |verdict| {
+            note_verdict(verdict);
+            noting.note(verdict.err());
+        });
         Ok(Self {
             endpoint,
-            connector: AttestedConnector::new(Arc::new(channel), note_verdict),
+            connector,
+            manifests,
             instance,
             crash: Arc::new(crash),
             inputs,
@@ -106,11 +117,24 @@ impl Uplink {
 
     /// One connection, from its attestation to its end.
     async fn follow(&self) -> Result<&'static str, String> {
-        let channel = self
+        let connected = self
             .endpoint
             .connect_with_connector(self.connector.clone())
-            .await
-            .map_err(|error| with_sources(&error))?;
+            .await;
+        let channel = match connected {
+            Ok(channel) => channel,
+            Err(error) => {
+                self.manifests.catch_up(&self.endpoint).await;
+                return Err(with_sources(&error));
+            }
+        };
+        let handed_out = self.manifests.follow(channel.clone());
+        let handed_out = async {
+            handed_out.await;
+            // The session goes on without.
+            std::future::pending::<()>().await
+        };
+        tokio::pin!(handed_out);
         let session = Session::new(channel, Arc::clone(&self.crash), self.inputs.clone());
         let mut events = session.follow(self.instance).await?;
         metrics::gauge!("consort_participant_connected").set(1.0);
@@ -123,6 +147,7 @@ impl Uplink {
             let message = tokio::select! {
                 message = events.message() => message,
                 () = session.broken() => return Ok("a call found the link broken"),
+                () = &mut handed_out => continue,
                 () = &mut age => return Ok("the connection reached its age; both sides attest anew"),
             };
             match message {

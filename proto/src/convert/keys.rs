@@ -63,6 +63,34 @@ pub fn key_request_from_wire(request: wire::ReleaseRequest) -> Result<KeyRequest
     })
 }
 
+/// What a participant that starts asks of its broker. The evidence is not checked here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateKeyRequest {
+    /// The broker's nonce.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The public key to seal to, of whatever length.
+    pub hpke_key: Vec<u8>,
+    /// The state key's id.
+    pub key_id: Label,
+    /// The asking machine's evidence.
+    pub evidence: Vec<u8>,
+}
+
+/// From the wire.
+///
+/// # Errors
+/// [`WireError`] names the field.
+pub fn state_key_request_from_wire(
+    request: wire::StateReleaseRequest,
+) -> Result<StateKeyRequest, WireError> {
+    Ok(StateKeyRequest {
+        nonce: fixed(&request.nonce, "nonce")?,
+        hpke_key: request.hpke_key,
+        key_id: name(&request.key_id, "key_id")?,
+        evidence: request.evidence,
+    })
+}
+
 /// The nonce of a challenge, from the wire.
 ///
 /// # Errors

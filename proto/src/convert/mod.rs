@@ -15,7 +15,10 @@ pub use audit::{
 };
 pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
 pub use job::{job_from_wire, job_to_wire, plan_from_wire, plan_to_wire};
-pub use keys::{KeyRequest, NONCE_BYTES, key_request_from_wire, nonce_from_wire};
+pub use keys::{
+    KeyRequest, NONCE_BYTES, StateKeyRequest, key_request_from_wire, nonce_from_wire,
+    state_key_request_from_wire,
+};
 pub use round::{
     AttemptKey, advert_from_wire, advert_to_wire, attempt_from_wire, attempt_to_wire,
     complaint_from_wire, complaint_to_wire, confirmation_from_wire, confirmation_to_wire,

@@ -19,6 +19,7 @@ use consort_proto::errors::code_of;
 use consort_proto::wire::keys::v1 as wire;
 use consort_proto::wire::keys::v1::key_release_service_client::KeyReleaseServiceClient;
 use consort_storage::EmbeddedStore;
+use consort_vault::SealedRecords;
 use consort_vault::release::ReleaseKeyPair;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -50,7 +51,7 @@ struct Machine {
 impl Machine {
     fn of(folder: &Path) -> Self {
         let config = Config::load(&folder.join("config.toml")).unwrap();
-        let node = Node::open(config.node.clone()).unwrap();
+        let node = Node::open(config.node.clone(), &config.node.state_key_file().unwrap()).unwrap();
         Self { config, node }
     }
 
@@ -76,8 +77,11 @@ impl Machine {
     async fn request(&self, client: &mut Client, job: &JobId) -> wire::ReleaseRequest {
         let challenge = client.challenge(wire::ChallengeRequest {}).await.unwrap();
         let nonce = challenge.into_inner().nonce;
-        let store = EmbeddedStore::open(self.node.config.state_dir.join("state.redb")).unwrap();
-        let state = SiteState::open(Arc::new(store)).unwrap();
+        let node = &self.node.config;
+        let store = EmbeddedStore::open(node.state_dir.join("state.redb")).unwrap();
+        let key = node.state_key_file().unwrap();
+        let records = SealedRecords::open(Arc::new(store), key, &node.organisation).unwrap();
+        let state = SiteState::open(Arc::new(records)).unwrap();
         let stored = state.job(job).unwrap().unwrap();
         let pair = ReleaseKeyPair::generate();
         let statement = key_release(&KeyRelease {

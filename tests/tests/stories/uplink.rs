@@ -73,7 +73,10 @@ fn a_no_that_is_signed_with_the_members_key_and_sent_through_the_uplink_ends_the
     let running = consortium.run(&["clinic-1", "clinic-2", "clinic-3"]);
     let uplink = Uplink::of(&consortium);
     let config = Config::load(&consortium.path(SECOND).join("config.toml")).unwrap();
-    let identity = config.node.identity().unwrap();
+    let identity = config
+        .node
+        .identity(&config.node.state_key_file().unwrap())
+        .unwrap();
     let speaker = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(votes_no(uplink.channel(), identity));

@@ -8,6 +8,11 @@ use consort_contract::{
     ConsortiumId, IdentitySecret, OrganisationId, RosterDocument, RosterEntry, SignedRoster,
 };
 
+use consort_attestation::channel::InForce;
+use consort_vault::StateKey;
+use std::time::SystemTime;
+
+use super::watch::RETRY_LOOKS;
 use super::*;
 
 /// Three clinics, a vendor, a state folder and a manifest's file.
@@ -15,10 +20,15 @@ struct World {
     folder: tempfile::TempDir,
     root: String,
     roster: Arc<Roster>,
+    key: Arc<StateKey>,
 }
 
 fn secret(seed: u8) -> IdentitySecret {
     IdentitySecret::from_seed(&[seed; 32])
+}
+
+fn state_key(byte: &str) -> Arc<StateKey> {
+    Arc::new(StateKey::parse(&byte.repeat(32)).unwrap())
 }
 
 fn name(i: u8) -> OrganisationId {
@@ -57,6 +67,7 @@ impl World {
             root: hex(&vendor.root_hash().unwrap()),
             folder,
             roster: Arc::new(roster()),
+            key: state_key("11"),
         }
     }
 
@@ -69,7 +80,7 @@ impl World {
     }
 
     fn history(&self) -> Result<ManifestHistory, NodeError> {
-        ManifestHistory::open(&self.folder.path().join("state"), &self.roster)
+        ManifestHistory::open(&self.folder.path().join("state"), &self.roster, &self.key)
     }
 
     fn document(&self, version: u64, previous: Option<&ManifestDocument>) -> ManifestDocument {
@@ -89,7 +100,11 @@ impl World {
         }
     }
 
-    fn put(&self, document: &ManifestDocument, by: impl IntoIterator<Item = u8>) {
+    fn signed(
+        &self,
+        document: &ManifestDocument,
+        by: impl IntoIterator<Item = u8>,
+    ) -> SignedManifest {
         let mut manifest = SignedManifest {
             document: document.clone(),
             signatures: BTreeMap::new(),
@@ -98,7 +113,23 @@ impl World {
             let signature = document.sign(&secret(i));
             manifest.add(name(i), &signature);
         }
-        std::fs::write(self.file(), manifest.to_json()).unwrap();
+        manifest
+    }
+
+    fn put(&self, document: &ManifestDocument, by: impl IntoIterator<Item = u8>) {
+        std::fs::write(self.file(), self.signed(document, by).to_json()).unwrap();
+    }
+
+    /// Manifests from the first to this version, each taken in turn.
+    fn chain(&self, newest: u64) -> Vec<ManifestDocument> {
+        let mut documents = Vec::<ManifestDocument>::new();
+        for version in 1..=newest {
+            let document = self.document(version, documents.last());
+            self.put(&document, 1..=3);
+            self.take().unwrap();
+            documents.push(document);
+        }
+        documents
     }
 
     fn take(&self) -> Result<Taken, NodeError> {
@@ -115,18 +146,13 @@ impl World {
         let taken = history.take(&self.file(), &self.roots()).unwrap();
         let rules = rules(&self.roster, &taken.manifest, taken.verifier);
         let in_force = Arc::new(InForce::new(rules));
-        let newest = history.newest().unwrap().signed().to_json();
-        let taken = Digest::of(newest.as_bytes());
-        let watch = ManifestWatch {
-            path: self.file(),
-            roots: RootsWatch::new(self.roots()),
-            roster: self.roster.clone(),
+        let watch = ManifestWatch::new(
+            self.file(),
+            self.roots(),
+            self.roster.clone(),
             history,
-            in_force: in_force.clone(),
-            seen: taken,
-            taken,
-            failed: None,
-        };
+            in_force.clone(),
+        );
         (watch, in_force)
     }
 }
@@ -166,19 +192,130 @@ fn a_manifest_that_this_node_cannot_judge_by_is_not_pinned() {
 }
 
 #[test]
-fn a_pinned_manifest_that_was_touched_stops_the_node_by_its_name() {
+fn a_pin_that_was_touched_moved_or_taken_out_of_the_middle_stops_the_node_by_its_name() {
+    let mut world = World::new();
+    let documents = world.chain(3);
+    let pins = world.history().unwrap().files().unwrap();
+    let sealed: Vec<_> = pins.iter().map(|pin| std::fs::read(pin).unwrap()).collect();
+    let policy = documents[0].policy.as_bytes();
+    for bytes in &sealed {
+        assert!(
+            !bytes.windows(8).any(|part| policy.starts_with(part)),
+            "it can be read"
+        );
+    }
+    let refused = |world: &World| world.history().err().unwrap();
+    for i in 0..3 {
+        for byte in (0..sealed[i].len()).step_by(97) {
+            let mut touched = sealed[i].clone();
+            touched[byte] ^= 1;
+            std::fs::write(&pins[i], &touched).unwrap();
+            assert_eq!(refused(&world).code(), "vault_sealed");
+            std::fs::write(&pins[i], &sealed[i][..byte]).unwrap();
+            assert_eq!(refused(&world).code(), "vault_sealed");
+        }
+        std::fs::write(&pins[i], &sealed[(i + 1) % 3]).unwrap();
+        let error = refused(&world);
+        assert_eq!(error.code(), "vault_sealed");
+        assert!(
+            error.to_string().contains(&format!("{:020}", i + 1)),
+            "{error}"
+        );
+        std::fs::write(&pins[i], &sealed[i]).unwrap();
+    }
+    for (i, code) in [(0, "manifest_gap"), (1, "manifest_gap")] {
+        std::fs::remove_file(&pins[i]).unwrap();
+        assert_eq!(refused(&world).code(), code);
+        std::fs::write(&pins[i], &sealed[i]).unwrap();
+    }
+    assert_eq!(world.history().unwrap().newest().unwrap().version(), 3);
+    world.key = state_key("22");
+    assert_eq!(refused(&world).code(), "vault_sealed");
+}
+
+#[test]
+fn a_pin_that_nobody_sealed_is_refused_by_its_name() {
     let world = World::new();
-    world.put(&world.document(1, None), 1..=3);
-    world.take().unwrap();
-    let pinned = world.history().unwrap().files().unwrap();
-    let text = std::fs::read_to_string(&pinned[0]).unwrap();
-    std::fs::write(&pinned[0], text.replace("# 1", "# 7")).unwrap();
-    let error = world.history().err().unwrap();
-    assert_eq!(error.code(), "manifest_signature");
+    world.chain(1);
+    let pin = world.history().unwrap().files().unwrap().remove(0);
+    std::fs::copy(world.file(), pin.with_extension("json")).unwrap();
+    let error = world.history().err().unwrap().to_string();
     assert!(
-        error.to_string().contains("00000000000000000001.json"),
+        error.contains("001.json") && error.contains("not sealed"),
         "{error}"
     );
+}
+
+#[test]
+fn where_the_newest_came_from_elsewhere_it_stays_in_force_over_an_older_file() {
+    let world = World::new();
+    let documents = world.chain(2);
+    world.put(&documents[0], 1..=3);
+    let kept = |world: &World| {
+        world
+            .history()
+            .unwrap()
+            .take_or_keep(&world.file(), &world.roots())
+    };
+    let taken = kept(&world).unwrap();
+    assert_eq!((taken.manifest.version(), taken.known), (2, true));
+    let third = world.document(3, Some(&documents[1]));
+    world.put(&third, [1, 2]);
+    assert_eq!(kept(&world).unwrap().manifest.version(), 3);
+    let mut other = world.document(2, Some(&documents[0]));
+    other.policy.push_str("# another\n");
+    world.put(&other, 1..=3);
+    assert_eq!(kept(&world).err().unwrap().code(), "manifest_rollback");
+}
+
+#[test]
+fn an_offered_manifest_is_judged_as_the_file_is_and_a_bad_one_changes_nothing() {
+    let world = World::new();
+    let first = world.document(1, None);
+    world.put(&first, 1..=3);
+    let (mut watch, in_force) = world.watch();
+    let now = SystemTime::now();
+    let second = world.document(2, Some(&first));
+    let mut another_roster = second.clone();
+    another_roster.roster = Digest::of(b"another");
+    let mut gap = world.document(3, Some(&second));
+    gap.version = 3;
+    let mut offer = |document: &ManifestDocument, by: &[u8]| {
+        let bytes = world.signed(document, by.iter().copied()).to_json();
+        let taken = watch.take_offered(bytes.as_bytes(), "the coordinator", now);
+        taken.map(|change| change.map(|change| (change.manifest.version, change.signed_by)))
+    };
+    for (document, by, code) in [
+        (&second, &[2][..], "manifest_too_few_signatures"),
+        (&another_roster, &[1, 2, 3], "manifest_roster"),
+        (&gap, &[1, 2, 3], "manifest_gap"),
+    ] {
+        let error = offer(document, by).unwrap_err();
+        assert_eq!(error.code(), code);
+        assert!(error.to_string().contains("the coordinator"), "{error}");
+        assert_eq!(in_force.rules().manifest.version, 1);
+    }
+    assert_eq!(offer(&first, &[1, 2, 3]).unwrap(), None);
+    let names = ["clinic-1", "clinic-3"].map(str::to_owned).to_vec();
+    assert_eq!(offer(&second, &[1, 3]).unwrap(), Some((2, names)));
+    assert_eq!(in_force.rules().manifest.version, 2);
+    assert_eq!(
+        offer(&first, &[1, 2, 3]).unwrap_err().code(),
+        "manifest_rollback"
+    );
+    // The file still holds the first, which is no news.
+    for _ in 0..3 {
+        assert!(watch.look(now).unwrap().is_none());
+    }
+    assert_eq!(world.history().unwrap().newest().unwrap().version(), 2);
+    let mut history = world.history().unwrap();
+    let after = |history: &mut ManifestHistory, version| {
+        let after = history.after(version).unwrap().iter();
+        after.map(Manifest::version).collect::<Vec<_>>()
+    };
+    assert_eq!(after(&mut history, 0), [1, 2]);
+    assert_eq!(after(&mut history, 1), [2]);
+    assert!(after(&mut history, 2).is_empty());
 }
 
 #[test]
@@ -310,7 +447,7 @@ fn files_of_roots_that_change_come_into_force_under_the_same_manifest() {
     assert!(looks().is_none(), "it is taken once");
 
     std::fs::write(&roots, b"no roots").unwrap();
-    assert_eq!(looks().unwrap().unwrap_err().code(), "trust.not-one-ark");
+    assert_eq!(looks().unwrap().unwrap_err().code(), "trust.not-pem");
     assert!(looks().is_none(), "it is said once");
     std::fs::remove_file(&roots).unwrap();
     assert!(looks().is_none(), "it may be on its way");
