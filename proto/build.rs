@@ -6,7 +6,7 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 use std::fmt::Write;
 use std::path::PathBuf;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "consort/limits/v1/limits.proto",
     "consort/job/v1/job.proto",
     "consort/consent/v1/consent.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 10] = [
     "consort/events/v1/events.proto",
     "consort/uplink/v1/uplink.proto",
     "consort/keys/v1/keys.proto",
+    "consort/keys/v1/state.proto",
     "consort/audit/v1/audit.proto",
     "consort/manifest/v1/manifest.proto",
 ];

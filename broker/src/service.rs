@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use consort_attestation::channel::VerifiedPeer;
-use consort_proto::convert::NONCE_BYTES;
 use consort_proto::errors;
 use consort_proto::wire::keys::v1 as wire;
 use consort_proto::wire::keys::v1::key_release_service_server::KeyReleaseService;
@@ -31,7 +30,11 @@ impl KeyReleaseService for Releases {
         &self,
         request: Request<wire::ChallengeRequest>,
     ) -> Result<Response<wire::ChallengeResponse>, Status> {
-        Ok(challenge(self.broker.challenge(session(&request)?)))
+        let nonce = self.broker.challenge(session(&request)?);
+        Ok(Response::new(wire::ChallengeResponse {
+            nonce: nonce.to_vec(),
+            lifetime_ms: lifetime_ms(),
+        }))
     }
 
     async fn release(
@@ -56,10 +59,12 @@ impl Releases {
             let answer = broker.release(session, request).await;
             respond(answer, &faults)
         });
-        match task.await {
-            Ok(answer) => answer,
-            Err(_) => respond(Err(ReleaseFault::Lost.into()), &self.faults),
-        }
+        let lost = |_| respond(Err(ReleaseFault::Lost.into()), &self.faults);
+        let sealed = task.await.unwrap_or_else(lost)?;
+        Ok(Response::new(wire::ReleaseResponse {
+            encapsulated: sealed.encapsulated,
+            sealed: sealed.sealed,
+        }))
     }
 }
 
@@ -72,47 +77,47 @@ pub(crate) struct StateKeys {
 
 #[tonic::async_trait]
 impl StateKeyService for StateKeys {
-    async fn challenge(
+    async fn state_challenge(
         &self,
-        request: Request<wire::ChallengeRequest>,
-    ) -> Result<Response<wire::ChallengeResponse>, Status> {
-        Ok(challenge(self.releases.challenge(session(&request)?)))
+        request: Request<wire::StateChallengeRequest>,
+    ) -> Result<Response<wire::StateChallengeResponse>, Status> {
+        let nonce = self.releases.challenge(session(&request)?);
+        Ok(Response::new(wire::StateChallengeResponse {
+            nonce: nonce.to_vec(),
+            lifetime_ms: lifetime_ms(),
+        }))
     }
 
     /// Answers in a task of its own, as a data key's release is.
-    async fn release(
+    async fn state_release(
         &self,
         request: Request<wire::StateReleaseRequest>,
-    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+    ) -> Result<Response<wire::StateReleaseResponse>, Status> {
         let session = session(&request)?;
         let (releases, faults) = (Arc::clone(&self.releases), self.faults.clone());
         let task = tokio::spawn(async move {
             let answer = releases.release(session, request.into_inner()).await;
             respond(answer, &faults)
         });
-        match task.await {
-            Ok(answer) => answer,
-            Err(_) => respond(Err(ReleaseFault::Lost.into()), &self.faults),
-        }
+        let lost = |_| respond(Err(ReleaseFault::Lost.into()), &self.faults);
+        let sealed = task.await.unwrap_or_else(lost)?;
+        Ok(Response::new(wire::StateReleaseResponse {
+            encapsulated: sealed.encapsulated,
+            sealed: sealed.sealed,
+        }))
     }
 }
 
-fn challenge(nonce: [u8; NONCE_BYTES]) -> Response<wire::ChallengeResponse> {
-    Response::new(wire::ChallengeResponse {
-        nonce: nonce.to_vec(),
-        lifetime_ms: u32::try_from(LIFETIME.as_millis()).unwrap_or(u32::MAX),
-    })
+fn lifetime_ms() -> u32 {
+    u32::try_from(LIFETIME.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn respond(
     answer: Result<SealedKey, NotReleased>,
     faults: &mpsc::UnboundedSender<ReleaseFault>,
-) -> Result<Response<wire::ReleaseResponse>, Status> {
+) -> Result<SealedKey, Status> {
     match answer {
-        Ok(sealed) => Ok(Response::new(wire::ReleaseResponse {
-            encapsulated: sealed.encapsulated,
-            sealed: sealed.sealed,
-        })),
+        Ok(sealed) => Ok(sealed),
         Err(refused @ NotReleased::Refused { coarse, .. }) => Err(errors::status(
             grpc(coarse),
             coarse.code(),

@@ -807,6 +807,11 @@ fn key_release(approval: consent::v1::Approval) {
         lifetime_ms: 60_000,
     };
     write("wire-key-challenge", challenge.encode_to_vec());
+    let challenge = keys::v1::StateChallengeResponse {
+        nonce: vec![1; 32],
+        lifetime_ms: 60_000,
+    };
+    write("wire-state-key-challenge", challenge.encode_to_vec());
 }
 
 fn wire() {

@@ -89,6 +89,13 @@ pub(crate) const DECODERS: &[Decoder] = &[
         |challenge: keys::v1::ChallengeResponse| { convert::nonce_from_wire(&challenge) }
     ),
     message!(
+        "wire-state-key-challenge",
+        keys::v1::StateChallengeResponse,
+        |challenge: keys::v1::StateChallengeResponse| {
+            convert::state_nonce_from_wire(&challenge)
+        }
+    ),
+    message!(
         "wire-prove-head",
         audit::v1::ProveHeadRequest,
         |request: audit::v1::ProveHeadRequest| { convert::prove_head_from_wire(&request) }

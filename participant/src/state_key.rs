@@ -10,7 +10,7 @@ use consort_attestation::statements::{KeyRelease, key_release};
 use consort_contract::{Label, OrganisationId};
 use consort_daemon::config::load_json;
 use consort_daemon::starting::{Starting, instead_of_a_manifest};
-use consort_proto::convert::nonce_from_wire;
+use consort_proto::convert::state_nonce_from_wire;
 use consort_proto::wire::keys::v1 as wire;
 use consort_proto::wire::keys::v1::state_key_service_client::StateKeyServiceClient;
 use consort_site::config::StateKeyConfig;
@@ -156,8 +156,8 @@ impl Link {
             }
         })?;
         let mut broker = StateKeyServiceClient::new(channel);
-        let challenge = broker.challenge(wire::ChallengeRequest {}).await;
-        let nonce = nonce_from_wire(&challenge.map_err(refusal)?.into_inner())?;
+        let challenge = broker.state_challenge(wire::StateChallengeRequest {}).await;
+        let nonce = state_nonce_from_wire(&challenge.map_err(refusal)?.into_inner())?;
         let (pair, evidence) = prove(&self.attester, |public| {
             key_release(&KeyRelease {
                 nonce: &nonce,
@@ -174,7 +174,11 @@ impl Link {
             key_id: self.key_id.to_string(),
             evidence,
         };
-        let released = broker.release(request).await.map_err(refusal)?.into_inner();
+        let released = broker
+            .state_release(request)
+            .await
+            .map_err(refusal)?
+            .into_inner();
         let sealed = SealedKey {
             encapsulated: released.encapsulated,
             sealed: released.sealed,

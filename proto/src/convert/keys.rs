@@ -100,3 +100,13 @@ pub fn nonce_from_wire(
 ) -> Result<[u8; NONCE_BYTES], WireError> {
     fixed(&challenge.nonce, "nonce")
 }
+
+/// The nonce of a challenge to a participant that starts, from the wire.
+///
+/// # Errors
+/// [`WireError`] when it is none.
+pub fn state_nonce_from_wire(
+    challenge: &wire::StateChallengeResponse,
+) -> Result<[u8; NONCE_BYTES], WireError> {
+    fixed(&challenge.nonce, "nonce")
+}

@@ -17,7 +17,7 @@ pub use consent::{approval_from_wire, vote_from_wire, vote_to_wire};
 pub use job::{job_from_wire, job_to_wire, plan_from_wire, plan_to_wire};
 pub use keys::{
     KeyRequest, NONCE_BYTES, StateKeyRequest, key_request_from_wire, nonce_from_wire,
-    state_key_request_from_wire,
+    state_key_request_from_wire, state_nonce_from_wire,
 };
 pub use round::{
     AttemptKey, advert_from_wire, advert_to_wire, attempt_from_wire, attempt_to_wire,
