@@ -555,7 +555,6 @@ fn job_document() -> JobDocument {
     }
 }
 
-/// Jobs that ask for all that an algorithm may be asked for.
 /// The job's inputs are a number and a category of two levels.
 fn document_of_layers() -> JobDocument {
     let mut document = job_document();
@@ -572,6 +571,7 @@ fn document_of_layers() -> JobDocument {
     document
 }
 
+/// Jobs that ask for all that an algorithm may be asked for.
 fn documents_with_options() -> [(&'static str, JobDocument); 3] {
     let terms = AdaptiveTerms {
         beta1: 0.9,

@@ -3,10 +3,10 @@
 //! A dense layer's part is a product of two rows and never written down; those of a convolution and a layer norm are written down, a row for each
 //! record; of an embedding only the rows of the tables that the record touches are there.
 
-use crate::kernel::{RowMeasure, measure_part, measure_rows, nearest, scale_rows_to_odd};
 use crate::matrix::Matrix;
 use crate::network::{Network, Trace};
 use crate::rounded::{RoundedProducts, RoundedRows};
+use crate::rows::{RowMeasure, measure_part, measure_rows, nearest, scale_rows_to_odd};
 use crate::stage::{Stage, StageKind};
 
 /// One trained stage of a network, and what was added up for it.
@@ -148,23 +148,24 @@ impl<'n> Contribution<'n> {
         }
     }
 
-    /// Moves what another thread added up for this stage, `total` among it, into `whole`. What the sums did not need of that total has never
-    /// been touched, and is not now: with many parameters and few records that is nearly all of it.
-    pub(crate) fn move_into(&mut self, whole: &mut [i64], total: &[i64]) {
-        match &self.sums {
+    /// Adds this stage's part of the sum to another one's, `total`; `own` is what spilled so far. What did not is never touched.
+    pub(crate) fn finish_into(&mut self, total: &mut [i64], own: &[i64]) {
+        let outputs = self.stage.output.elements();
+        match &mut self.sums {
             Sums::Dense(products, rows) => {
-                let bias = total.len() - self.stage.output.elements();
+                let (weight, bias) = total.split_at_mut(total.len() - outputs);
+                let (own_weight, own_bias) = own.split_at(own.len() - outputs);
                 if products.has_spilled() {
-                    add_all(&mut whole[..bias], &total[..bias]);
+                    add(weight, own_weight);
                 }
                 if rows.has_spilled() {
-                    add_all(&mut whole[bias..], &total[bias..]);
+                    add(bias, own_bias);
                 }
             }
             Sums::Written(rows) if !rows.has_spilled() => {}
-            Sums::Written(_) | Sums::Touched => add_all(whole, total),
+            Sums::Written(_) | Sums::Touched => add(total, own),
         }
-        self.finish(whole);
+        self.finish(total);
     }
 
     fn measure_factors(&mut self, trace: &Trace) {
@@ -201,7 +202,6 @@ impl<'n> Contribution<'n> {
     }
 }
 
-/// Adds vectors of integers of one length.
-pub(crate) fn add_all(sums: &mut [i64], more: &[i64]) {
+fn add(sums: &mut [i64], more: &[i64]) {
     sums.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
 }

@@ -24,6 +24,7 @@ mod place;
 mod pool;
 pub mod reference;
 mod rounded;
+mod rows;
 mod stage;
 mod sum;
 mod threads;

@@ -2,7 +2,9 @@
 
 use consort_model::Shape;
 
-use crate::matrix::Matrix;
+use macerator::{AutoArch, Simd, WithSimd};
+
+use crate::matrix::{Matrix, PAD};
 use crate::place::Place;
 
 /// Halves an image.
@@ -31,18 +33,10 @@ impl MaxPool {
 
     pub(crate) fn forward(&self, records: usize, inputs: &Matrix, outputs: &mut Matrix) {
         for record in 0..records {
-            let source = self.input.record(inputs, record);
-            let target = self.output.record_mut(outputs, record);
-            self.over_pixels(|corners, pixel| {
-                let channels = self.output.channels;
-                let [a, b, c, d] = corners.map(|from| &source[from..][..channels]);
-                let target = &mut target[pixel..][..channels];
-                for (channel, target) in target.iter_mut().enumerate() {
-                    *target = larger(
-                        larger(a[channel], b[channel]),
-                        larger(c[channel], d[channel]),
-                    );
-                }
+            AutoArch::new().dispatch(Forward {
+                pool: self,
+                source: self.input.record(inputs, record),
+                target: self.output.record_mut(outputs, record),
             });
         }
     }
@@ -56,43 +50,110 @@ impl MaxPool {
         before: &mut Matrix,
     ) {
         for record in 0..records {
-            let source = self.input.record(inputs, record);
-            let largest = self.output.record(outputs, record);
-            let deltas = self.output.record(deltas, record);
-            let before = self.input.record_mut(before, record);
-            self.over_pixels(|corners, pixel| {
-                let channels = self.output.channels;
-                let (largest, deltas) =
-                    (&largest[pixel..][..channels], &deltas[pixel..][..channels]);
-                let mut left = [0.0; 64];
-                for from in (0..channels).step_by(left.len()) {
-                    let part = left.len().min(channels - from);
-                    let left = &mut left[..part];
-                    left.copy_from_slice(&deltas[from..][..part]);
-                    for corner in corners {
-                        let source = &source[corner + from..][..part];
-                        let before = &mut before[corner + from..][..part];
-                        for channel in 0..part {
-                            let taken = source[channel] == largest[from + channel];
-                            before[channel] += if taken { left[channel] } else { 0.0 };
-                            left[channel] = if taken { 0.0 } else { left[channel] };
-                        }
-                    }
-                }
+            AutoArch::new().dispatch(Backward {
+                pool: self,
+                source: self.input.record(inputs, record),
+                largest: self.output.record(outputs, record),
+                deltas: self.output.record(deltas, record),
+                before: self.input.record_mut(before, record),
             });
         }
     }
 
-    /// Calls with where the four pixels and the one of the output begin.
-    fn over_pixels(&self, mut work: impl FnMut([usize; 4], usize)) {
-        let (read, write) = (self.input.pixel_stride(), self.output.pixel_stride());
-        let (height, width) = self.halves;
+    /// Floats of a pixel that are gone through: padding too where both sides have it, for all of it is 0.
+    #[inline(always)]
+    fn floats(&self) -> usize {
+        if self.input.spread {
+            self.input.pixel_stride()
+        } else {
+            self.input.channels
+        }
+    }
+
+    /// Where the four pixels begin that a pixel of the output is made of.
+    #[inline(always)]
+    fn corners(&self, y: usize, x: usize) -> [usize; 4] {
+        let read = self.input.pixel_stride();
+        let upper = (2 * y * self.width + 2 * x) * read;
+        let lower = upper + self.width * read;
+        [upper, upper + read, lower, lower + read]
+    }
+}
+
+struct Forward<'a> {
+    pool: &'a MaxPool,
+    source: &'a [f32],
+    target: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let (height, width) = self.pool.halves;
+        let (floats, write) = (self.pool.floats(), self.pool.output.pixel_stride());
         for y in 0..height {
             for x in 0..width {
-                let upper = (2 * y * self.width + 2 * x) * read;
-                let lower = upper + self.width * read;
-                let corners = [upper, upper + read, lower, lower + read];
-                work(corners, (y * width + x) * write);
+                let [a, b, c, d] = self.pool.corners(y, x);
+                let a = &self.source[a..][..floats];
+                let b = &self.source[b..][..floats];
+                let c = &self.source[c..][..floats];
+                let d = &self.source[d..][..floats];
+                let target = &mut self.target[(y * width + x) * write..][..floats];
+                for i in 0..floats {
+                    target[i] = larger(larger(a[i], b[i]), larger(c[i], d[i]));
+                }
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    pool: &'a MaxPool,
+    source: &'a [f32],
+    largest: &'a [f32],
+    deltas: &'a [f32],
+    before: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let (height, width) = self.pool.halves;
+        let (floats, write) = (self.pool.floats(), self.pool.output.pixel_stride());
+        for y in 0..height {
+            for x in 0..width {
+                let pixel = (y * width + x) * write;
+                let largest = &self.largest[pixel..][..floats];
+                let deltas = &self.deltas[pixel..][..floats];
+                let corners = self.pool.corners(y, x);
+                let mut from = 0;
+                while from < floats {
+                    let part = PAD.min(floats - from);
+                    // What no corner has taken so far; loops of a known length become vectors.
+                    let mut left = [0.0; PAD];
+                    let mut most = [0.0; PAD];
+                    left[..part].copy_from_slice(&deltas[from..][..part]);
+                    most[..part].copy_from_slice(&largest[from..][..part]);
+                    for corner in corners {
+                        let mut values = [0.0; PAD];
+                        values[..part].copy_from_slice(&self.source[corner + from..][..part]);
+                        let mut given = [0.0; PAD];
+                        for lane in 0..PAD {
+                            let taken = values[lane] == most[lane];
+                            given[lane] = if taken { left[lane] } else { 0.0 };
+                            left[lane] = if taken { 0.0 } else { left[lane] };
+                        }
+                        let before = &mut self.before[corner + from..][..part];
+                        for lane in 0..part {
+                            before[lane] += given[lane];
+                        }
+                    }
+                    from += PAD;
+                }
             }
         }
     }

@@ -13,14 +13,13 @@
 //! an odd multiple of some 2^e with |d| ≥ 2^(e+23), and if a·d lies halfway between two integers, its lowest bit is ½ and |a|·2^e ≥ ½, so that |a·d| ≥ 2^22,
 //! which the window below does not hold. The window: Σ (|a|·|d| + ½) over the largest entries of each record since the start is at most 2^22 − 2.
 //!
-//! [`scale_rows_to_odd`]: crate::kernel::scale_rows_to_odd
+//! [`scale_rows_to_odd`]: crate::rows::scale_rows_to_odd
 
 use std::ops::Range;
 
-use crate::kernel::{
-    RowMeasure, add_transposed_product, has_fused_multiply_add, nearest, take_integers,
-};
+use crate::kernel::{add_transposed_product, has_fused_multiply_add};
 use crate::matrix::Matrix;
+use crate::rows::{RowMeasure, add_values, nearest, take_integers};
 
 /// Where a sum starts: in the middle of the floats whose neighbours are the integers beside them.
 const ORIGIN: f32 = 12_582_912.0;
@@ -169,8 +168,7 @@ impl RoundedRows {
             self.finish(total);
         }
         self.used += bound;
-        let pairs = self.sums.iter_mut().zip(row);
-        pairs.for_each(|(sum, value)| *sum += value);
+        add_values(&mut self.sums, row);
     }
 
     /// Moves what was summed into `total` and starts again.
@@ -197,7 +195,7 @@ fn add_one_by_one(inputs: &Matrix, deltas: &Matrix, total: &mut [i64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{measure_rows, scale_rows_to_odd};
+    use crate::rows::{measure_rows, scale_rows_to_odd};
     use proptest::prelude::*;
 
     fn sum(inputs: &Matrix, deltas: &Matrix, fused: bool) -> Vec<i64> {
@@ -273,8 +271,8 @@ mod tests {
             [0.0_f32, 1.0].map(|before| 1.0_f32.mul_add(delta, ORIGIN + before) - ORIGIN - before)
         };
         assert_eq!(outcome(0.5), [0.0, 1.0]);
-        assert_eq!(outcome(crate::kernel::odd(0.5)), [1.0, 1.0]);
-        assert_eq!(outcome(crate::kernel::odd(-0.5)), [-1.0, -1.0]);
+        assert_eq!(outcome(crate::rows::odd(0.5)), [1.0, 1.0]);
+        assert_eq!(outcome(crate::rows::odd(-0.5)), [-1.0, -1.0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use consort_model::{ModelSpec, Parameters};
 use consort_privacy::{GridError, RecordCap, RecordSum};
 
-use crate::contribution::{Contribution, add_all};
+use crate::contribution::Contribution;
 use crate::network::{Network, Trace};
 use crate::threads::over_chunks;
 use crate::{Batch, Clipping, TrainingError};
@@ -183,10 +183,11 @@ impl<'n> Part<'n> {
         for contribution in &mut other.contributions {
             let (part, rest) = total.split_at_mut(contribution.elements());
             let (other_part, after) = more.split_at(contribution.elements());
-            contribution.move_into(part, other_part);
+            contribution.finish_into(part, other_part);
             (total, more) = (rest, after);
         }
-        add_all(total, more);
+        let pairs = total.iter_mut().zip(more);
+        pairs.for_each(|(loss, more)| *loss += more);
         self.records += other.records;
         self.clipped += other.clipped;
         self.zeroed += other.zeroed;

@@ -187,6 +187,13 @@ mod tests {
             rounds: vec![round],
             members: vec![wire::MemberProgress::default(); 4],
             spec: Some(wire::JobSpec {
+                model: Some(wire::ModelSpec {
+                    layers: vec![wire::Layer {
+                        kind: Some(wire::layer::Kind::Dense(wire::Dense { outputs: 1 })),
+                    }],
+                    loss: wire::Loss::BinaryCrossEntropy.into(),
+                    seed: Vec::new(),
+                }),
                 algorithm: Some(wire::job_spec::Algorithm::DpFedsgd(wire::DpFedSgd {
                     divisor: 450.0,
                     loss_weight: 0.1,

@@ -244,3 +244,32 @@ fn a_file_that_is_no_job_is_refused_and_never_panics() {
     let long = format!("# {}\n{SAMPLE}", "x".repeat(MAX_JOB_BYTES));
     assert!(refusal(&long, false).contains("at most"));
 }
+
+#[test]
+fn layers_are_read_from_yaml_and_those_that_do_not_fit_are_named() {
+    let small = "[{ dense: { outputs: 8 } }, relu, { dense: { outputs: 1 } }]";
+    let with = |layers: &str| SAMPLE.replace(small, layers);
+    // Inputs: age, and two of the ward's three levels.
+    let embedded = "[{ embedding: { columns: [{ first: 1, levels: 3, outputs: 2 }] } }, \
+         { residual: { layers: [layer_norm, { dense: { outputs: 3 } }, tanh] } }, { dense: { outputs: 1 } }]";
+    let job = parse(&with(embedded), false).unwrap();
+    assert_eq!(job.model().layers().len(), 3);
+    for (layers, reason) in [
+        (
+            "[{ dense: { outputs: 1000000 } }, relu, { dense: { outputs: 1000000 } }, { dense: { outputs: 1 } }]",
+            "layer 2 (dense, 1000000 inputs, 1000000 outputs) takes the model past 67108864 parameters",
+        ),
+        (
+            "[{ image: { channels: 1, height: 2, width: 2 } }, flatten, { dense: { outputs: 1 } }]",
+            "layer 0 (image) declares 1 × 2 × 2 elements, at least 1, and 3 enter it",
+        ),
+        (
+            "[{ embedding: { columns: [{ first: 0, levels: 3, outputs: 2 }] } }, { dense: { outputs: 1 } }]",
+            "no category of the schema has these inputs: ward has first 1 and levels 3",
+        ),
+        ("[{ conv2d: { outputs: 1, stride: 2 } }]", "stride"),
+    ] {
+        let said = refusal(&with(layers), false);
+        assert!(said.contains(reason) && said.contains("model"), "{said}");
+    }
+}

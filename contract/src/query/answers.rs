@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::Bounded;
 use super::estimate::{Estimate, NoisedBlock};
 use super::evaluate::{ClassScores, CountErrors, NumberErrors};
-use super::stats::Bounded;
 
 /// What a report answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 //! checks the same once more in integers ([`consort_privacy::Grid::clip_record`]), so that no rounding here can break it.
 
 mod answers;
+mod columns;
 mod estimate;
 mod evaluate;
 mod report;

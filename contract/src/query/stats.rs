@@ -4,10 +4,11 @@ use consort_aggregation::Canonical;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Answer, ColumnAnswer, number};
+use super::columns::{Bounded, bounded, find, levels_of};
 use super::estimate::{Estimate, Noised};
 use super::{Block, QueryError, is_one, one};
 use crate::algorithm::{first_broken, positive};
-use crate::features::{DataSchema, FeatureSpec, TargetKind};
+use crate::features::{DataSchema, FeatureSpec};
 use crate::job::{JobError, MAX_RECORDS_PER_MEMBER};
 
 /// Most queries of a job; each more makes all of them noisier, and this many are of no use already.
@@ -215,36 +216,6 @@ fn check_query(query: &StatsQuery) -> Result<(), JobError> {
     }))
 }
 
-/// A numeric column between its bounds.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Bounded {
-    source: Source,
-    /// The middle of the bounds, in the unit of the column.
-    pub(super) center: f64,
-    /// Half the distance of the bounds, in the unit of the column.
-    pub(super) half: f64,
-}
-
-/// Where a number of a record stands.
-#[derive(Debug, Clone, PartialEq)]
-enum Source {
-    /// Among its inputs, with the largest magnitude that it may have there.
-    Input { place: usize, clip: f64 },
-    /// It is the label, of at most so much, and at least 0.
-    Label { most: f64 },
-}
-
-impl Bounded {
-    /// The record's value between its bounds, −1 to 1.
-    fn read(&self, inputs: &[f32], label: f32) -> Option<f64> {
-        let value = match self.source {
-            Source::Input { place, clip } => f64::from(inputs[place]) / clip,
-            Source::Label { most } => 2.0 * f64::from(label) / most - 1.0,
-        };
-        value.is_finite().then(|| value.clamp(-1.0, 1.0))
-    }
-}
-
 /// How a query reads a record.
 #[derive(Debug, Clone, PartialEq)]
 enum Reading {
@@ -407,81 +378,6 @@ fn reading(query: &StatsQuery, data: &DataSchema) -> Result<(Reading, usize), Qu
             }
         }
     }
-}
-
-fn bounded(query: &StatsQuery, data: &DataSchema) -> Result<Bounded, QueryError> {
-    let column = query.column();
-    let not_a_number = || QueryError::NotANumber {
-        query: query.kind(),
-        column: column.to_owned(),
-    };
-    if *column == data.target().column {
-        return match data.target().kind {
-            TargetKind::Number { least, most } => Ok(Bounded {
-                source: Source::Label { most: 1.0 },
-                center: least + (most - least) / 2.0,
-                half: (most - least) / 2.0,
-            }),
-            TargetKind::Count { most } => Ok(Bounded {
-                source: Source::Label { most: most.into() },
-                center: f64::from(most) / 2.0,
-                half: f64::from(most) / 2.0,
-            }),
-            TargetKind::Binary { .. } | TargetKind::Classes { .. } => Err(not_a_number()),
-        };
-    }
-    let (place, feature) = find(column, data)?;
-    let FeatureSpec::Numeric {
-        center,
-        scale,
-        clip,
-        ..
-    } = feature
-    else {
-        return Err(not_a_number());
-    };
-    let half = scale * clip;
-    let usable = crate::plan::narrow(*clip).is_normal()
-        && half.is_normal()
-        && (2.0 * half).is_finite()
-        && (center - half).is_finite()
-        && (center + half).is_finite();
-    if !usable {
-        return Err(QueryError::Unbounded {
-            column: column.to_owned(),
-        });
-    }
-    Ok(Bounded {
-        source: Source::Input { place, clip: *clip },
-        center: *center,
-        half,
-    })
-}
-
-/// What a target's labels stand for, from 0; nothing where they are numbers.
-fn levels_of(target: &TargetKind) -> Option<Vec<String>> {
-    match target {
-        TargetKind::Binary { positive_above } => Some(vec![
-            format!("at most {positive_above}"),
-            format!("above {positive_above}"),
-        ]),
-        TargetKind::Classes { names } => Some(names.clone()),
-        TargetKind::Number { .. } | TargetKind::Count { .. } => None,
-    }
-}
-
-/// A feature and the place of its first input.
-fn find<'a>(column: &str, data: &'a DataSchema) -> Result<(usize, &'a FeatureSpec), QueryError> {
-    let mut first = 0;
-    for feature in data.features() {
-        if feature.column() == column {
-            return Ok((first, feature));
-        }
-        first += feature.inputs();
-    }
-    Err(QueryError::UnknownColumn {
-        column: column.to_owned(),
-    })
 }
 
 /// The bin of a value of −1 to 1: bins are closed below, the last one also above.

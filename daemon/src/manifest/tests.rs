@@ -447,7 +447,7 @@ fn files_of_roots_that_change_come_into_force_under_the_same_manifest() {
     assert!(looks().is_none(), "it is taken once");
 
     std::fs::write(&roots, b"no roots").unwrap();
-    assert_eq!(looks().unwrap().unwrap_err().code(), "trust.not-one-ark");
+    assert_eq!(looks().unwrap().unwrap_err().code(), "trust.not-pem");
     assert!(looks().is_none(), "it is said once");
     std::fs::remove_file(&roots).unwrap();
     assert!(looks().is_none(), "it may be on its way");

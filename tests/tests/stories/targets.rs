@@ -187,7 +187,7 @@ fn ten_classes_of_digits_are_learnt_and_evaluated_by_five_clinics() {
             "data": {"features": features, "target": {"column": "digit", "classes": 10}},
             "model": {"layers": [{"dense": {"outputs": 10}}], "loss": "cross_entropy"},
             "dp_fedsgd": {
-                "rounds": 20, "clip": 0.5, "learning_rate": 1.2, "momentum": 0.9, "divisor": 1400, "loss_weight": 0.2,
+                "rounds": 10, "clip": 0.5, "learning_rate": 2.4, "momentum": 0.8, "divisor": 1400, "loss_weight": 0.2,
                 "max_records_per_member": 1000
             },
             "privacy": {"epsilon": 1.0, "delta": 1e-5}
@@ -243,7 +243,7 @@ fn ten_classes_of_digits_are_learnt_and_evaluated_by_five_clinics() {
         "accuracy {right} on {} held-out digits at epsilon 1",
         judged.len()
     );
-    // The median over seeds of the noise is 0.90; one run in a thousand falls below.
+    // Ten rounds, so that the story is short: 0.89 in the median, and of ten runs none below 0.86.
     assert!(right > 0.8, "{right}");
 
     let report = evaluated(&consortium, &job, &id, &released);
@@ -303,7 +303,7 @@ fn a_number_between_public_bounds_is_learnt_and_its_errors_are_told_in_its_unit(
             },
             "model": {"layers": [{"dense": {"outputs": 1}}], "loss": "squared_error"},
             "dp_fedsgd": {
-                "rounds": 20, "clip": 0.5, "learning_rate": 0.3, "momentum": 0.5, "divisor": 600, "loss_weight": 0.2,
+                "rounds": 10, "clip": 0.5, "learning_rate": 0.6, "momentum": 0.5, "divisor": 600, "loss_weight": 0.2,
                 "max_records_per_member": 1000
             },
             "privacy": {"epsilon": 4.0, "delta": 1e-5}

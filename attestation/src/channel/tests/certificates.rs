@@ -57,10 +57,11 @@ fn other_vendor() -> &'static SimulatedVendor {
 
 fn refusal(error: rustls::Error) -> CertificateRefused {
     let correlation = CorrelationId::of_certificate(b"");
-    match ChannelError::Tls(error).unwrapped(correlation) {
-        ChannelError::CertificateRefused(refused) => *refused,
-        other => panic!("{other:?}"),
-    }
+    let error = ChannelError::Tls(error).unwrapped(correlation);
+    let ChannelError::CertificateRefused(refused) = error else {
+        panic!("{error:?}")
+    };
+    *refused
 }
 
 /// What goes into a certificate; by itself it makes a good one.

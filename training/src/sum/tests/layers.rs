@@ -78,7 +78,13 @@ fn images() -> impl Strategy<Value = (u32, Vec<Layer>)> {
                     }
                     layers.push(Layer::Residual { layers: inner });
                 }
-                other => layers.push(other),
+                Layer::Dense { .. }
+                | Layer::Relu
+                | Layer::Tanh
+                | Layer::Image { .. }
+                | Layer::Flatten
+                | Layer::LayerNorm
+                | Layer::Embedding { .. } => layers.push(layer),
             }
         }
         layers.push(Layer::Flatten);
