@@ -196,17 +196,17 @@ fn report(job: &Job, plan: &Plan, sum: &[i64]) -> Report {
 }
 
 fn stats_of(report: Report) -> Vec<ColumnAnswer> {
-    match report.answers {
-        Answer::Stats(answers) => answers,
-        other => panic!("the job asks for statistics: {other:?}"),
-    }
+    let Answer::Stats(answers) = report.answers else {
+        panic!("the job asks for something else")
+    };
+    answers
 }
 
 fn scores_of(report: Report) -> Scores {
-    match report.answers {
-        Answer::Evaluate(scores) => scores,
-        other => panic!("the job evaluates scores: {other:?}"),
-    }
+    let Answer::Evaluate(scores) = report.answers else {
+        panic!("the job asks for something else")
+    };
+    scores
 }
 
 /// Truncation to the grid takes less than one unit of 2^-20 of the norm per record and coordinate.

@@ -236,9 +236,11 @@ fn the_spread_of_noised_evaluations_is_their_stated_standard_error() {
         assert!((0.8..1.25).contains(&ratio), "{kind:?}: {ratio}");
     };
     let of_classes = |read: fn(&ClassScores) -> Estimate| {
-        move |answer: &Answer| match answer {
-            Answer::Classes(scores) => read(scores),
-            other => panic!("{other:?}"),
+        move |answer: &Answer| {
+            let Answer::Classes(scores) = answer else {
+                panic!("the job asks for something else")
+            };
+            read(scores)
         }
     };
     spread(classes(), &of_classes(|scores| scores.accuracy));
@@ -253,18 +255,22 @@ fn the_spread_of_noised_evaluations_is_their_stated_standard_error() {
     );
     spread(classes(), &of_classes(|scores| scores.classes[1].records));
     let of_numbers = |read: fn(&NumberErrors) -> Estimate| {
-        move |answer: &Answer| match answer {
-            Answer::Numbers(errors) => read(errors),
-            other => panic!("{other:?}"),
+        move |answer: &Answer| {
+            let Answer::Numbers(errors) = answer else {
+                panic!("the job asks for something else")
+            };
+            read(errors)
         }
     };
     spread(NUMBER, &of_numbers(|errors| errors.mean_squared_error));
     spread(NUMBER, &of_numbers(|errors| errors.root_mean_squared_error));
     spread(NUMBER, &of_numbers(|errors| errors.mean_absolute_error));
     let of_counts = |read: fn(&CountErrors) -> Estimate| {
-        move |answer: &Answer| match answer {
-            Answer::Counts(errors) => read(errors),
-            other => panic!("{other:?}"),
+        move |answer: &Answer| {
+            let Answer::Counts(errors) = answer else {
+                panic!("the job asks for something else")
+            };
+            read(errors)
         }
     };
     spread(COUNT, &of_counts(|errors| errors.mean_deviance));
