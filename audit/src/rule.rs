@@ -105,7 +105,7 @@ impl fmt::Display for Rule {
             Self::Budget => "what a job has spent in a member's ledger never goes down",
             Self::Model => "each released model follows a released round",
             Self::KeyRelease => {
-                "each data key was released after accepted evidence, under a nonce of its own"
+                "each key was released after accepted evidence, under a nonce of its own"
             }
             Self::Blame => "each blame record convicts the member it names by its own signatures",
         })

@@ -266,11 +266,11 @@ fn report(
     );
     count(
         semantics.simulated_releases,
-        "data keys were released to SIMULATED machines",
+        "keys were released to SIMULATED machines",
     );
     count(
         semantics.refused_releases,
-        "times a data key was not released",
+        "times a key was not released",
     );
     count(semantics.refused_peers, "times a peer was refused");
     count(semantics.aborted_rounds, "rounds were aborted");

@@ -55,10 +55,10 @@ fn a_log_that_keeps_every_rule_passes_and_the_report_says_what_was_checked() {
         "survivors had acknowledged updates and were at least n_min",
         "3 evidence verdicts rest on a simulated root",
         "1 rounds were aborted",
-        "3 data keys were released to SIMULATED machines",
-        "1 times a data key was not released",
+        "3 keys were released to SIMULATED machines",
+        "1 times a key was not released",
         "dangerous choice: dangerous_simulated_roots",
-        "4 times the coordinator's clock went back",
+        "5 times the coordinator's clock went back",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
