@@ -268,10 +268,7 @@ fn report(
         semantics.simulated_releases,
         "keys were released to SIMULATED machines",
     );
-    count(
-        semantics.refused_releases,
-        "times a key was not released",
-    );
+    count(semantics.refused_releases, "times a key was not released");
     count(semantics.refused_peers, "times a peer was refused");
     count(semantics.aborted_rounds, "rounds were aborted");
     count(

@@ -81,7 +81,9 @@ impl Gate {
         let outcome = channel::accept(stream, &self.channel).await;
         let mut facts = Vec::new();
         if let Err(error) = &outcome
-            && (error.is_of_a_stranger() || is_of_a_starting_participant(error))
+            && (error.is_of_a_stranger()
+                || is_of_a_certificate(error)
+                || is_of_a_starting_participant(error))
         {
             match strangers.recorded(address.ip(), Instant::now()) {
                 Some(0) => {}
@@ -160,6 +162,11 @@ impl Gate {
         logged.map_err(|_| ReleaseFault::Lost)??;
         Ok(outcome.ok())
     }
+}
+
+/// Whether a peer was refused in the handshake: no identity key has spoken then, and whoever runs machines for the organisation can do it.
+fn is_of_a_certificate(error: &ChannelError) -> bool {
+    matches!(error, ChannelError::CertificateRefused(_))
 }
 
 /// Whoever wants to shows bad evidence for a participant that starts: no key of the organisation's signed it.

@@ -77,16 +77,18 @@ pub async fn serve(
     let to_starting = match to_starting {
         Some((state, listener)) => {
             let releases = StateReleases::open(&config, state, &node, &broker, crash)?;
+            let releases = Arc::new(releases);
             let mut settings = node.channel_settings();
-            settings.in_force = Arc::clone(&releases.rules);
+            settings.in_force = releases.rules.now();
+            let renewed = Arc::clone(&releases);
             let gate = Gate {
                 channel: ServerChannel::of_broker_to_starting(settings)?,
                 journal: Arc::clone(&broker.journal),
-                renew: Box::new(|| ()),
+                renew: Box::new(move || drop(renewed.rules.now())),
                 faults: faults.clone(),
             };
             let service = StateKeyServiceServer::new(StateKeys {
-                releases: Arc::new(releases),
+                releases,
                 faults: faults.clone(),
             });
             tracing::info!(address = %state.address, key_id = %state.key_id, "a participant that starts is served");

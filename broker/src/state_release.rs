@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use consort_aggregation::Digest;
-use consort_attestation::channel::{InForce, PeerDirectory, Refused};
+use consort_attestation::channel::{PeerDirectory, Refused};
 use consort_attestation::statements::{KeyRelease, key_release};
 use consort_attestation::{IdentityKey, MachineBinding, Role};
 use consort_audit::{Event, Fact, Hash};
 use consort_contract::{OrganisationId, Roster};
 use consort_daemon::crash::CrashPoints;
 use consort_daemon::node::Node;
+use consort_daemon::own_rules::OwnRules;
 use consort_daemon::peers::binding;
 use consort_daemon::record;
 use consort_daemon::starting;
@@ -37,7 +38,7 @@ pub(crate) struct StateReleases {
     roster: Arc<Roster>,
     key: StateKeyConfig,
     /// By what the machine is judged, in the session and in the statement: the organisation's own policy.
-    pub(crate) rules: Arc<InForce>,
+    pub(crate) rules: OwnRules,
     release_to_simulated: bool,
     keys: KeyStore,
     wrapping: OrganisationKeys,
@@ -72,12 +73,7 @@ impl StateReleases {
             organisation: broker.organisation.clone(),
             roster: Arc::clone(&node.roster),
         };
-        let rules = starting::rules(
-            &config.node,
-            &node.roster,
-            &config.policy,
-            Arc::new(directory),
-        )?;
+        let rules = OwnRules::of_starting(node, &config.policy, Arc::new(directory))?;
         Ok(Self {
             organisation: broker.organisation.clone(),
             roster: Arc::clone(&node.roster),
@@ -160,7 +156,7 @@ impl StateReleases {
             manifest_hash: &starting::instead_of_a_manifest(&self.roster),
         });
         let (simulated, report) = machine_vouches(
-            &self.rules.rules(),
+            &self.rules.now().rules(),
             &binding(entry),
             &statement,
             &request.evidence,

@@ -198,6 +198,11 @@ fn scaffold_beside_what_it_has_no_control_of_is_refused_by_name() {
             json!({"scaffold": true, "proximal": 0.25}),
             "fedavg.proximal",
         ),
+        (
+            // The second round's rate would be 0 in f32, and updates are divided by it.
+            json!({"scaffold": true, "rounds": 2, "local_schedule": {"decay": {"step": {"every": 1, "factor": 1e-46}}}}),
+            "fedavg.local_learning_rate",
+        ),
     ] {
         let said = refused("fedavg", &options);
         assert!(said.starts_with(&format!("{field} = ")), "{said}");

@@ -345,9 +345,18 @@ async fn attest(
     address: SocketAddr,
 ) -> Option<AttestedStream> {
     let outcome = channel::accept(stream, channel).await;
+    // Its machine spoke, and held the key: it is the organisation's, and does not hold.
+    if let Err(ChannelError::CertificateRefused(refused)) = &outcome
+        && let Some(member) = &refused.organisation
+    {
+        let board = &desk.services().board;
+        let reason = refused.reason.code();
+        board.quarantine(member, reason, OwnSession::GoesOnBeside, now().unix_ms);
+    }
     let mut facts = Vec::new();
+    // In the handshake no identity key has spoken: whoever runs machines for the organisation can be refused there without end.
     if let Err(error) = &outcome
-        && error.is_of_a_stranger()
+        && (error.is_of_a_stranger() || matches!(error, ChannelError::CertificateRefused(_)))
     {
         let count = strangers.recorded(address.ip(), Instant::now())?;
         if count > 0 {
@@ -372,12 +381,7 @@ async fn attest(
             let (member, reason) = (refused.organisation.as_deref(), refused.reason.code());
             tracing::warn!(%address, member, code = reason, correlation = %refused.correlation, "a peer is refused in the handshake");
             match member {
-                // Its machine spoke, and held the key: it is the organisation's, and does not hold.
-                Some(member) => {
-                    let board = &desk.services().board;
-                    board.quarantine(member, reason, OwnSession::GoesOn, now().unix_ms);
-                    verdict(member, false, reason, false, &refused.evidence)
-                }
+                Some(member) => verdict(member, false, reason, false, &refused.evidence),
                 None => Event::MemberRefused {
                     organisation: organisation(UNKNOWN),
                     code: code(reason),

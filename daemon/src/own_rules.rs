@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use consort_attestation::Verifier;
-use consort_attestation::channel::{InForce, PeerDirectory, Rules};
+use consort_attestation::channel::{InForce, ManifestId, PeerDirectory, Rules};
+use consort_attestation::statements::SessionContext;
 
 use crate::manifest::ALERT;
 use crate::node::{Node, NodeConfig, NodeError};
+use crate::starting;
 
 /// A policy and peers of an organisation's own.
 pub struct OwnRules {
@@ -17,6 +19,8 @@ pub struct OwnRules {
     config: NodeConfig,
     policy: PathBuf,
     directory: Arc<dyn PeerDirectory>,
+    /// What sessions are about in place of the manifest in force.
+    instead: Option<(ManifestId, SessionContext)>,
     own: Arc<InForce>,
     /// The consortium's rules that the own ones were made beside.
     beside: Mutex<Arc<Rules>>,
@@ -33,17 +37,51 @@ impl OwnRules {
         directory: Arc<dyn PeerDirectory>,
     ) -> Result<Self, NodeError> {
         let verifier = Arc::new(node.config.verifier_by(policy)?);
-        let consortium = Arc::clone(&node.in_force);
-        let beside = consortium.rules();
-        let own = InForce::new(under(&beside, verifier, &directory));
+        let beside = node.in_force.rules();
+        let own = InForce::new(Rules {
+            verifier,
+            directory: Arc::clone(&directory),
+            manifest: beside.manifest,
+            replaces: beside.replaces,
+            context: beside.context,
+        });
+        Ok(Self::beside(node, policy, directory, Arc::new(own), beside))
+    }
+
+    /// Judges a participant that starts, which knows of no manifest yet, by this policy (TOML).
+    ///
+    /// # Errors
+    /// [`NodeError`] names the file.
+    pub fn of_starting(
+        node: &Node,
+        policy: &Path,
+        directory: Arc<dyn PeerDirectory>,
+    ) -> Result<Self, NodeError> {
+        let beside = node.in_force.rules();
+        let own = starting::rules(&node.config, &node.roster, policy, Arc::clone(&directory))?;
+        let about = own.rules();
         Ok(Self {
-            consortium,
+            instead: Some((about.manifest, about.context)),
+            ..Self::beside(node, policy, directory, own, beside)
+        })
+    }
+
+    fn beside(
+        node: &Node,
+        policy: &Path,
+        directory: Arc<dyn PeerDirectory>,
+        own: Arc<InForce>,
+        beside: Arc<Rules>,
+    ) -> Self {
+        Self {
+            consortium: Arc::clone(&node.in_force),
             config: node.config.clone(),
             policy: policy.to_owned(),
             directory,
-            own: Arc::new(own),
+            instead: None,
+            own,
             beside: Mutex::new(beside),
-        })
+        }
     }
 
     /// What is in force now. A manifest, or other roots and collateral, that came into force since the last time are taken over: the own
@@ -60,7 +98,7 @@ impl OwnRules {
                     Arc::clone(&self.own.rules().verifier)
                 }
             };
-            let rules = under(&now, verifier, &self.directory);
+            let rules = self.under(&now, verifier);
             let dropped = self.own.replace(rules, SystemTime::now());
             tracing::info!(
                 dropped = dropped.len(),
@@ -71,14 +109,18 @@ impl OwnRules {
         drop(beside);
         Arc::clone(&self.own)
     }
-}
 
-fn under(now: &Rules, verifier: Arc<Verifier>, directory: &Arc<dyn PeerDirectory>) -> Rules {
-    Rules {
-        verifier,
-        directory: Arc::clone(directory),
-        manifest: now.manifest,
-        replaces: now.replaces,
-        context: now.context,
+    fn under(&self, now: &Rules, verifier: Arc<Verifier>) -> Rules {
+        let (manifest, replaces, context) = match self.instead {
+            Some((manifest, context)) => (manifest, None, context),
+            None => (now.manifest, now.replaces, now.context),
+        };
+        Rules {
+            verifier,
+            directory: Arc::clone(&self.directory),
+            manifest,
+            replaces,
+            context,
+        }
     }
 }

@@ -9,6 +9,8 @@ use consort_proto::wire::consent::v1 as wire;
 use consort_storage::{InvalidName, RecordChange, RecordError, RecordKey, RecordStore, StoreFault};
 use prost::{Message, Name};
 
+use crate::control::CONTROLS;
+
 /// Newest answered attempt, by job.
 const ANSWERED: &str = "answered";
 
@@ -40,7 +42,7 @@ const MOST_CONTRADICTIONS: usize = 16;
 const CLOSED: &str = "closed";
 
 /// Every collection of this state, for whoever looks whether any of it lies unsealed.
-pub const COLLECTIONS: [&str; 8] = [
+pub const COLLECTIONS: [&str; 9] = [
     ANSWERED,
     PROPOSALS,
     VOTES,
@@ -49,6 +51,7 @@ pub const COLLECTIONS: [&str; 8] = [
     LOG_HEADS,
     LOG_CONTRADICTIONS,
     CLOSED,
+    CONTROLS,
 ];
 
 /// The state of this organisation on disk.

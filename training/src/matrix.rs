@@ -48,11 +48,16 @@ impl Matrix {
         (self.rows, self.columns) = (rows, columns);
     }
 
-    /// Becomes one with `rows` rows of `columns`, for whoever writes every entry: what was there stays if the columns are the same.
+    /// Becomes one with `rows` rows of `columns`, for whoever writes every entry: what was there stays if the columns are the same. The padding
+    /// becomes zero: a product with an infinity leaves NaN there, which must not meet the record that takes the row next.
     pub(crate) fn reset_to_be_written(&mut self, rows: usize, columns: usize) {
         if self.columns == columns {
-            self.values.resize(rows * self.stride(), 0.0);
+            let stride = self.stride();
+            self.values.resize(rows * stride, 0.0);
             self.rows = rows;
+            for row in self.values.chunks_exact_mut(stride) {
+                row[columns..].fill(0.0);
+            }
         } else {
             self.reset(rows, columns);
         }

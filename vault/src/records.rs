@@ -3,7 +3,7 @@
 //!
 //! Under one collection of the store below lies a record for each record here, under a name that a keyed function gives, and a
 //! *head*. A sealed record carries the number of the change that wrote it, and its real name; the head carries the number of the
-//! last change, how many records there are, and the XOR of a keyed tag over each record's name and number (MSet-XOR-Hash of
+//! last change, how many records there are, and the XOR of a keyed tag over each record's name, number and sealed bytes (MSet-XOR-Hash of
 //! Clarke et al., ASIACRYPT 2003; what it hides by a nonce, sealing the head hides). Head and records change in one transaction.
 //! So the records are all of one moment: one that was changed, moved, swapped, cut, left out, or put back as it once was is noticed
 //! when the store is opened, and again when it is read.
@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use consort_aggregation::Canonical;
+use consort_aggregation::{Canonical, Digest};
 use consort_contract::identity::hex;
 use consort_storage::{
     MAX_RECORD_BYTES, MAX_RECORD_KEY_BYTES, RecordChange, RecordError, RecordKey, RecordStore,
@@ -49,8 +49,15 @@ pub struct SealedRecords {
 
 struct Inner {
     head: Head,
-    /// Every record, and the number of the change that wrote it.
-    written: BTreeMap<RecordKey, u64>,
+    /// Every record as it was written.
+    written: BTreeMap<RecordKey, Written>,
+}
+
+/// Which change wrote a record, and a hash of what it wrote: after a restored copy one number names two changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    change: u64,
+    sealed: Digest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -166,9 +173,13 @@ impl SealedRecords {
                 continue;
             }
             let (key, record) = opened.open_record(at.key(), &sealed)?;
-            found.add(&opened.tag(at.key(), record.change));
+            let record = Written {
+                change: record.change,
+                sealed: Digest::of(&sealed),
+            };
+            found.add(&opened.tag(at.key(), &record));
             found.records += 1;
-            written.insert(key, record.change);
+            written.insert(key, record);
         }
         if found != head {
             return Err(SealedRecordsError::NotWhole {
@@ -186,8 +197,8 @@ impl SealedRecords {
     /// [`StoreFault`] if the disk fails.
     pub fn all(&self) -> Result<Vec<RecordChange>, StoreFault> {
         let inner = self.lock();
-        let records = inner.written.iter().map(|(key, change)| {
-            let value = self.read(key, *change)?;
+        let records = inner.written.iter().map(|(key, written)| {
+            let value = self.read(key, written)?;
             let key = key.clone();
             Ok(RecordChange::Put { key, value })
         });
@@ -271,17 +282,18 @@ impl SealedRecords {
         place(&hex(&self.key.derive(&info)[..]))
     }
 
-    fn tag(&self, at: &str, change: u64) -> [u8; TAG_BYTES] {
+    fn tag(&self, at: &str, written: &Written) -> [u8; TAG_BYTES] {
         let info = Canonical::new("consort/vault/record-tag/v1")
             .str(&self.name)
             .str(at)
-            .u64(change)
+            .u64(written.change)
+            .bytes(written.sealed.as_bytes())
             .finish();
         *self.key.derive(&info)
     }
 
     /// The value of a record that the index has, as the index has it.
-    fn read(&self, key: &RecordKey, change: u64) -> Result<Vec<u8>, StoreFault> {
+    fn read(&self, key: &RecordKey, written: &Written) -> Result<Vec<u8>, StoreFault> {
         let damaged = |how: &str| StoreFault::Damaged {
             what: format!("the sealed record {key} {how}"),
         };
@@ -290,7 +302,7 @@ impl SealedRecords {
         let (_, record) = self
             .open_record(at.key(), &sealed)
             .map_err(|error| damaged(&error.to_string()))?;
-        if record.change != change {
+        if record.change != written.change || Digest::of(&sealed) != written.sealed {
             return Err(damaged("is of another moment"));
         }
         Ok(record.value.to_vec())
@@ -317,7 +329,7 @@ impl RecordStore for SealedRecords {
                     small_enough(key, value)?;
                     let stored = match (after.get(key), inner.written.get(key)) {
                         (Some(touched), _) => touched.map(<[u8]>::to_vec),
-                        (None, Some(change)) => Some(self.read(key, *change)?),
+                        (None, Some(written)) => Some(self.read(key, written)?),
                         (None, None) => None,
                     };
                     match stored {
@@ -344,27 +356,36 @@ impl RecordStore for SealedRecords {
             ..inner.head
         };
         let mut below = Vec::with_capacity(after.len() + 1);
+        let mut written = Vec::with_capacity(after.len());
         for (key, value) in &after {
             let at = self.place_of(key);
             if let Some(before) = inner.written.get(*key) {
-                head.add(&self.tag(at.key(), *before));
+                head.add(&self.tag(at.key(), before));
                 head.records -= 1;
             }
             match value {
                 Some(value) => {
-                    head.add(&self.tag(at.key(), number));
-                    head.records += 1;
                     let value = self.seal_record(at.key(), key, number, value);
+                    let now = Written {
+                        change: number,
+                        sealed: Digest::of(&value),
+                    };
+                    head.add(&self.tag(at.key(), &now));
+                    head.records += 1;
                     below.push(RecordChange::Put { key: at, value });
+                    written.push((*key, Some(now)));
                 }
-                None => below.push(RecordChange::Remove { key: at }),
+                None => {
+                    below.push(RecordChange::Remove { key: at });
+                    written.push((*key, None));
+                }
             }
         }
         below.push(self.seal_head(&head));
         self.below.change(&below)?;
-        for (key, value) in after {
-            match value {
-                Some(_) => inner.written.insert(key.clone(), number),
+        for (key, now) in written {
+            match now {
+                Some(now) => inner.written.insert(key.clone(), now),
                 None => inner.written.remove(key),
             };
         }
@@ -374,8 +395,8 @@ impl RecordStore for SealedRecords {
 
     fn get(&self, key: &RecordKey) -> Result<Option<Vec<u8>>, StoreFault> {
         let inner = self.lock();
-        let change = inner.written.get(key).copied();
-        change.map(|change| self.read(key, change)).transpose()
+        let written = inner.written.get(key);
+        written.map(|written| self.read(key, written)).transpose()
     }
 
     fn list(
@@ -389,7 +410,7 @@ impl RecordStore for SealedRecords {
             .iter()
             .filter(|(key, _)| key.collection() == collection && key.key().starts_with(prefix));
         matching
-            .map(|(key, change)| Ok((key.clone(), self.read(key, *change)?)))
+            .map(|(key, written)| Ok((key.clone(), self.read(key, written)?)))
             .collect()
     }
 }

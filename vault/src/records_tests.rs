@@ -279,3 +279,31 @@ fn a_torn_write_leaves_the_moment_before_and_any_other_damage_a_moment_or_nothin
         }
     }
 }
+
+#[test]
+fn two_changes_of_one_number_after_a_restored_copy_do_not_stand_in_for_each_other() {
+    let (below, _) = ledger();
+    let place = "records/00000000000000000005";
+    // Two histories go on from one copy: both write their next entry by a change of one number, at one place.
+    let branch = |entry: &[u8]| {
+        let copy = tampered(&below, |_| {});
+        let records = opened(&copy).unwrap();
+        records.change(&[put("ledger", place, entry)]).unwrap();
+        (copy, records)
+    };
+    let (one, _) = branch(b"1.0 of the budget");
+    let (other, records) = branch(b"0.1 of the budget");
+    let changed_in = |copy: &MemoryStore| {
+        let before = below_all(&below);
+        let mut changed = below_all(copy);
+        changed.retain(|record| record.0.key() != HEAD && !before.contains(record));
+        let [(key, value)] = <[_; 1]>::try_from(changed).unwrap();
+        (key, value)
+    };
+    let ((from, spent), (to, _)) = (changed_in(&one), changed_in(&other));
+    assert_eq!(from, to);
+    other.put(&to, &spent).unwrap();
+    assert!(records.get(&at("ledger", place)).is_err());
+    let refused = opened(&other).err().unwrap();
+    assert_eq!(refused.code(), "state_not_whole");
+}

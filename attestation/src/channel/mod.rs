@@ -239,7 +239,8 @@ where
             // Names say nothing here, evidence does; this one is never sent.
             let name = ServerName::try_from("consort.invalid").expect("a valid DNS name");
             let connector = TlsConnector::from(Arc::new(config));
-            let mut stream = connector.connect(name, stream).await?;
+            let shaken = connector.connect(name, stream).await;
+            let mut stream = shaken.map_err(|error| ChannelError::Io(tls::unnamed_alert(error)))?;
             let binding = Binding::of(stream.get_ref().1, &own, filter.passed())?;
             let session = Exchange::new(party, binding).open(&mut stream).await?;
             Ok(AttestedStream::new(stream.into(), session))

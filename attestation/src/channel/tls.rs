@@ -4,6 +4,7 @@
 //! The handshake's signature is always checked, and the evidence in the certificate with it: [`super::filter`]. Who the peer is comes out
 //! of the attestation exchange.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -90,4 +91,15 @@ impl Binding {
             exporter,
         })
     }
+}
+
+/// A failed handshake of a client's. What refuses its certificate says so after it, under the session's keys; an alert before that may be
+/// anybody's on the way, and is nobody's refusal.
+pub(super) fn unnamed_alert(error: io::Error) -> io::Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::AlertReceived(alert)) = tls {
+        let said = format!("the handshake was ended by the TLS alert {alert:?}");
+        return io::Error::new(io::ErrorKind::ConnectionAborted, said);
+    }
+    error
 }

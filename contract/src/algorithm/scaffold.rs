@@ -8,8 +8,10 @@ use std::borrow::Cow;
 
 use consort_model::{ModelSpec, OptimizerState, Parameters};
 
+use super::schedule::share;
 use super::{Algorithm, FedAvg, first_broken};
 use crate::job::{Job, JobError};
+use crate::plan::narrow;
 
 /// SCAFFOLD takes the average as it is: there is no control of a momentum, of moments or of a pull.
 pub(super) fn check(a: &FedAvg) -> Result<(), JobError> {
@@ -33,7 +35,19 @@ pub(super) fn check(a: &FedAvg) -> Result<(), JobError> {
             a.proximal.unwrap_or(0.0),
             "absent beside scaffold",
         ),
+        (
+            (1..=a.rounds).all(|round| local_way(a, round).is_normal()),
+            "fedavg.local_learning_rate",
+            a.local_learning_rate,
+            "such that local_steps times it, by the local schedule, is a normal f32 in every round, beside scaffold",
+        ),
     ])
+}
+
+/// K·η_l of a round, as [`super::Averaging::local_way`] has it: what updates are divided by.
+fn local_way(a: &FedAvg, round: u32) -> f32 {
+    let share = share(a.local_schedule, round, a.rounds);
+    narrow(f64::from(a.local_steps)) * (narrow(a.local_learning_rate) * share)
 }
 
 /// A member keeps two vectors of a model's length in one record of its state, which holds 8 MiB.

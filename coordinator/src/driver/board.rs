@@ -131,8 +131,10 @@ struct Inner {
 /// What becomes of the session that an organisation may have already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnSession {
-    /// Another connection failed; if there is a session, it goes on.
+    /// Another connection failed, which its identity key had signed; if there is a session, it goes on.
     GoesOn,
+    /// A machine that is the organisation's by chip and launch configuration failed in the handshake; if there is a session, it goes on.
+    GoesOnBeside,
     /// It is what failed.
     Failed,
 }
@@ -199,9 +201,13 @@ impl Board {
             return;
         };
         let mut inner = self.lock();
-        if live == OwnSession::GoesOn && inner.links.contains_key(&member) {
+        if live != OwnSession::Failed && inner.links.contains_key(&member) {
             drop(inner);
-            tracing::error!(target: ALERT, alert = "identity_elsewhere", organisation, code, "an organisation's identity key is used on a machine whose evidence fails, while its own session goes on");
+            if live == OwnSession::GoesOn {
+                tracing::error!(target: ALERT, alert = "identity_elsewhere", organisation, code, "an organisation's identity key is used on a machine whose evidence fails, while its own session goes on");
+            } else {
+                tracing::error!(target: ALERT, alert = "machine_elsewhere", organisation, code, "a machine of an organisation's shows evidence that fails, while the organisation's own session goes on");
+            }
             return;
         }
         let known = inner.quarantined.get(&member);

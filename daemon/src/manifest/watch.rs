@@ -8,6 +8,7 @@ use consort_aggregation::Digest;
 use consort_attestation::channel::{Dropped, InForce, ManifestId};
 use consort_contract::{Roster, SignedManifest};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use super::history::ManifestHistory;
 use super::{bytes_of, parsed, rules, verifier};
@@ -227,9 +228,13 @@ impl ManifestWatch {
     /// Looks for ever, judges what peers offer, says in the log what came of it, and tells of each change.
     pub async fn keep(mut self, mut changed: impl FnMut(ManifestChange)) {
         show_version(self.in_force.rules().manifest.version);
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Looks first: whoever offers without end does not keep the file from being looked at.
             let offer = tokio::select! {
-                () = tokio::time::sleep(LOOK_INTERVAL) => None,
+                biased;
+                _ = looks.tick() => None,
                 offer = self.offered.recv() => offer,
             };
             // Judging every session takes milliseconds for each.

@@ -1,7 +1,7 @@
 //! `fedavg` at a site: local steps on its own model, each by a sum that has all of its noise from this site.
 
 use consort_contract::Averaging;
-use consort_model::Parameters;
+use consort_model::{Parameters, ParametersError};
 use consort_privacy::{LocalModel, LocalUpdate};
 use consort_site::control::SiteControl;
 use rand_core::{CryptoRng, RngCore};
@@ -41,14 +41,27 @@ impl LocalSteps {
             };
             local.step(sum, noise)?;
         }
+        // Before it is paid for: what is not finite cannot be encoded, and must not be kept.
+        ensure_finite(local.values())?;
         let control = task.controls.clone().map(|controls| {
             let pairs = local.values().iter().zip(global);
             let moved = pairs.map(|(local, global)| local - global);
             controls.after(*task.parameters.hash().as_bytes(), moved, averaging, round)
         });
+        let control = control.transpose()?;
         Ok(Self {
             update: local.finish()?,
             control,
         })
+    }
+}
+
+/// Refuses a model or a control that left the finite numbers.
+pub(super) fn ensure_finite(values: &[f32]) -> Result<(), TrainingFault> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(element) => Err(TrainingFault::Diverged(ParametersError::NotFinite {
+            element,
+        })),
+        None => Ok(()),
     }
 }

@@ -4,6 +4,9 @@ use consort_contract::Averaging;
 use consort_site::control::SiteControl;
 use zeroize::Zeroizing;
 
+use super::TrainingFault;
+use super::fedavg::ensure_finite;
+
 /// What a site brings to a round: c of all, which the round announces, and its own c_i, zeros before its first.
 #[derive(Clone)]
 pub struct Controls {
@@ -26,13 +29,16 @@ impl Controls {
 
     /// The control that a round leaves: c_i − c − Δy/(K·η_l) (line 12, option II), with the update as it is clipped for the average,
     /// which the server makes c of.
+    ///
+    /// # Errors
+    /// [`TrainingFault::Diverged`] if it is not finite.
     pub(super) fn after(
         self,
         model: [u8; 32],
         moved: impl Iterator<Item = f32> + Clone,
         averaging: &Averaging,
         round: u32,
-    ) -> SiteControl {
+    ) -> Result<SiteControl, TrainingFault> {
         let square = |value: f32| f64::from(value).powi(2);
         let length = moved.clone().map(square).sum::<f64>().sqrt();
         let factor = (averaging.update_clip() / length.max(f64::MIN_POSITIVE)).min(1.0);
@@ -41,8 +47,9 @@ impl Controls {
         let after = pairs.map(|(moved, corrected)| {
             narrow(-f64::from(*corrected) - f64::from(moved) * factor / way)
         });
-        let after = Zeroizing::new(after.collect());
-        SiteControl::around(model, self.own, after)
+        let after: Zeroizing<Vec<f32>> = Zeroizing::new(after.collect());
+        ensure_finite(&after)?;
+        Ok(SiteControl::around(model, self.own, after))
     }
 }
 

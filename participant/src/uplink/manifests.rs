@@ -174,6 +174,7 @@ impl Manifests {
         let mut handed_out = followed
             .map_err(|status| session::describe(&status))?
             .into_inner();
+        let mut newest = after;
         while let Some(message) = handed_out
             .message()
             .await
@@ -183,6 +184,10 @@ impl Manifests {
             let version = verdict
                 .ok_or_else(|| "nobody looks after manifests any more".to_owned())?
                 .map_err(|error| error.to_string())?;
+            if version <= newest {
+                return Err("the coordinator hands out what is in force already".to_owned());
+            }
+            newest = version;
             if until.is_some_and(|until| version >= until) {
                 return Ok(());
             }

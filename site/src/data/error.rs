@@ -113,7 +113,7 @@ pub enum DataError {
     },
     /// The target is the same in all records of a file that is to be trained on.
     #[error(
-        "{} lines 2 and below: column {column:?} gives all {records} records the same label, from which nothing is learnt; {hint}",
+        "{} lines 2 and below: column {column:?} gives all records the same label, from which nothing is learnt; {hint}",
         path.display()
     )]
     ConstantTarget {
@@ -121,8 +121,6 @@ pub enum DataError {
         path: PathBuf,
         /// The column.
         column: String,
-        /// How many records there are.
-        records: usize,
         /// What to look at.
         hint: &'static str,
     },

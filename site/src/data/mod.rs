@@ -88,7 +88,6 @@ impl DataSet {
         Err(DataError::ConstantTarget {
             path: path.to_owned(),
             column: target.column.clone(),
-            records: self.records(),
             hint,
         })
     }

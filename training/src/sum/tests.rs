@@ -210,6 +210,55 @@ fn network(records: usize) -> Case {
     }
 }
 
+/// 1000 records of wide layers: each thread passes several chunks through the same memory. The second feature of one drives the first
+/// layer beyond f32; that of the others is 0.
+fn one_overflows(at: usize) -> Case {
+    let layers = vec![
+        Layer::Dense { outputs: 20 },
+        Layer::Relu,
+        Layer::Dense { outputs: 20 },
+        Layer::Relu,
+        Layer::Dense { outputs: 1 },
+    ];
+    let mut case = network(1000);
+    case.spec = ModelSpec::new(2, layers, Loss::BinaryCrossEntropy).unwrap();
+    let wave = |index: usize| (f32::from(u16::try_from(index).unwrap()) * 0.7).sin();
+    case.parameters = (0..case.spec.parameter_count()).map(wave).collect();
+    case.parameters[20..40].fill(3e38);
+    for (record, features) in case.features.chunks_exact_mut(2).enumerate() {
+        features[1] = if record == at { 2.0 } else { 0.0 };
+    }
+    case
+}
+
+#[test]
+fn a_record_that_overflows_moves_none_of_those_that_take_its_place_in_memory() {
+    let rule = clipping(0.5, 0.25);
+    for at in [0, 7, 95, 499, 500, 999] {
+        let case = one_overflows(at);
+        let mut without = case.clone();
+        without.features.drain(2 * at..2 * at + 2);
+        without.labels.remove(at);
+        let (sum, expected) = (case.sum(&rule), without.sum(&rule));
+        assert_eq!((sum.zeroed, expected.zeroed), (1, 0), "record {at}");
+        assert_eq!(
+            sum.sum.dangerous_into_integers(),
+            expected.sum.dangerous_into_integers(),
+            "record {at}"
+        );
+        let scores = crate::logits(&case.spec, &case.parameters(), &case.batch()).unwrap();
+        let others = scores
+            .iter()
+            .enumerate()
+            .filter(|(record, _)| *record != at);
+        assert!(
+            others
+                .map(|(_, score)| score)
+                .all(|score| score.is_finite())
+        );
+    }
+}
+
 #[test]
 fn a_batch_of_many_chunks_equals_the_naive_loop() {
     let (case, rule) = (network(300), clipping(0.5, 0.25));

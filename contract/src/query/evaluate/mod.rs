@@ -36,7 +36,7 @@ pub struct Evaluate {
     /// The completed job that released the model: where the coordinator finds it.
     #[serde(with = "job_name")]
     pub model_of: JobId,
-    /// The hash of its parameters, as rounds announce it; 32 bytes, hexadecimal. No other parameters are evaluated.
+    /// The hash of its parameters alone, `consort.parameters` in the metadata of its file; 32 bytes, hexadecimal. No other parameters are evaluated.
     #[serde(with = "crate::roster::hex_array")]
     pub parameters: [u8; 32],
     /// Above 0 and below 1.
